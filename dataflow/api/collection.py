@@ -1,0 +1,440 @@
+"""PCollection: a bag of elements that is not computed yet, and the verbs on it.
+
+FlumeJava's four primitives are `parallel_do`, `group_by_key` and `combine_values` (on tables), and `flatten`. The other
+verbs are short forms of these; each says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from dataflow.api.building import check_argument, check_callable, name_of, plan_error
+from dataflow.api.dofn import DoFn, Tagged
+from dataflow.api.results import Results
+from dataflow.api.writing import Writing
+from dataflow.plan.nodes import Flatten, Node, ParallelDo, Redistribute, SideInput, Sort, TaggedOutput, View
+from dataflow.plan.origin import Origin, caller
+from dataflow.plan.steps import OnError, Step, StepKind
+from dataflow.plan.types import item_of, pair_of, result_of
+
+if TYPE_CHECKING:
+    from dataflow.api.pipeline import Pipeline
+    from dataflow.api.pobject import PObject
+    from dataflow.api.table import PTable
+
+__all__ = ["Outputs", "PCollection"]
+
+T = TypeVar("T")
+U = TypeVar("U")
+K = TypeVar("K")
+
+
+class PCollection(Results[T], Writing, Generic[T]):
+    """A deferred bag of elements of type ``T``. Made by `Pipeline.read_*`, `Pipeline.create` and the verbs here.
+
+    Functions may take side inputs as further arguments: ``c.map(fn, total)`` calls ``fn(element, value_of_total)``.
+    ``on_error="skip"`` sets a record aside when the function raises, up to ``max_errors`` records or a share of
+    ``max_error_rate``; ``label`` names the step.
+    """
+
+    def __init__(self, pipeline: Pipeline, node: Node) -> None:
+        self.pipeline, self.node = pipeline, node
+
+    # -- element by element
+
+    def map(self, fn: Callable[..., U], *sides: PObject[Any], on_error: str = "raise", max_errors: int | None = None, max_error_rate: float | None = None, label: str | None = None) -> PCollection[U]:  # fmt: skip
+        """``fn(element)`` for every element.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create(["a", "bb"]).map(len).collect()
+        [1, 2]
+        """
+        rule = _rule(on_error, max_errors, max_error_rate)
+        return PCollection(self.pipeline, self._step("map", "map", fn, sides, result_of(fn), label, rule))
+
+    def flat_map(self, fn: Callable[..., Iterable[U]], *sides: PObject[Any], on_error: str = "raise", max_errors: int | None = None, max_error_rate: float | None = None, label: str | None = None) -> PCollection[U]:  # fmt: skip
+        """All elements of ``fn(element)``, an iterable that may be long: it is consumed in pieces.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create(["a b", "c"]).flat_map(str.split).collect()
+        ['a', 'b', 'c']
+        """
+        rule = _rule(on_error, max_errors, max_error_rate)
+        return PCollection(self.pipeline, self._step("flat_map", "flat_map", fn, sides, item_of(result_of(fn)), label, rule))
+
+    def filter(self, fn: Callable[..., Any], *sides: PObject[Any], on_error: str = "raise", max_errors: int | None = None, max_error_rate: float | None = None, label: str | None = None) -> PCollection[T]:  # fmt: skip
+        """The elements for which ``fn(element)`` is true.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([1, 2, 3]).filter(lambda x: x > 1).collect()
+        [2, 3]
+        """
+        rule = _rule(on_error, max_errors, max_error_rate)
+        return type(self)(self.pipeline, self._step("filter", "filter", fn, sides, self.node.element, label, rule))
+
+    def map_batches(self, fn: Callable[..., Any], *sides: PObject[Any], format: str | None = None, batch_size: int | None = None, on_error: str = "raise", label: str | None = None) -> PCollection[Any]:  # fmt: skip
+        """``fn(batch)`` for batches of elements; the result may have any number of elements.
+
+        ``format``: "arrow", "pandas", "numpy" or "polars"; by default what ``fn``'s first parameter is annotated with,
+        else Arrow. Records come as a table (NumPy: a dict of arrays), values as an array or series. The result may be
+        in any of these formats, a list, or an iterator of such. ``batch_size``: rows a batch, the last may be smaller.
+
+        >>> from dataflow import Pipeline
+        >>> import numpy as np
+        >>> Pipeline().create([1, 2, 3]).map_batches(lambda x: x * 10, format="numpy").collect()
+        [10, 20, 30]
+        """
+        from dataflow.plan.types import argument_of
+
+        origin = caller()
+        annotation = argument_of(fn)
+        root = (getattr(annotation, "__module__", "") or "").partition(".")[0]
+        form = format or {"pyarrow": "arrow", "pandas": "pandas", "numpy": "numpy", "polars": "polars"}.get(root, "arrow")
+        if form not in ("arrow", "pandas", "numpy", "polars"):
+            raise plan_error(f'map_batches has no format {form!r}; there are "arrow", "pandas", "numpy", "polars"', origin)
+        if batch_size is not None and batch_size < 1:
+            raise plan_error(f"batch_size must be at least 1, not {batch_size}", origin)
+        rule = _rule(on_error, None, None)
+        return PCollection(self.pipeline, self._step("map_batches", "map_batches", fn, sides, None, label, rule, arg=form, batch_size=batch_size))
+
+    def parallel_do(self, dofn: DoFn[T, U] | Any, *sides: PObject[Any], tags: Sequence[str] = (), on_error: str = "raise", max_errors: int | None = None, max_error_rate: float | None = None, label: str | None = None) -> Any:  # fmt: skip
+        """A `DoFn` (ours, or one shaped like Beam's) on every element: FlumeJava's parallelDo.
+
+        With ``tags``, the result is an `Outputs` with ``.main`` and ``[tag]``; without, a collection.
+        """
+        origin = caller()
+        if isinstance(dofn, type):
+            raise plan_error(f"parallel_do needs an instance: {dofn.__name__}()", origin)
+        if not callable(getattr(dofn, "process", None)):
+            raise plan_error(f"parallel_do needs a DoFn, an object with a process method, not {type(dofn).__name__}", origin)
+        rule = _rule(on_error, max_errors, max_error_rate)
+        element = item_of(result_of(dofn.process))
+        node = self._step("do", "parallel_do", dofn, sides, element, label or type(dofn).__name__, rule, tags=tuple(tags))
+        main: PCollection[U] = PCollection(self.pipeline, node)
+        return Outputs(main, tuple(tags)) if tags else main
+
+    def key_by(self, fn: Callable[[T], K], *sides: PObject[Any], on_error: str = "raise", label: str | None = None) -> PTable[K, T]:
+        """Pairs (``fn(element)``, element).
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create(["a", "bb"]).key_by(len).collect()
+        [(1, 'a'), (2, 'bb')]
+        """
+        element = _pair_type(result_of(fn), self.node.element)
+        rule = _rule(on_error, None, None)
+        return self._table(self._step("key_by", "key_by", fn, sides, element, label, rule))
+
+    def as_table(self) -> PTable[Any, Any]:
+        """The same collection of (key, value) pairs, with the verbs of a `PTable`."""
+        from dataflow.plan.types import is_pair, show
+
+        if is_pair(self.node.element) is False:
+            raise plan_error(f"a table needs (key, value) pairs, and the elements are {show(self.node.element)}", hint="use key_by")
+        return self._table(self.node)
+
+    # -- collections together
+
+    def flatten(self, *others: PCollection[T], label: str | None = None) -> PCollection[T]:
+        """The elements of this and the other collections together, duplicates and all: FlumeJava's flatten.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create([1, 2]).flatten(p.create([2, 3])).collect()
+        [1, 2, 2, 3]
+        """
+        for other in others:
+            if other.pipeline is not self.pipeline:
+                raise plan_error("the collections belong to different pipelines", hint="make both from one Pipeline()")
+        parts = (self.node, *(other.node for other in others))
+        element = self.node.element if all(part.element == self.node.element for part in parts) else None
+        node = Flatten(label=self._label(label or "flatten"), origin=caller(), element=element, parts=parts)
+        return type(self)(self.pipeline, node)
+
+    def union(self, *others: PCollection[T], label: str | None = None) -> PCollection[T]:
+        """All elements of all the collections, as `flatten`."""
+        return self.flatten(*others, label=label or "union")
+
+    def intersect(self, other: PCollection[T], label: str | None = None) -> PCollection[T]:
+        """The different elements that are in both.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create([1, 2, 2]).intersect(p.create([2, 3])).collect()
+        [2]
+        """
+        return self._marked(label or "intersect").join(other._marked("other"), "semi", label=label or "intersect").keys().distinct()
+
+    def subtract(self, other: PCollection[T], label: str | None = None) -> PCollection[T]:
+        """The elements, duplicates and all, that are not in the other collection.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create([1, 1, 2]).subtract(p.create([2])).collect()
+        [1, 1]
+        """
+        return self._marked(label or "subtract").join(other._marked("other"), "anti", label=label or "subtract").keys()
+
+    def partition(self, n: int, fn: Callable[[T], int], label: str | None = None) -> list[PCollection[T]]:
+        """``n`` collections; an element goes to number ``fn(element)``.
+
+        >>> from dataflow import Pipeline
+        >>> even, odd = Pipeline().create([1, 2, 3]).partition(2, lambda x: x % 2)
+        >>> odd.collect()
+        [1, 3]
+        """
+        if n < 1:
+            raise plan_error(f"partition needs at least one part, not {n}")
+        tags = [f"part {i}" for i in range(n)]
+        outputs = self.parallel_do(_Partition(n, fn), tags=tags, label=label or name_of("partition", fn))
+        return [outputs[tag] for tag in tags]
+
+    # -- the whole collection
+
+    def count(self, label: str | None = None) -> PTable[T, int]:
+        """How often each element occurs.
+
+        >>> from dataflow import Pipeline
+        >>> sorted(Pipeline().create(["a", "b", "a"]).count().collect())
+        [('a', 2), ('b', 1)]
+        """
+        from dataflow.algebra.aggregators import Count
+
+        return self._marked(label or "count").group_by_key(label=label).combine_values(Count(), label=label or "count")
+
+    def distinct(self, label: str | None = None) -> PCollection[T]:
+        """Each different element once.
+
+        >>> from dataflow import Pipeline
+        >>> sorted(Pipeline().create([2, 1, 2]).distinct().collect())
+        [1, 2]
+        """
+        return cast("PCollection[T]", self.count(label=label or "distinct").keys())
+
+    def combine(self, aggregator: Any, label: str | None = None) -> PObject[Any]:
+        """One value of the whole collection: an aggregator, Beam's CombineFn, ``sum``, ``max``, or a function of an iterable.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([1, 2, 3]).combine(sum).get()
+        6
+        """
+        from dataflow.algebra.aggregator import as_aggregator
+        from dataflow.api.pobject import PObject
+
+        origin = caller()
+        try:
+            known = as_aggregator(aggregator)
+        except TypeError as error:
+            raise plan_error(str(error), origin) from None
+        node = self._combined(known, label or f"combine {known!r}").node
+        view = View(label=self._label("value"), origin=origin, input=node, kind="singleton", default=_Nothing(known))
+        return PObject(self.pipeline, view)
+
+    def size(self) -> PObject[int]:
+        """How many elements there are.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create("abc").size().get()
+        3
+        """
+        from dataflow.algebra.aggregators import Count
+
+        return self.combine(Count(), label="size")
+
+    def reduce(self, fn: Callable[[T, T], T], label: str | None = None) -> PObject[T | None]:
+        """All elements folded by an associative and commutative function; None if there are none.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([1, 2, 3]).reduce(lambda a, b: a * b).get()
+        6
+        """
+        from dataflow.algebra.aggregator import reducing
+
+        check_callable("reduce", fn, caller())
+        return self.combine(reducing(fn), label=label or name_of("reduce", fn))
+
+    def top(self, n: int, key: Callable[[T], Any] | None = None, *, smallest: bool = False, label: str | None = None) -> PCollection[T]:
+        """The ``n`` largest elements by ``key`` (``smallest``: the smallest), in order.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([3, 9, 4]).top(2).collect()
+        [9, 4]
+        """
+        from dataflow.algebra.aggregators import Top
+
+        try:
+            aggregator = Top(n, key, smallest=smallest)
+        except ValueError as error:
+            raise plan_error(str(error)) from None
+        return self._combined(aggregator, label or "top").flat_map(_same, label=f"{label or 'top'} elements")
+
+    def sample(self, n: int | None = None, *, fraction: float | None = None, label: str | None = None) -> PCollection[T]:
+        """``n`` elements drawn evenly, or each with the chance ``fraction``. Seeded by shard: the same in every run.
+
+        >>> from dataflow import Pipeline
+        >>> len(Pipeline().create(range(100)).sample(5).collect())
+        5
+        """
+        from dataflow.algebra.aggregators import Sample
+
+        if (n is None) == (fraction is None):
+            raise plan_error("sample needs either n or fraction")
+        numbered = PCollection[Any](self.pipeline, self._step("number", "number", None, (), None, label or "sample", OnError()))
+        if fraction is not None:
+            if not 0 <= fraction <= 1:
+                raise plan_error(f"fraction lies between 0 and 1, not {fraction}")
+            return numbered.flat_map(_Below(int(fraction * 2**62)), label="sample fraction")
+        return numbered._combined(Sample(n or 0), label or "sample").flat_map(_same, label="sample elements")
+
+    def sort(self, key: Callable[[T], Any] | None = None, *, descending: bool = False, label: str | None = None) -> PCollection[T]:
+        """The elements in order of ``key(element)``; `collect` and the sinks keep the order. Larger than memory is fine.
+
+        Null comes first, NaN last among numbers, kinds of values one after the other.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create(["b", "C", "a"]).sort(key=str.lower).collect()
+        ['a', 'b', 'C']
+        """
+        origin = caller()
+        if key is not None:
+            check_callable("sort", key, origin)
+            check_argument("sort", key, self.node.element, origin)
+        node = Sort(label=self._label(label or "sort"), origin=origin, element=self.node.element, input=self.node, key=key, descending=descending)
+        return type(self)(self.pipeline, node)
+
+    def redistribute(self, partitions: int, label: str | None = None) -> PCollection[T]:
+        """The same elements, dealt evenly over that many tasks: after few large inputs, before slow steps."""
+        if partitions < 1:
+            raise plan_error(f"redistribute needs at least one partition, not {partitions}")
+        node = Redistribute(label=self._label(label or "redistribute"), origin=caller(), element=self.node.element, input=self.node, partitions=partitions)
+        return type(self)(self.pipeline, node)
+
+    # -- as side inputs
+
+    def as_list(self) -> PObject[list[T]]:
+        """All elements as a list, for use as a side input."""
+        return self._view("list")
+
+    def as_dict(self) -> PObject[dict[Any, Any]]:
+        """A collection of pairs as a dict, for use as a side input; of equal keys one value stays."""
+        return self._view("dict")
+
+    def as_iterable(self) -> PObject[Iterable[T]]:
+        """All elements as an iterable that is read from disk at each use, for side inputs larger than memory."""
+        return self._view("iterable")
+
+    def as_singleton(self) -> PObject[T | None]:
+        """The one element, for use as a side input; None if there is none, an error if there are more."""
+        return self._view("singleton")
+
+    # -- for the verbs
+
+    def _label(self, wanted: str) -> str:
+        return self.pipeline.labels.unique(wanted)
+
+    def _table(self, node: Node) -> PTable[Any, Any]:
+        from dataflow.api.table import PTable
+
+        return PTable(self.pipeline, node)
+
+    def _view(self, kind: Any) -> PObject[Any]:
+        from dataflow.api.pobject import PObject
+
+        return PObject(self.pipeline, View(label=self._label(f"as {kind}"), origin=caller(), input=self.node, kind=kind))
+
+    def _marked(self, label: str) -> PTable[T, None]:
+        element = _pair_type(self.node.element, type(None))
+        return self._table(self._step("pair_with", "pair_with", None, (), element, f"{label} pairs", OnError()))
+
+    def _combined(self, aggregator: Any, label: str) -> PCollection[Any]:
+        """The aggregate of all elements as the one element of a collection; empty if there are none."""
+        paired = self._table(self._step("pair_with", "pair_with", None, (), None, f"{label} pairs", OnError(), arg=0))
+        return paired.swap(label=f"{label} all").group_by_key(label=f"{label} group").combine_values(aggregator, label=label).values(label=f"{label} value")
+
+    def _step(self, kind: StepKind, verb: str, fn: Any, sides: Sequence[PObject[Any]], element: Any, label: str | None, rule: OnError, *, arg: Any = None, batch_size: int | None = None, tags: tuple[str, ...] = ()) -> Node:  # fmt: skip
+        origin = caller()
+        if fn is not None and kind != "do":
+            check_callable(verb, fn, origin, len(sides))
+            if kind in ("map", "flat_map", "filter", "key_by"):
+                check_argument(verb, fn, self.node.element, origin)
+        if kind == "map_values":
+            check_argument(verb, fn, pair_of(self.node.element)[1], origin)
+        name = self._label(label or (name_of(verb, fn) if fn is not None else verb))
+        step = Step(kind, name, origin, fn, arg, batch_size, tags, rule)
+        return ParallelDo(label=name, origin=origin, element=element, input=self.node, step=step, sides=_side_nodes(sides, self.pipeline, origin))
+
+
+class Outputs(Generic[T]):
+    """What a parallel_do with tags gives: ``main`` and, by tag, the others."""
+
+    def __init__(self, main: PCollection[T], tags: tuple[str, ...]) -> None:
+        self.main, self.tags = main, tags
+
+    def __getitem__(self, tag: str) -> PCollection[Any]:
+        if tag not in self.tags:
+            raise KeyError(f"no output is tagged {tag!r}; the tags are {', '.join(self.tags)}")
+        source = self.main.node
+        label = self.main.pipeline.labels.unique(f"{source.label} {tag}")
+        return PCollection(self.main.pipeline, TaggedOutput(label=label, origin=caller(), input=source, tag=tag))
+
+
+def _side_nodes(sides: Sequence[PObject[Any]], pipeline: Any, origin: Origin) -> tuple[SideInput, ...]:
+    from dataflow.api.pobject import PObject
+
+    nodes: list[SideInput] = []
+    for side in sides:
+        if isinstance(side, PCollection):
+            raise plan_error("a collection is no side input by itself", origin, "say how to see it: as_list(), as_dict(), as_iterable() or as_singleton()")
+        if not isinstance(side, PObject):
+            raise plan_error(f"a side input is a PObject, not {type(side).__name__}", origin, "plain values are best captured by the function")
+        if side.pipeline is not pipeline:
+            raise plan_error("the side input belongs to another pipeline", origin)
+        nodes.append(side.node)
+    return tuple(nodes)
+
+
+def _rule(on_error: str, max_errors: int | None, max_error_rate: float | None) -> OnError:
+    if on_error not in ("raise", "skip"):
+        raise plan_error(f'on_error is "raise" or "skip", not {on_error!r}')
+    return OnError(on_error == "skip", max_errors, max_error_rate)
+
+
+def _pair_type(key: Any, value: Any) -> Any:
+    return tuple[key or Any, value or Any]
+
+
+def _same(values: Iterable[T]) -> Iterable[T]:
+    return values
+
+
+class _Nothing:
+    """What an aggregator gives over no elements."""
+
+    def __init__(self, aggregator: Any) -> None:
+        self.aggregator = aggregator
+
+    def __call__(self) -> Any:
+        return self.aggregator.present(self.aggregator.create())
+
+
+class _Below:
+    """Keeps the elements whose random rank is below a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def __call__(self, pair: tuple[int, Any]) -> tuple[Any, ...]:
+        return (pair[1],) if pair[0] < self.limit else ()
+
+
+class _Partition(DoFn[Any, Any]):
+    """Sends an element to the output of its number."""
+
+    def __init__(self, n: int, fn: Callable[[Any], int]) -> None:
+        self.n, self.fn = n, fn
+
+    def process(self, element: Any, *sides: Any) -> Iterable[Any]:
+        number = self.fn(element)
+        if not 0 <= number < self.n:
+            raise ValueError(f"partition gave number {number!r}; it must give an int from 0 to {self.n - 1}")
+        return (Tagged(f"part {number}", element),)

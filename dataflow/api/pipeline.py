@@ -1,0 +1,200 @@
+"""Pipeline: where collections begin, and what runs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from dataflow.api.building import Labels, plan_error
+from dataflow.api.collection import PCollection
+from dataflow.api.pobject import PObject, operate_node
+from dataflow.api.results import explained
+from dataflow.api.settings import settings
+from dataflow.api.table import PTable
+from dataflow.plan.nodes import Node, Read
+from dataflow.plan.origin import caller
+
+__all__ = ["Pipeline"]
+
+T = TypeVar("T")
+U = TypeVar("U")
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+class Pipeline:
+    """A deferred pipeline: collections are described with it, and nothing happens until something runs.
+
+    ``options`` are defaults for `run`, `collect` and the like: see `run`.
+
+    >>> p = Pipeline("word-count")
+    >>> counts = p.create(["to be", "or not to be"]).flat_map(str.split).count()
+    >>> sorted(counts.collect())
+    [('be', 2), ('not', 1), ('or', 1), ('to', 2)]
+    """
+
+    def __init__(self, name: str = "pipeline", **options: Any) -> None:
+        self.name, self.options = name, options
+        self.labels = Labels()
+        self.outputs: list[Node] = []
+
+    # -- sources
+
+    def create(self, values: Iterable[T], label: str | None = None) -> PCollection[T]:
+        """A collection of values at hand."""
+        from dataflow.io.whole import ListSource
+
+        if isinstance(values, (list, tuple, range)) or not hasattr(values, "__arrow_c_stream__"):
+            return self._read(ListSource(list(values)), label or "create")
+        return self.from_arrow(values, label)
+
+    def from_arrow(self, data: Any, label: str | None = None) -> PCollection[dict[str, Any]]:
+        """The rows of anything that speaks the Arrow stream interface: pandas, Polars, DuckDB, pyarrow, …, as records."""
+        import pyarrow as pa
+
+        from dataflow.io.whole import ArrowSource
+
+        if not hasattr(data, "__arrow_c_stream__"):
+            raise plan_error(f"from_arrow needs an object with __arrow_c_stream__, not {type(data).__name__}", hint="create() takes plain values")
+        return self._read(ArrowSource(pa.RecordBatchReader.from_stream(data).read_all()), label or "from_arrow", dict[str, Any])
+
+    def read_text(self, paths: Paths, *, encoding: str = "utf-8", errors: str = "strict", on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[str]:  # fmt: skip
+        """The lines of text files (``.gz``, ``.bz2``, ``.xz``, ``.zst`` too) without line ends.
+
+        ``paths``: files, folders, globs, lists of these, anywhere fsspec reaches. ``on_error="skip"`` sets lines aside
+        that are not text in the encoding.
+        """
+        from dataflow.io.text import TextSource
+
+        source = TextSource(_paths(paths), dict(storage_options or {}), _skips(on_error), encoding=encoding, errors=errors)
+        return self._read(source, label or "read_text", str)
+
+    def read_jsonl(self, paths: Paths, *, on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[Any]:  # fmt: skip
+        """The values of JSON-lines files; objects are dicts. ``on_error="skip"`` sets bad lines aside."""
+        from dataflow.io.jsonl import JsonLinesSource
+
+        return self._read(JsonLinesSource(_paths(paths), dict(storage_options or {}), _skips(on_error)), label or "read_jsonl")
+
+    def read_csv(self, paths: Paths, *, delimiter: str = ",", header: bool = True, names: Sequence[str] = (), schema: Any = None, encoding: str = "utf-8", columns: str = "equal", on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[dict[str, Any]]:  # fmt: skip
+        """The rows of CSV files as records. Types are those of the first rows, or ``schema``'s (name to Arrow type).
+
+        ``columns="union"``: files may have different columns. ``on_error="skip"``: ragged rows are set aside.
+        """
+        from dataflow.io.csv import CsvSource
+
+        types = {field.name: field.type for field in schema} if schema is not None and not isinstance(schema, Mapping) else dict(schema or {})
+        source = CsvSource(
+            _paths(paths), dict(storage_options or {}), _skips(on_error), delimiter=delimiter, header=header, names=tuple(names),
+            schema=types, encoding=encoding, union=_union(columns),
+        )  # fmt: skip
+        return self._read(source, label or "read_csv", dict[str, Any])
+
+    def read_parquet(self, paths: Paths, *, columns: Sequence[str] | None = None, schema: str = "equal", on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[dict[str, Any]]:  # fmt: skip
+        """The rows of Parquet files as records, page checksums verified; ``columns`` reads only those.
+
+        Files must agree on their columns unless ``schema="union"``; ``on_error="skip"`` passes over unreadable files.
+        """
+        from dataflow.io.columnar import ParquetSource
+
+        source = ParquetSource(_paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None)
+        return self._read(source, label or "read_parquet", dict[str, Any])
+
+    def read_ipc(self, paths: Paths, *, columns: Sequence[str] | None = None, schema: str = "equal", on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[dict[str, Any]]:  # fmt: skip
+        """The rows of Arrow IPC (Feather v2) files as records, validated before use."""
+        from dataflow.io.columnar import IpcSource
+
+        source = IpcSource(_paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None)
+        return self._read(source, label or "read_ipc", dict[str, Any])
+
+    def read_avro(self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[dict[str, Any]]:
+        """The records of Avro files. Needs the extra ``avro``."""
+        from dataflow.io.whole import AvroSource
+
+        return self._read(AvroSource(_paths(paths), dict(storage_options or {})), label or "read_avro", dict[str, Any])
+
+    def read_binary(self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PTable[str, bytes]:
+        """Each file whole: pairs (path, bytes)."""
+        from dataflow.io.whole import BinarySource
+
+        found = self._read(BinarySource(_paths(paths), dict(storage_options or {})), label or "read_binary", tuple[str, bytes])
+        return PTable(self, found.node)
+
+    def operate(self, fn: Callable[..., U], *args: PObject[Any], label: str | None = None) -> PObject[U]:
+        """``fn`` of the values of PObjects, run once inside the pipeline."""
+        return operate_node(self, fn, args, label)
+
+    def _read(self, source: Any, label: str, element: Any = None) -> PCollection[Any]:
+        return PCollection(self, Read(label=self.labels.unique(label), origin=caller(), element=element, source=source))
+
+    # -- running
+
+    def run(self, runner: str | Any | None = None, **options: Any) -> Any:
+        """Run the pipeline's writes and commit them together; gives a `RunResult`.
+
+        ``runner``: the name of an installed runner ("local" is the default), or an object with ``run(plan)``. Options
+        of the local runner: ``memory="8GiB"``, ``workers=4``, ``mode="auto" | "in_process" | "processes"``,
+        ``spill_folders=[…]``, ``skipped_to="folder"``, ``task_timeout=600`` (seconds), ``progress=False``.
+        """
+        if not self.outputs:
+            raise plan_error("the pipeline writes nothing", hint="add a write_…, or use collect() to look at a collection")
+        plan = tuple(self.outputs)
+        if settings.explain is not None:
+            settings.explain(explained(plan))
+        result = self._runner(runner, options).run(plan)
+        if settings.finished is not None:
+            settings.finished(result)
+        return result
+
+    @contextmanager
+    def evaluate(self, plan: tuple[Node, ...], options: dict[str, Any]) -> Iterator[list[Any]]:
+        """Run a plan of views and give their values; what `collect` and `get` use."""
+        if settings.explain is not None:
+            settings.explain(explained(plan))
+        options = dict(options)
+        with self._runner(options.pop("runner", None), options).evaluate(plan) as values:
+            yield values
+
+    def explain(self, form: str = "text") -> str:
+        """The plan of all writes: as "text" (logical, optimized, stages, and why), "mermaid" or "svg"."""
+        return explained(tuple(self.outputs), form)
+
+    def _runner(self, runner: str | Any | None, options: dict[str, Any]) -> Any:
+        chosen = runner or settings.runner or self.options.get("runner") or "local"
+        if not isinstance(chosen, str):
+            return chosen
+        known = {point.name: point for point in entry_points(group="dataflow.runners")}
+        if chosen not in known:
+            raise plan_error(f"there is no runner {chosen!r}", hint=f"installed: {', '.join(sorted(known)) or 'none; is the package installed?'}")
+        own = {name: value for name, value in self.options.items() if name != "runner"}
+        try:
+            return known[chosen].load()(**{**own, **options, **settings.options})
+        except (TypeError, ValueError) as error:
+            raise plan_error(f"the {chosen} runner cannot take these options: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {self.name!r} with {len(self.outputs)} writes>"
+
+    def _repr_html_(self) -> str:
+        return self.explain("svg") if self.outputs else repr(self)
+
+
+def _paths(paths: Paths) -> tuple[str, ...]:
+    one = isinstance(paths, (str, os.PathLike))
+    found = tuple(os.fspath(path) for path in ([paths] if one else paths))  # type: ignore[union-attr, list-item]
+    if not found or not all(found):
+        raise plan_error("no path was given")
+    return found
+
+
+def _skips(on_error: str) -> bool:
+    if on_error not in ("raise", "skip"):
+        raise plan_error(f'on_error is "raise" or "skip", not {on_error!r}')
+    return on_error == "skip"
+
+
+def _union(columns: str) -> bool:
+    if columns not in ("equal", "union"):
+        raise plan_error(f'files may have "equal" columns or their "union", not {columns!r}')
+    return columns == "union"

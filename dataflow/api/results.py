@@ -1,0 +1,191 @@
+"""Looking at a collection: collect, head, show, Arrow, pandas, Polars, and notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from dataflow.plan.explain import as_mermaid, as_svg, as_text
+from dataflow.plan.nodes import Node, View
+from dataflow.plan.origin import caller
+from dataflow.plan.types import show as show_type
+
+if TYPE_CHECKING:
+    from dataflow.api.pipeline import Pipeline
+
+__all__ = ["Results"]
+
+T = TypeVar("T")
+PREVIEW_BYTES = 64 << 20
+
+
+class Results(Generic[T]):
+    """The part of `PCollection` that runs the pipeline to look at elements."""
+
+    pipeline: Pipeline
+    node: Node
+
+    @contextmanager
+    def _elements(self, limit: int | None, options: dict[str, Any]) -> Iterator[Any]:
+        label = self.pipeline.labels.unique("view")
+        view = View(label=label, origin=caller(), element=self.node.element, input=self.node, kind="list", limit=limit)
+        with self.pipeline.evaluate((view,), options) as (elements,):
+            yield elements
+
+    def collect(self, **options: Any) -> list[T]:
+        """Run what leads here and give all elements as a list; in order after `sort`, else in no promised order.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([3, 1, 2]).sort().collect()
+        [1, 2, 3]
+        """
+        with self._elements(None, options) as elements:
+            return list(elements)
+
+    def head(self, n: int = 10, **options: Any) -> list[T]:
+        """Up to ``n`` elements, from the first tasks alone where that is enough.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create(range(1000)).head(3)
+        [0, 1, 2]
+        """
+        with self._elements(n, options) as elements:
+            return list(elements)[:n]
+
+    def show(self, n: int = 10, **options: Any) -> None:
+        """Print the first ``n`` elements as a table.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]).show()
+        a  b
+        -  -
+        1  x
+        2  y
+        """
+        print(_text_table(self.head(n, **options)))
+
+    def to_arrow(self, **options: Any) -> Any:
+        """All elements as a ``pyarrow.Table``: a record's keys, ``key`` and ``value`` of pairs, or one column ``value``.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([("a", 1)]).to_arrow().to_pylist()
+        [{'key': 'a', 'value': 1}]
+        """
+        import pyarrow as pa
+
+        from dataflow.io.schema import conform, table_of, unify
+        from dataflow.shard.codec import decode_batch
+        from dataflow.shard.runfile import read_block
+
+        with self._elements(None, options) as elements:
+            batches = [decode_batch(read_block(file, block)) for file in elements.files for block in file.blocks]
+            tables = [table_of(batch) for batch in batches if len(batch)]
+        if not tables:
+            return pa.table({})
+        schema = unify([("an earlier batch", table.schema.remove_metadata()) for table in tables])
+        return pa.concat_tables([conform(table, schema) for table in tables])
+
+    def to_pandas(self, **options: Any) -> Any:
+        """All elements as a pandas DataFrame. Needs pandas."""
+        return self.to_arrow(**options).to_pandas()
+
+    def to_polars(self, **options: Any) -> Any:
+        """All elements as a Polars DataFrame. Needs Polars."""
+        import polars
+
+        return polars.from_arrow(self.to_arrow(**options))
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The elements for any library that speaks the Arrow stream interface: ``polars.from_arrow(collection)``."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def explain(self, form: str = "text") -> str:
+        """The plan that leads here: as "text" (logical, optimized, stages), "mermaid" or "svg"."""
+        label = self.pipeline.labels.unique("view")
+        view = View(label=label, origin=caller(), input=self.node, kind="list")
+        return explained((view,), form)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}[{show_type(self.node.element)}] {self.node.label!r}, not computed: use collect(), head() or a write>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the type, the plan, and the first rows where they are cheap (small inputs, no shuffle)."""
+        parts = [f"<b>{type(self).__name__}</b>[{escape(show_type(self.node.element))}] <code>{escape(self.node.label)}</code>"]
+        parts.append(f"<details><summary>plan</summary>{as_svg((self.node,))}</details>")
+        rows = self._cheap_rows()
+        if rows is not None:
+            parts.append(_html_table(rows))
+        else:
+            parts.append("<i>not computed: use .show(), .head() or a write</i>")
+        return "\n".join(parts)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_(), "text/vnd.mermaid": as_mermaid((self.node,))}
+
+    def _cheap_rows(self) -> list[Any] | None:
+        from dataflow.plan.nodes import GroupByKey, Read, Redistribute, Sort
+        from dataflow.plan.traversal import topological
+
+        size = 0
+        for node in topological((self.node,)):
+            if isinstance(node, (GroupByKey, Sort, Redistribute)):
+                size += 1 << 20
+            if isinstance(node, Read) and hasattr(node.source, "files"):
+                size += sum(info.size for info in node.source.files())  # type: ignore[attr-defined]
+        if size > PREVIEW_BYTES:
+            return None
+        try:
+            return self.head(5, progress=False)
+        except Exception:  # a preview must never be the thing that fails
+            return None
+
+
+def explained(plan: tuple[Node, ...], form: str = "text") -> str:
+    """A plan for people; see `PCollection.explain`."""
+    if form == "mermaid":
+        return as_mermaid(plan)
+    if form == "svg":
+        return as_svg(plan)
+    if form != "text":
+        raise ValueError(f'explain gives "text", "mermaid" or "svg", not {form!r}')
+    from dataflow.optimizer.optimize import optimize
+    from dataflow.optimizer.rule import Remarks
+    from dataflow.physical.explain import stages_text
+    from dataflow.physical.stages import plan_phases
+
+    remarks = Remarks()
+    better = optimize(plan, remarks)
+    lines = ["== Logical", as_text(plan), "", "== Optimized", as_text(better), "", "== Stages", stages_text(plan_phases(better))]
+    if remarks.lines:
+        lines += ["", "== Why", *remarks.lines]
+    return "\n".join(lines)
+
+
+def _cells(rows: list[Any]) -> tuple[list[str], list[list[str]]]:
+    from dataflow.errors import shorten
+
+    def cell(value: Any) -> str:
+        return value if isinstance(value, str) and len(value) <= 60 and value.isprintable() else shorten(value, 60)
+
+    if rows and all(isinstance(row, dict) for row in rows):
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        return names, [[cell(row.get(name)) for name in names] for row in rows]
+    if rows and all(isinstance(row, tuple) and len(row) == 2 for row in rows):
+        return ["key", "value"], [[cell(row[0]), cell(row[1])] for row in rows]
+    return ["value"], [[cell(row)] for row in rows]
+
+
+def _text_table(rows: list[Any]) -> str:
+    names, cells = _cells(rows)
+    widths = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
+    lines = [names, ["-" * width for width in widths], *cells]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _html_table(rows: list[Any]) -> str:
+    names, cells = _cells(rows)
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in line) + "</tr>" for line in cells)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

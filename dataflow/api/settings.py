@@ -1,0 +1,51 @@
+"""What the command line says to scripts: run options and parameters, and where results go.
+
+`dataflow run script.py --memory 2GiB --param day=2026-11-20` runs the script as Python would; `Pipeline.run` and `param`
+look here for what the script itself did not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, overload
+
+__all__ = ["Settings", "param", "settings"]
+
+T = TypeVar("T")
+
+
+@dataclass
+class Settings:
+    """The process's own defaults."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    runner: str | None = None
+    explain: Callable[[str], None] | None = None
+    finished: Callable[[Any], None] | None = None
+
+
+settings = Settings()
+
+
+@overload
+def param(name: str) -> str: ...
+@overload
+def param(name: str, default: T) -> T: ...
+def param(name: str, default: Any = ...) -> Any:
+    """A parameter given on the command line by ``--param name=value``, in the type of its default.
+
+    >>> param("books", "books/*.txt")
+    'books/*.txt'
+    """
+    if name not in settings.params:
+        if default is ...:
+            raise KeyError(f"the script needs --param {name}=…")
+        return default
+    text = settings.params[name]
+    if isinstance(default, bool):
+        return text.lower() in ("1", "true", "yes", "on")
+    if isinstance(default, (int, float)):
+        return type(default)(text)
+    return text

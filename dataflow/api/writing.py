@@ -1,0 +1,92 @@
+"""Sending a collection into files. Nothing is written until `Pipeline.run`, and then whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dataflow.api.building import plan_error
+from dataflow.plan.nodes import Node, Redistribute, Write
+from dataflow.plan.origin import caller
+from dataflow.plan.types import clashes, show
+
+if TYPE_CHECKING:
+    from dataflow.api.pipeline import Pipeline
+
+__all__ = ["Writing"]
+
+
+class Writing:
+    """The part of `PCollection` that writes.
+
+    Common arguments: ``mode`` is "error" (the default: a target with data fails before any work), "overwrite" (the old
+    data is replaced whole) or "append". ``files`` deals the rows over that many files; ``rows_per_file`` and
+    ``bytes_per_file`` begin a new file when one has that much; ``storage_options`` go to fsspec and are never shown.
+    """
+
+    pipeline: Pipeline
+    node: Node
+
+    def write_parquet(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
+                      bytes_per_file: int | None = None, partition_by: Sequence[str] = (), schema: Any = None,
+                      compression: str = "zstd", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+        """Write Parquet files with page checksums into the folder ``path``; ``partition_by`` makes Hive folders.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create([{"day": 1, "n": 5}]).write_parquet("memory://parquet-example")
+        >>> p.run(progress=False).outputs[0].rows
+        1
+        """
+        self._write("parquet", path, mode, files, rows_per_file, bytes_per_file, partition_by, schema, compression, storage_options, label)
+
+    def write_csv(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
+                  bytes_per_file: int | None = None, partition_by: Sequence[str] = (), schema: Any = None,
+                  storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+        """Write CSV files, each with a header."""
+        self._write("csv", path, mode, files, rows_per_file, bytes_per_file, partition_by, schema, None, storage_options, label)
+
+    def write_ipc(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
+                  bytes_per_file: int | None = None, partition_by: Sequence[str] = (), schema: Any = None,
+                  storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+        """Write Arrow IPC (Feather v2) files."""
+        self._write("ipc", path, mode, files, rows_per_file, bytes_per_file, partition_by, schema, None, storage_options, label)
+
+    def write_avro(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
+                   bytes_per_file: int | None = None, schema: Any = None,
+                   storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+        """Write Avro files. Needs the extra ``avro``."""
+        self._write("avro", path, mode, files, rows_per_file, bytes_per_file, (), schema, None, storage_options, label)
+
+    def write_jsonl(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
+                    bytes_per_file: int | None = None, partition_by: Sequence[str] = (),
+                    storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+        """Write one JSON value a line."""
+        self._write("jsonl", path, mode, files, rows_per_file, bytes_per_file, partition_by, None, None, storage_options, label)
+
+    def write_text(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
+                   bytes_per_file: int | None = None, storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+        """Write strings, one a line."""
+        if clashes(self.node.element, str):
+            raise plan_error(f"write_text writes strings, and the elements are {show(self.node.element)}", hint="map(str), or write_jsonl")
+        self._write("text", path, mode, files, rows_per_file, bytes_per_file, (), None, None, storage_options, label)
+
+    def _write(self, form: Any, path: str, mode: Any, files: int | None, rows: int | None, size: int | None, partition_by: Sequence[str],
+               schema: Any, compression: str | None, options: Mapping[str, Any] | None, label: str | None) -> None:  # fmt: skip
+        from dataflow.io.sink import FileSink
+
+        origin = caller()
+        if mode not in ("error", "overwrite", "append"):
+            raise plan_error(f'mode is "error", "overwrite" or "append", not {mode!r}', origin)
+        for name, number in (("files", files), ("rows_per_file", rows), ("bytes_per_file", size)):
+            if number is not None and number < 1:
+                raise plan_error(f"{name} must be at least 1, not {number}", origin)
+        by = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
+        types = {field.name: field.type for field in schema} if schema is not None and not isinstance(schema, Mapping) else schema
+        sink = FileSink(str(path), form, mode, dict(options or {}), rows, size, by, types, compression)
+        node = self.node
+        labels = self.pipeline.labels
+        if files is not None:
+            node = Redistribute(label=labels.unique("redistribute"), origin=origin, element=node.element, input=node, partitions=files)
+        label = labels.unique(label or f"write {form}")
+        self.pipeline.outputs.append(Write(label=label, origin=origin, element=node.element, input=node, sink=sink))

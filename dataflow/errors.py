@@ -1,0 +1,207 @@
+"""Every exception of the engine, and the one shape in which an error is shown.
+
+    DataflowError
+    ├── PlanError               the pipeline was written wrongly; raised at the line that wrote it
+    ├── PreflightError          all problems found before any work, together
+    ├── StepError               a step of the user's failed; the report names the line and the record
+    │   └── SkipLimitError      more records were skipped than the step allows
+    ├── InputError              a source is missing, truncated, corrupt, or changed while it was read
+    ├── OutputError             a target cannot be written or committed
+    ├── SchemaError             records disagree about their columns or types
+    ├── KeyTypeError            a key has no value equality (unhashable, or an arbitrary object)
+    ├── WorkerCrashedError      a task killed its worker again and again
+    ├── TaskTimeoutError        a task made no progress for longer than allowed
+    ├── MemoryLimitError        a task needs more memory than it may have
+    ├── ResourceError           the machine ran out of disk, file handles or processes
+    ├── ShardCorruptError       bytes we wrote came back changed (a checksum failed)
+    └── RunInterrupted          Ctrl-C; nothing became visible
+
+A report has at most 20 lines, in a fixed order: one sentence; the path of steps; where the step was
+declared; where the user's code failed; the record; the attempt; a hint.
+
+>>> print(Report("bad price", steps=("read_csv", "map"), hint="see docs").render())
+bad price
+  in       read_csv > map
+  hint     see docs
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+__all__ = [
+    "DataflowError",
+    "InputError",
+    "KeyTypeError",
+    "MemoryLimitError",
+    "OutputError",
+    "PlanError",
+    "PreflightError",
+    "Report",
+    "ResourceError",
+    "RunInterrupted",
+    "SchemaError",
+    "ShardCorruptError",
+    "SkipLimitError",
+    "StepError",
+    "TaskTimeoutError",
+    "WorkerCrashedError",
+    "redact",
+    "shorten",
+]
+
+MAX_LINES = 20
+_SECRET = re.compile(
+    r"(?i)((?:password|passwd|secret|token|api_?key|access_?key|authorization)['\"]?\s*[:=]\s*)"
+    r"('[^']*'|\"[^\"]*\"|[^\s,;&}\)]+)"
+)
+_URL_USER = re.compile(r"(\w+://)[^/@\s:]+:[^/@\s]+@")
+
+
+def redact(text: str) -> str:
+    """Remove what looks like a secret from a text that will be shown or stored.
+
+    >>> redact("{'user': 'ann', 'password': 'hunter2'}")
+    "{'user': 'ann', 'password': [secret]}"
+    """
+    return _URL_USER.sub(r"\1[secret]@", _SECRET.sub(r"\1[secret]", text))
+
+
+def shorten(value: object, limit: int = 200) -> str:
+    """A value's ``repr`` on one line, without secrets, at most ``limit`` characters long.
+
+    >>> shorten("x" * 500, 20)
+    "'xxxxxxxxx…xxxxxxxx'"
+    """
+    if isinstance(value, (str, bytes)) and len(value) > 4 * limit:
+        value = value[: 2 * limit] + value[-2 * limit :]
+    try:
+        text = repr(value)
+    except Exception as error:  # a user's __repr__ may fail; the report must not
+        text = f"<{type(value).__name__} whose repr failed: {error!r}>"
+    text = redact(" ".join(text.split()))
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}…{text[len(text) - (limit - half - 1):]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known of a failure. Plain data: it travels between processes and into the journal."""
+
+    sentence: str
+    steps: tuple[str, ...] = ()
+    declared: str = ""
+    declared_text: str = ""
+    failed: tuple[str, ...] = ()
+    record: str = ""
+    location: str = ""
+    attempt: str = ""
+    hint: str = ""
+    trace: str = field(default="", repr=False)
+    cause_type: str = ""
+
+    def render(self) -> str:
+        """The report as text, at most 20 lines."""
+        lines = self.sentence.splitlines()[:4] or ["failed"]
+
+        def put(title: str, text: str) -> None:
+            lines.append(f"  {title:<8} {text}")
+
+        if self.steps:
+            put("in", " > ".join(self.steps))
+        if self.declared:
+            put("declared", self.declared)
+            if self.declared_text:
+                put("", f"  {self.declared_text}")
+        for index, frame in enumerate(self.failed[-6:]):
+            put("failed" if index == 0 else "", frame)
+        if self.record:
+            put("record", self.record)
+        if self.location:
+            put("from", self.location)
+        if self.attempt:
+            put("attempt", self.attempt)
+        if self.hint:
+            put("hint", self.hint)
+        return "\n".join(lines[:MAX_LINES])
+
+
+class DataflowError(Exception):
+    """The base of all errors the engine raises on purpose."""
+
+    def __init__(self, report: Report | str) -> None:
+        self.report = report if isinstance(report, Report) else Report(report)
+        super().__init__(self.report.render())
+
+    def __reduce__(self) -> tuple[type[DataflowError], tuple[Report]]:
+        return type(self), (self.report,)
+
+
+class PlanError(DataflowError):
+    """The pipeline was written wrongly; raised where it was written."""
+
+
+class PreflightError(DataflowError):
+    """Problems found before any work, all of them. ``problems`` holds one report each."""
+
+    def __init__(self, problems: tuple[Report, ...]) -> None:
+        self.problems = problems
+        noun = "problem" if len(problems) == 1 else "problems"
+        text = [f"{len(problems)} {noun} found before any work was done"]
+        text += ["\n".join(problem.render().splitlines()[:5]) for problem in problems]
+        super().__init__(Report(text[0]))
+        self.args = ("\n\n".join(text),)
+
+    def __reduce__(self) -> tuple[type[PreflightError], tuple[tuple[Report, ...]]]:  # type: ignore[override]
+        return type(self), (self.problems,)
+
+
+class StepError(DataflowError):
+    """A step of the user's failed on a record. ``__cause__`` is the user's own exception."""
+
+
+class SkipLimitError(StepError):
+    """More records were skipped than ``max_errors`` or ``max_error_rate`` allows."""
+
+
+class InputError(DataflowError):
+    """A source is missing, truncated, corrupt, or changed while it was read."""
+
+
+class OutputError(DataflowError):
+    """A target cannot be written or committed. What was there before is untouched."""
+
+
+class SchemaError(DataflowError):
+    """Records disagree about their columns or types in a way that would lose something."""
+
+
+class KeyTypeError(DataflowError):
+    """A key has no value equality: it is unhashable, or an object we cannot compare by value."""
+
+
+class WorkerCrashedError(DataflowError):
+    """A task killed its worker process again and again."""
+
+
+class TaskTimeoutError(DataflowError):
+    """A task made no progress for longer than it may. The report shows where it hung."""
+
+
+class MemoryLimitError(DataflowError):
+    """A task needs more memory than it may have."""
+
+
+class ResourceError(DataflowError):
+    """The machine ran out of something: disk, file handles, processes."""
+
+
+class ShardCorruptError(DataflowError):
+    """A file of the run came back other than it was written."""
+
+
+class RunInterrupted(DataflowError, KeyboardInterrupt):
+    """The run was stopped by Ctrl-C. Nothing became visible."""

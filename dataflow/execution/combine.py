@@ -1,0 +1,168 @@
+"""Combining before the shuffle: values of equal keys become one accumulator while they are still in this task.
+
+Two ways, side by side in one task: kernels over Arrow columns for batches they take (`NativeCombiner`), a Python
+dict for all others (`DictCombiner`). Both give (key, accumulator) pairs; a key may come from both, or again after
+a drain, because the reduce task merges accumulators anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.algebra.aggregator import Aggregator, Native
+from dataflow.algebra.order import canonical
+from dataflow.kernels.combining import ACC_CODINGS, accumulate, is_native_key, merge_accumulators
+from dataflow.shard.batch import Batch, Pairs, raw_pairs
+from dataflow.shard.codec import Coding, encode
+from dataflow.shard.size import estimated_bytes
+
+__all__ = ["DictCombiner", "MapCombiner", "coded_pairs"]
+
+COMPACT_ROWS = 1 << 18
+SAME_AS_CANONICAL = frozenset({str, int, bytes, bool})
+
+
+def coded_pairs(keys: pa.Array, key_coding: Coding, accs: pa.Array, acc_coding: Coding) -> pa.RecordBatch:
+    """Columns of keys and values that are encoded already, as `encode_batch` would have."""
+    import json
+
+    meta = {b"df": json.dumps(["pairs", key_coding, acc_coding]).encode()}
+    schema = pa.schema([pa.field("k", keys.type), pa.field("v", accs.type)], meta)
+    return pa.RecordBatch.from_arrays([keys, accs], schema=schema)
+
+
+class DictCombiner:
+    """One accumulator a key in a dict. Values of a key are added a batch at a time, so `add_all` pays."""
+
+    def __init__(self, aggregator: Aggregator[Any, Any, Any]) -> None:
+        self.aggregator = aggregator
+        self.accs: dict[Any, Any] = {}
+        self.keys: dict[Any, Any] = {}
+        self.batched = type(aggregator).add_all is not Aggregator.add_all
+
+    def add(self, keys: Sequence[Any], values: Sequence[Any]) -> None:
+        """Add the values of a batch."""
+        plain = set(map(type, keys)) <= SAME_AS_CANONICAL
+        stand_ins = keys if plain else list(map(canonical, keys))
+        aggregator, accs = self.aggregator, self.accs
+        if not plain:
+            for stand_in, key in zip(stand_ins, keys, strict=True):
+                self.keys.setdefault(stand_in, key)
+        if self.batched:
+            groups: dict[Any, list[Any]] = {}
+            for key, value in zip(stand_ins, values, strict=True):
+                if key in groups:
+                    groups[key].append(value)
+                else:
+                    groups[key] = [value]
+            for key, group in groups.items():
+                acc = accs[key] if key in accs else aggregator.create()
+                accs[key] = aggregator.add_all(acc, group)
+            return
+        add, create = aggregator.add, aggregator.create
+        for key, value in zip(stand_ins, values, strict=True):
+            accs[key] = add(accs[key] if key in accs else create(), value)
+
+    def bytes(self) -> int:
+        """About how much the dict holds."""
+        if not self.accs:
+            return 0
+        import itertools
+
+        sample = list(itertools.islice(self.accs.items(), 64))
+        return int(estimated_bytes(sample) / len(sample) * len(self.accs)) + 100 * len(self.accs)
+
+    def drain(self) -> tuple[list[Any], list[Any]]:
+        """All keys and accumulators; empties the combiner."""
+        keys = [self.keys.get(key, key) for key in self.accs] if self.keys else list(self.accs)
+        accs = list(self.accs.values())
+        self.accs, self.keys = {}, {}
+        return keys, accs
+
+
+class NativeCombiner:
+    """Accumulators as columns, put end to end and merged whenever they have grown."""
+
+    def __init__(self, kind: Native) -> None:
+        self.kind: Native = kind
+        self.parts: dict[str, list[tuple[pa.Array, pa.Array]]] = {}
+        self.rows = 0
+        self.limit = COMPACT_ROWS
+
+    def add(self, keys: pa.Array, values: pa.Array | None) -> bool:
+        """Take a batch; False where Python must."""
+        found = accumulate(self.kind, keys, values)
+        if found is None:
+            return False
+        shape = f"{found[0].type}/{found[1].type}"
+        self.parts.setdefault(shape, []).append(found)
+        self.rows += len(found[0])
+        if self.rows > self.limit:
+            self._compact()
+            self.limit = max(COMPACT_ROWS, 2 * self.rows)
+        return True
+
+    def _compact(self) -> None:
+        for shape, parts in self.parts.items():
+            if len(parts) > 1:
+                merged = merge_accumulators(self.kind, *_concat(parts))
+                if merged is not None:
+                    self.parts[shape] = [merged]
+        self.rows = sum(len(keys) for parts in self.parts.values() for keys, _ in parts)
+
+    def bytes(self) -> int:
+        return sum(k.nbytes + a.nbytes for parts in self.parts.values() for k, a in parts)
+
+    def drain(self) -> Iterator[tuple[pa.Array, pa.Array]]:
+        """All keys and accumulators; empties the combiner."""
+        self._compact()
+        for parts in self.parts.values():
+            yield from parts
+        self.parts, self.rows = {}, 0
+
+
+def _concat(parts: list[tuple[pa.Array, pa.Array]]) -> tuple[pa.Array, pa.Array]:
+    return pa.concat_arrays([k for k, _ in parts]), pa.concat_arrays([a for _, a in parts])
+
+
+class MapCombiner:
+    """The combiner of a map task: batches of pairs in, coded pairs of keys and accumulators out."""
+
+    def __init__(self, aggregator: Aggregator[Any, Any, Any]) -> None:
+        self.kind = aggregator.native
+        self.native = NativeCombiner(self.kind) if self.kind else None
+        self.python = DictCombiner(aggregator)
+
+    def add(self, batch: Batch) -> None:
+        """Add a batch of pairs."""
+        if self.native is None or not self._natively(*raw_pairs(batch)):
+            keys, values = batch.pairs()
+            self.python.add(list(keys), list(values))
+
+    def _natively(self, keys: Sequence[Any], values: Sequence[Any]) -> bool:
+        assert self.native is not None
+        column, coding = encode(keys)
+        if coding != "p" or not is_native_key(column.type) or isinstance(column, pa.ChunkedArray):
+            return False
+        if self.kind == "count":
+            return self.native.add(column, None)
+        array, coding = encode(values)
+        return coding == "p" and self.native.add(column, array)
+
+    def bytes(self) -> int:
+        """About how much it holds."""
+        return self.python.bytes() + (self.native.bytes() if self.native else 0)
+
+    def drain(self) -> Iterator[pa.RecordBatch]:
+        """What it holds as coded pairs; empties it."""
+        if self.native is not None and self.kind is not None:
+            for keys, accs in self.native.drain():
+                yield coded_pairs(keys, "p", accs, ACC_CODINGS[self.kind])
+        keys_, accs_ = self.python.drain()
+        if keys_:
+            from dataflow.shard.codec import encode_batch
+
+            yield encode_batch(Pairs(keys_, accs_))

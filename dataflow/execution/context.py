@@ -1,0 +1,109 @@
+"""What a running task attempt knows: where it is in its input, what it has skipped, how much it may hold.
+
+A step that fails asks here which row of which file its record came from. Rows are not tracked while all goes well;
+on an error the rows of the current batch are run again through the steps before the failing one, counting, until the
+failing element's number is reached (`StepTrace` in `steps.py` does that).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataflow.errors import shorten
+from dataflow.io.source import BadRow, Piece, Place
+from dataflow.plan.steps import Step
+from dataflow.shard.batch import Batch
+
+__all__ = ["StepStats", "TaskContext"]
+
+
+@dataclass(slots=True)
+class StepStats:
+    """What went through one step of one task."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """The state of one attempt. ``memory`` is in bytes; ``mark`` is told the rows about to be processed."""
+
+    task: str
+    attempt: int
+    memory: int
+    spill: str
+    seed: int = 0
+    sides: dict[str, Any] = field(default_factory=dict)
+    mark: Callable[[int, int], None] | None = None
+    stats: dict[str, StepStats] = field(default_factory=dict)
+    bytes_read: int = 0
+    bytes_spilled: int = 0
+    rows_read: int = 0
+    skipped_path: str = ""
+    skipped_count: int = 0
+    place: Place | None = None
+    root: Batch | None = None
+    root_offset: int = 0
+    generation: int = 0
+    _files: int = 0
+
+    def enter(self, batch: Batch, place: Place | None, offset: int = 0) -> None:
+        """A new batch of the root begins; ``offset`` rows of the place lie before it."""
+        self.root, self.place, self.root_offset = batch, place, offset
+        self.generation += 1
+        if self.mark:
+            self.mark(self.rows_read, self.rows_read + len(batch))
+
+    def step(self, label: str) -> StepStats:
+        """The numbers of a step."""
+        return self.stats.setdefault(label, StepStats())
+
+    def random(self) -> random.Random:
+        """A generator that depends on the shard, not on the attempt or the worker."""
+        return random.Random(self.seed)
+
+    def spill_path(self, kind: str) -> str:
+        """A fresh name for a file of this attempt."""
+        self._files += 1
+        return os.path.join(self.spill, f"{kind}-{self.task.replace('/', '_')}-{self.attempt}-{os.getpid()}-{self._files}.run")
+
+    def skip(self, step: Step, record: Any, error: BaseException, row: int | None) -> None:
+        """Set a record aside: its file and row, its step, what went wrong."""
+        self.step(step.label).skipped += 1
+        where = self.place.of(self.root_offset + row) if self.place and row is not None else self.whereabouts()
+        self._aside({"step": step.label, "declared": str(step.origin), "from": where, "record": shorten(record, 2000), "error": f"{type(error).__name__}: {shorten(str(error), 500)[1:-1]}"})  # fmt: skip
+
+    def skip_rows(self, rows: Sequence[BadRow], label: str) -> None:
+        """Rows that the source itself could not read."""
+        for row in rows:
+            self.step(label).skipped += 1
+            self._aside({"step": label, "declared": "", "from": row.place, "record": row.text, "error": row.reason})
+
+    def _aside(self, entry: dict[str, str]) -> None:
+        if not self.skipped_path:
+            self.skipped_path = self.spill_path("skipped")
+        self.skipped_count += 1
+        with open(self.skipped_path, "a", encoding="utf-8") as out:
+            out.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def whereabouts(self) -> str:
+        """The rows of the current root batch, for when the one row is not known."""
+        if self.place is None:
+            return ""
+        count = len(self.root) if self.root is not None else 1
+        first = self.place.of(self.root_offset)
+        return first if count <= 1 else f"{first} to {self.place.row + self.root_offset + count - 1}"
+
+    def receive(self, piece: Piece, label: str) -> None:
+        """Account for a piece of the source."""
+        self.bytes_read += piece.bytes
+        if piece.bad:
+            self.skip_rows(piece.bad, label)

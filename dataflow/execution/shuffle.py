@@ -1,0 +1,248 @@
+"""Writing a shuffle: elements gather in memory, and leave as sorted runs in one file.
+
+    push ─> (combine) ─> held batches ──(budget reached)──> one run per schema: sorted, cut into blocks ─> RunFile
+
+    kind     sorted by                                   columns besides the element's
+    group    the top 16 bits of the key's hash           #h   the hash (a partitioner's number, if the user has one)
+    sort     the sort key                                #s   the key, unless the element is its own key
+    deal     nothing: shares in turn                     #h   the share's number
+
+A hash run is ordered only by 16 bits, because NumPy sorts 16-bit integers by radix (10 ns a row here against 90 for
+64-bit ones) and the reader orders each small range by the whole hash anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataflow.errors import DataflowError, KeyTypeError, Report, StepError, shorten
+from dataflow.execution.combine import MapCombiner
+from dataflow.execution.context import TaskContext
+from dataflow.kernels.sorting import key_at, sort_order
+from dataflow.physical.program import KeepLeaf, ShuffleLeaf
+from dataflow.shard.batch import Batch, NotPairs, Pairs, raw_pairs
+from dataflow.shard.codec import coding_of, decode, encode, encode_batch
+from dataflow.shard.keys import hash_keys
+from dataflow.shard.runfile import RunFile, RunWriter
+
+__all__ = ["KeepWriter", "ShuffleWriter", "bucket_of"]
+
+BLOCK_BYTES = 1 << 20
+CHECK_ROWS = 1 << 16
+
+
+def bucket_of(hashes: np.ndarray) -> np.ndarray:
+    """The bucket of each hash: its top 16 bits."""
+    return (hashes >> np.uint64(48)).astype(np.uint16)
+
+
+class ShuffleWriter:
+    """A leaf that writes into a shuffle."""
+
+    def __init__(self, leaf: ShuffleLeaf, context: TaskContext, share: int) -> None:
+        self.leaf, self.context = leaf, context
+        self.budget = max(share // 3, 1 << 16)
+        self.combiner = MapCombiner(leaf.combiner) if leaf.combiner is not None else None
+        self.held: dict[str, list[pa.RecordBatch]] = {}
+        self.bytes = 0
+        self.writer: RunWriter | None = None
+        self.runs = 0
+        self.dealt = context.seed
+        self.unchecked = 0
+
+    def push(self, batch: Batch) -> None:
+        """Take a batch."""
+        if not len(batch):
+            return
+        try:
+            if self.combiner is not None:
+                self.combiner.add(batch)
+                self.unchecked += len(batch)
+                if self.unchecked >= CHECK_ROWS:
+                    self.unchecked = 0
+                    if self.combiner.bytes() > self.budget:
+                        self._drain()
+                        self._flush()
+                return
+            self._hold(self._keyed(batch))
+        except NotPairs as error:
+            raise self._failed(TypeError(str(error)), error.element) from error
+        except KeyTypeError as error:
+            raise self._failed(error, None) from error
+        if self.bytes > self.budget:
+            self._flush()
+
+    def _failed(self, error: Exception, record: Any) -> DataflowError:
+        kind = KeyTypeError if isinstance(error, KeyTypeError) else StepError
+        base = error.report if isinstance(error, DataflowError) else Report(f"{self.leaf.label} needs pairs: {error}")
+        return kind(
+            Report(
+                f"{self.leaf.label}: {base.sentence}",
+                steps=(self.leaf.label,),
+                declared=self.leaf.declared,
+                record=shorten(record) if record is not None else "",
+                location=self.context.whereabouts(),
+                hint=base.hint or "make pairs with key_by, or map to tuples of two",
+            )
+        )
+
+    def _hold(self, batch: pa.RecordBatch) -> None:
+        self.held.setdefault(_shape(batch), []).append(batch)
+        self.bytes += batch.nbytes
+
+    def _keyed(self, batch: Batch) -> pa.RecordBatch:
+        """The batch encoded, with the column the shuffle orders by."""
+        leaf = self.leaf
+        if leaf.kind == "deal":
+            coded = encode_batch(batch)
+            assert leaf.partitions
+            shares = (np.arange(len(batch), dtype=np.uint64) + np.uint64(self.dealt)) % np.uint64(leaf.partitions)
+            self.dealt += len(batch)
+            return _with(coded, "#h", pa.array(shares << np.uint64(48)))
+        if leaf.kind == "sort":
+            coded = encode_batch(batch)
+            if leaf.sort_key is None:
+                return coded
+            keys, coding = encode(list(map(leaf.sort_key, batch.rows())))
+            return _with(coded, "#s", keys, coding)
+        keys_, values = raw_pairs(batch)
+        return self._hashed(encode_batch(Pairs(keys_, values)), keys_)
+
+    def _hashed(self, coded: pa.RecordBatch, keys: Any) -> pa.RecordBatch:
+        if self.leaf.partitioner is not None:
+            assert self.leaf.partitions
+            n = self.leaf.partitions
+            numbers = np.array([_number(self.leaf.partitioner, key, n) for key in (keys.to_pylist() if isinstance(keys, pa.Array) else keys)], np.uint64)
+            hashes = (numbers << np.uint64(48)) | (hash_keys(keys) >> np.uint64(16))
+        else:
+            hashes = hash_keys(keys)
+        return _with(coded, "#h", pa.array(hashes))
+
+    def _drain(self) -> None:
+        assert self.combiner is not None
+        for coded in self.combiner.drain():
+            keys: Any = coded.column(0)
+            coding = coding_of(coded)[1]
+            if coding != "p":
+                keys = decode(keys, coding)
+            try:
+                self._hold(self._hashed(coded, keys))
+            except KeyTypeError as error:
+                raise self._failed(error, None) from error
+
+    def _flush(self) -> None:
+        """Write what is held as sorted runs."""
+        for batches in self.held.values():
+            table = pa.Table.from_batches(batches).combine_chunks()
+            (whole,) = table.to_batches(max_chunksize=None) or [batches[0]]
+            if self.leaf.kind == "sort":
+                order = sort_order(*sort_column(whole))
+            else:
+                order = np.argsort(bucket_of(whole.column("#h").to_numpy()), kind="stable")
+            self._write(whole, order)
+            del table, whole
+        self.held, self.bytes = {}, 0
+
+    def _write(self, whole: pa.RecordBatch, order: np.ndarray) -> None:
+        if self.writer is None:
+            self.writer = RunWriter(self.context.spill_path("shuffle"), self.context.task)
+        per_block = max(1, int(len(order) * BLOCK_BYTES / max(whole.nbytes, 1)))
+        for start in range(0, len(order), per_block):
+            block = whole.take(pa.array(order[start : start + per_block]))
+            if self.leaf.kind == "sort":
+                column, coding = sort_column(block)
+                first, last = key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1)
+            else:
+                buckets = bucket_of(block.column("#h").to_numpy())
+                first, last = int(buckets[0]), int(buckets[-1])
+            self.writer.write(block, self.runs, first, last)
+        self.runs += 1
+
+    def close(self) -> RunFile | None:
+        """The file, None if there was nothing to write."""
+        if self.combiner is not None:
+            self._drain()
+        self._flush()
+        if self.writer is None:
+            return None
+        file = self.writer.close()
+        self.context.bytes_spilled += file.bytes
+        return file
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        if self.writer is not None:
+            self.writer.abort()
+
+
+def _number(partitioner: Callable[[Any, int], int], key: Any, n: int) -> int:
+    found = partitioner(key, n)
+    if not isinstance(found, int) or not 0 <= found < n:
+        raise StepError(Report(f"the partitioner gave {found!r} for key {shorten(key)}; it must give an int from 0 to {n - 1}"))
+    return found
+
+
+def _shape(batch: pa.RecordBatch) -> str:
+    return f"{[(f.name, str(f.type), f.metadata) for f in batch.schema]}{batch.schema.metadata}"
+
+
+def _with(batch: pa.RecordBatch, name: str, column: pa.Array, coding: Any = "p") -> pa.RecordBatch:
+    """The batch with one more column, its coding noted on the field."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    field = pa.field(name, column.type, metadata={b"c": json.dumps(coding).encode()})
+    schema = batch.schema.append(field)
+    return pa.RecordBatch.from_arrays([*batch.columns, column], schema=schema)
+
+
+def sort_column(batch: pa.RecordBatch) -> tuple[pa.Array, Any]:
+    """The column a sort run is ordered by, and its coding: ``#s``, or the element itself."""
+    at = batch.schema.get_field_index("#s")
+    if at >= 0:
+        return batch.column(at), json.loads(batch.schema.field(at).metadata[b"c"])
+    kind, *codings = coding_of(batch)
+    if kind == "pairs":
+        array = pa.StructArray.from_arrays(batch.columns, ["0", "1"])
+        return array, ["t", *codings]
+    if kind == "records":
+        raise KeyTypeError(Report("records have no order of their own", hint="give sort a key: sort(key=lambda record: record[…])"))
+    return batch.column(0), codings[0]
+
+
+class KeepWriter:
+    """A leaf that keeps elements in files of the run."""
+
+    def __init__(self, leaf: KeepLeaf, context: TaskContext) -> None:
+        self.leaf, self.context = leaf, context
+        self.writer: RunWriter | None = None
+        self.rows = 0
+
+    def push(self, batch: Batch) -> None:
+        """Take a batch."""
+        if self.leaf.limit is not None:
+            batch = batch.slice(0, self.leaf.limit - self.rows) if self.rows + len(batch) > self.leaf.limit else batch
+        if not len(batch):
+            return
+        self.rows += len(batch)
+        if self.writer is None:
+            self.writer = RunWriter(self.context.spill_path("kept"), self.context.task)
+        self.writer.write(encode_batch(batch))
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit is reached."""
+        return self.leaf.limit is not None and self.rows >= self.leaf.limit
+
+    def close(self) -> RunFile | None:
+        """The file, None if there was nothing to keep."""
+        return self.writer.close() if self.writer is not None else None
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        if self.writer is not None:
+            self.writer.abort()

@@ -1,0 +1,236 @@
+"""Parquet and Arrow IPC files: columns in, columns out, checked before they are believed.
+
+Parquet is read with page checksums verified where the writer made them (ours always does). Arrow IPC has none,
+and a flipped byte there can crash the process, so every batch from outside is validated whole before use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.errors import InputError, Report, SchemaError
+from dataflow.io.files import FileInfo, file_system
+from dataflow.io.source import FileSource, Piece, Place, Split, at_least_eight
+from dataflow.shard.batch import Records
+
+__all__ = ["IpcSource", "ParquetSource"]
+
+ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class _ColumnarSource(FileSource):
+    union: bool = False
+    columns: tuple[str, ...] | None = None
+
+    def _unreadable(self, path: str, error: Exception) -> InputError:
+        size = "unknown"
+        try:
+            fs, inner = file_system(path, self.options)
+            size = str(fs.info(inner).size)
+        except OSError:
+            pass
+        sentence = f"a {self.format} file cannot be read: {' '.join(str(error).split())[:200]}"
+        hint = 'the file may be truncated or not of this format; on_error="skip" passes over such files'
+        return InputError(Report(sentence, location=f"{path} ({size} bytes)", hint=hint))
+
+    def _guarded(self, path: str, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise self._unreadable(path, error) from error
+
+    def _schema_of(self, path: str) -> pa.Schema:
+        raise NotImplementedError
+
+    def check(self) -> list[Report]:
+        problems = super().check()
+        if problems:
+            return problems
+        try:
+            self._layout([info.path for info in self.files()][:100])
+        except (InputError, SchemaError) as error:
+            return [error.report]
+        return []
+
+    def _layout(self, paths: list[str]) -> pa.Schema | None:
+        """The one schema of the files; files that disagree are an error that names both."""
+        first: tuple[str, pa.Schema] | None = None
+        merged: pa.Schema | None = None
+        for path in paths:
+            try:
+                schema = self._schema_of(path)
+            except InputError:
+                if self.skip_bad:
+                    continue
+                raise
+            schema = schema.remove_metadata()
+            if first is None or merged is None:
+                first, merged = (path, schema), schema
+                continue
+            if schema == first[1]:
+                continue
+            for field in schema:
+                at = merged.get_field_index(field.name)
+                if at >= 0 and merged.field(at).type != field.type and pa.types.is_null(merged.field(at).type):
+                    merged = merged.set(at, field)
+                elif at >= 0 and merged.field(at).type != field.type and not pa.types.is_null(field.type):
+                    text = f"column {field.name!r} is {merged.field(at).type} in one file and {field.type} in another"
+                    raise SchemaError(Report(text, location=f"{first[0]} and {path}", hint="read them apart and map one to the other's type"))
+                elif at < 0 and self.union:
+                    merged = merged.append(field)
+            missing, new = set(merged.names) - set(schema.names), set(schema.names) - set(merged.names)
+            if (missing or new) and not self.union:
+                text = "; ".join(f"{t} {', '.join(sorted(n))}" for t, n in (("it lacks", missing), ("it adds", new)) if n)
+                raise SchemaError(Report(f"the files have different columns: {text}", location=f"{path}, against {first[0]}", hint='columns="union" fills what is missing with null'))  # fmt: skip
+        return merged
+
+    def splits(self, target: int) -> list[Split]:
+        found = self.files()
+        if not found:
+            raise InputError(Report(f"no file matches {', '.join(self.paths)}", hint="an empty input is an error"))
+        layout = self._layout([info.path for info in found])
+        target = at_least_eight(sum(info.size for info in found), target)
+        return [split for info in found for split in self._parts(info, target, layout)]
+
+    def _parts(self, info: FileInfo, target: int, layout: pa.Schema | None) -> list[Split]:
+        raise NotImplementedError
+
+    def _aligned(self, table: pa.Table, layout: pa.Schema, path: str) -> Records:
+        columns, fields = [], []
+        for field in layout:
+            at = table.schema.get_field_index(field.name)
+            column = table.column(at) if at >= 0 else pa.nulls(table.num_rows, field.type)
+            columns.append(column if column.type == field.type else column.cast(field.type))
+            fields.append(field)
+        for name, value in self.hive(path).items():
+            if layout.get_field_index(name) < 0:
+                columns.append(pa.array([value] * table.num_rows, pa.string()))
+                fields.append(pa.field(name, pa.string()))
+        return Records(pa.Table.from_arrays(columns, schema=pa.schema(fields)))
+
+
+@dataclass(frozen=True)
+class ParquetSource(_ColumnarSource):
+    """The rows of Parquet files as records, a split per run of row groups."""
+
+    format = "parquet"
+
+    def _file(self, path: str) -> Any:
+        import pyarrow.parquet as pq
+
+        fs, inner = file_system(path, self.options)
+        return pq.ParquetFile(
+            fs.open(inner), page_checksum_verification=True, thrift_string_size_limit=1 << 26, thrift_container_size_limit=1 << 22
+        )
+
+    def _schema_of(self, path: str) -> pa.Schema:
+        def read() -> Any:
+            with self._file(path) as file:
+                return file.schema_arrow
+
+        return self._guarded(path, read)
+
+    def _parts(self, info: FileInfo, target: int, layout: pa.Schema | None) -> list[Split]:
+        def read() -> list[int]:
+            with self._file(info.path) as file:
+                meta = file.metadata
+                return [meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)]
+
+        try:
+            sizes = self._guarded(info.path, read)
+        except InputError as error:
+            if self.skip_bad:
+                return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence))]
+            raise
+        splits, start, held = [], 0, 0
+        for index, size in enumerate(sizes):
+            held += size
+            if held >= target or index == len(sizes) - 1:
+                splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "")))
+                start, held = index + 1, 0
+        return splits
+
+    def read(self, split: Split) -> Iterator[Piece]:
+        layout, reason = split.extra
+        if reason:
+            yield _skipped(split, reason)
+            return
+        self.open(split).close()
+        row = 1
+        with self._guarded(split.name, lambda: self._file(split.name)) as file:
+            names = list(self.columns) if self.columns else None
+            groups = list(range(split.start, split.stop))
+            batches = file.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False)
+            wanted = layout if names is None else pa.schema([layout.field(n) for n in names])
+            while True:
+                batch = self._guarded(split.name, lambda: next(batches, None))
+                if batch is None:
+                    return
+                place = Place(f"{split.name}, row group {split.start}", row)
+                yield Piece(self._aligned(pa.table(batch), wanted, split.name), place, bytes=batch.nbytes)
+                row += batch.num_rows
+
+
+@dataclass(frozen=True)
+class IpcSource(_ColumnarSource):
+    """The rows of Arrow IPC (Feather v2) files as records."""
+
+    format = "ipc"
+
+    def _schema_of(self, path: str) -> pa.Schema:
+        def read() -> Any:
+            fs, inner = file_system(path, self.options)
+            with fs.open(inner) as raw, pa.ipc.open_file(raw) as file:
+                return file.schema
+
+        return self._guarded(path, read)
+
+    def _parts(self, info: FileInfo, target: int, layout: pa.Schema | None) -> list[Split]:
+        def read() -> int:
+            fs, inner = file_system(info.path, self.options)
+            with fs.open(inner) as raw, pa.ipc.open_file(raw) as file:
+                return int(file.num_record_batches)
+
+        try:
+            count = self._guarded(info.path, read)
+        except InputError as error:
+            if self.skip_bad:
+                return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence))]
+            raise
+        pieces = max(1, min(count, round(info.size / target)))
+        edges = [count * i // pieces for i in range(pieces + 1)]
+        size = info.size // pieces
+        return [Split(info.path, a, b, size, info.version, (layout, "")) for a, b in zip(edges, edges[1:], strict=False)]
+
+    def read(self, split: Split) -> Iterator[Piece]:
+        layout, reason = split.extra
+        if reason:
+            yield _skipped(split, reason)
+            return
+        row = 1
+        with self.open(split) as raw, self._guarded(split.name, lambda: pa.ipc.open_file(raw)) as file:
+            for index in range(split.start, split.stop):
+
+                def read(index: int = index) -> pa.RecordBatch:
+                    batch = file.get_batch(index)
+                    batch.validate(full=True)
+                    return batch
+
+                batch = self._guarded(split.name, read)
+                table = pa.table(batch)
+                wanted = layout if self.columns is None else pa.schema([layout.field(n) for n in self.columns])
+                yield Piece(self._aligned(table, wanted, split.name), Place(f"{split.name}, batch {index}", row), bytes=batch.nbytes)
+
+
+def _skipped(split: Split, reason: str) -> Piece:
+    from dataflow.io.source import BadRow
+    from dataflow.shard.batch import Rows
+
+    return Piece(Rows([]), Place(split.name, 1), [BadRow(split.name, "the whole file", reason)])

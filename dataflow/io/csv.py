@@ -1,0 +1,197 @@
+"""CSV by Arrow's parser: one header, one set of types for all files, bad rows named by file and line.
+
+Types are those of the first rows of the first file, or ``schema``. A file whose header differs is an error that
+names it, unless ``columns="union"`` fills what is missing with null. A large file is split at line ends outside
+quotes, found by counting quotes, so a newline within quotes is never a boundary.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from dataflow.errors import InputError, Report, SchemaError, shorten
+from dataflow.io.files import FileInfo, file_system
+from dataflow.io.source import BadRow, FileSource, Piece, Place, Split
+from dataflow.io.text import COMPRESSED, decompressed
+from dataflow.shard.batch import Records
+
+__all__ = ["CsvSource"]
+
+SAMPLE = 1 << 20
+BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class CsvSource(FileSource):
+    """The rows of CSV files as records."""
+
+    delimiter: str = ","
+    header: bool = True
+    names: tuple[str, ...] = ()
+    schema: Mapping[str, pa.DataType] = field(default_factory=dict)
+    encoding: str = "utf-8"
+    union: bool = False
+
+    format = "csv"
+
+    def split_file(self, info: FileInfo, target: int) -> list[Split]:
+        first = self._layout()
+        whole = Split(info.path, 0, info.size, info.size, info.version, first)
+        if info.size <= 2 * target or info.path.endswith(tuple(COMPRESSED)) or self.encoding != "utf-8":
+            return [whole]
+        edges = [0, *self._boundaries(info, target), info.size]
+        return [Split(info.path, a, b, b - a, info.version, first) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+
+    def _boundaries(self, info: FileInfo, target: int) -> Iterator[int]:
+        """Line ends outside quotes, one after every ``target`` bytes. One pass over the file at memory speed."""
+        fs, inner = file_system(info.path, self.options)
+        inside, position, wanted = 0, 0, target
+        with fs.open(inner) as raw:
+            while data := raw.read(BLOCK):
+                if position + len(data) <= wanted:
+                    inside ^= data.count(b'"') & 1
+                else:
+                    bytes_ = np.frombuffer(data, np.uint8)
+                    parity = (np.cumsum(bytes_ == 34) + inside) & 1
+                    ends = np.flatnonzero((bytes_ == 10) & (parity == 0)) + position + 1
+                    while len(ends := ends[ends > wanted]):
+                        yield int(ends[0])
+                        wanted = int(ends[0]) + target
+                    inside = int(parity[-1])
+                position += len(data)
+
+    def _layout(self) -> tuple[tuple[str, ...], pa.Schema]:
+        """The column names and types of the first file that is not empty: those of the whole source."""
+        for info in self.files():
+            with self.open(Split(info.path)) as raw:
+                data = decompressed(info.path, raw).read(SAMPLE)
+            data = data[: data.rfind(b"\n") + 1] or data
+            if data:
+                table = self._parse(data, None, info.path, [], 0)
+                return tuple(table.column_names), table.schema
+        return tuple(self.names), pa.schema([])
+
+    def read(self, split: Split) -> Iterator[Piece]:
+        names, schema = split.extra
+        with self.open(split) as raw:
+            plain = decompressed(split.name, raw)
+            own = names
+            row = 1
+            left = -1
+            if split.start == 0 and split.stop == 0:
+                return
+            if not split.name.endswith(tuple(COMPRESSED)):
+                if split.start:
+                    raw.seek(split.start)
+                left = split.stop - split.start
+            rest, first, inside = b"", split.start == 0, 0
+            if split.start and self.header and self.union:
+                own = self._header(split.name)
+            while True:
+                data = plain.read(BLOCK if left < 0 else min(BLOCK, left))
+                left -= len(data) if left >= 0 else 0
+                if not data and not rest:
+                    return
+                block = rest + data
+                if data:
+                    cut = _last_row_end(block)
+                    block, rest = block[:cut], block[cut:]
+                    if not block:
+                        continue
+                else:
+                    rest = b""
+                bad: list[BadRow] = []
+                own_now = None if first and self.header else own
+                table = self._parse(block, own_now, split.name, bad, row, schema)
+                if first and self.header:
+                    own = tuple(table.column_names)
+                    self._same_columns(own, names, split.name)
+                    row += 1
+                first = False
+                table = self._aligned(table, names, schema)
+                yield Piece(self._with_hive(table, split.name), Place(split.name, row, split.start, "row"), bad, len(data))
+                row += table.num_rows + len(bad)
+                if not data:
+                    return
+
+    def _header(self, path: str) -> tuple[str, ...]:
+        with self.open(Split(path)) as raw:
+            line = raw.readline()
+        return tuple(self._parse(line, None, path, [], 1).column_names)
+
+    def _parse(self, data: bytes, names: tuple[str, ...] | None, path: str, bad: list[BadRow], row: int, schema: pa.Schema | None = None) -> pa.Table:  # fmt: skip
+        rejected: list[Any] = []
+
+        def reject(found: Any) -> str:
+            rejected.append(found)
+            return "skip"
+
+        if names is None and not self.header:
+            names = self.names
+        types = {f.name: f.type for f in schema} if schema is not None else {}
+        types.update(self.schema)
+        try:
+            table = pacsv.read_csv(
+                io.BytesIO(data),
+                pacsv.ReadOptions(
+                    use_threads=False, block_size=max(len(data), 1), encoding=self.encoding,
+                    column_names=list(names) if names else None, autogenerate_column_names=not names and not self.header,
+                ),
+                pacsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=reject),
+                pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False),
+            )  # fmt: skip
+        except pa.ArrowInvalid as error:
+            hint = f"types were taken from the first rows; give schema= to read_csv, here {self._types_text(schema)}" if "conversion error" in str(error) else ""
+            raise InputError(Report(f"a CSV file cannot be read: {error}", location=f"{path}, from row {row}", hint=hint)) from error
+        for item in rejected:
+            where = f"{path}, row {row + (item.number or 1) - 1}" if row else path
+            reason = f"{item.actual_columns} columns instead of {item.expected_columns}"
+            if not self.skip_bad:
+                hint = 'read_csv(…, on_error="skip") sets such rows aside'
+                raise InputError(Report(f"a CSV row has {reason}", record=shorten(item.text), location=where, hint=hint))
+            bad.append(BadRow(where, shorten(item.text), reason))
+        if len(set(table.column_names)) != len(table.column_names):
+            twice = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
+            raise SchemaError(Report(f"a CSV file has columns of the same name: {', '.join(twice)}", location=path))
+        return table
+
+    @staticmethod
+    def _types_text(schema: pa.Schema | None) -> str:
+        return "{" + ", ".join(f"{f.name!r}: {f.type}" for f in schema or [])[:120] + "}"
+
+    def _same_columns(self, own: tuple[str, ...], names: tuple[str, ...], path: str) -> None:
+        if not self.union and set(own) != set(names):
+            missing, new = sorted(set(names) - set(own)), sorted(set(own) - set(names))
+            text = "; ".join(f"{t} {', '.join(n)}" for t, n in (("it lacks", missing), ("it adds", new)) if n)
+            raise SchemaError(Report(f"the files have different columns: {text}", location=f"{path}, against {self.paths[0]}", hint='columns="union" fills what is missing with null'))  # fmt: skip
+
+    def _aligned(self, table: pa.Table, names: tuple[str, ...], schema: pa.Schema) -> pa.Table:
+        extra = [name for name in table.column_names if name not in names] if self.union else []
+        columns = [
+            table.column(name) if name in table.column_names else pa.nulls(table.num_rows, schema.field(name).type)
+            for name in [*names, *extra]
+        ]
+        return pa.table(dict(zip([*names, *extra], columns, strict=True)))
+
+    def _with_hive(self, table: pa.Table, path: str) -> Records:
+        for name, value in self.hive(path).items():
+            if name not in table.column_names:
+                table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
+        return Records(table)
+
+
+def _last_row_end(block: bytes) -> int:
+    """Just past the last line end outside quotes; blocks begin outside quotes."""
+    bytes_ = np.frombuffer(block, np.uint8)
+    if block.count(b'"') == 0:
+        return block.rfind(b"\n") + 1
+    parity = np.cumsum(bytes_ == 34) & 1
+    ends = np.flatnonzero((bytes_ == 10) & (parity == 0))
+    return int(ends[-1]) + 1 if len(ends) else 0

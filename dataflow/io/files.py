@@ -1,0 +1,232 @@
+"""Files wherever they are: this machine's by the operating system, all others by fsspec.
+
+Two implementations of one small set of verbs. The local one is not fsspec's because a small job must not pay
+its import (0.1 s), and because only the operating system can rename, exchange and force to disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import glob as globbing
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol, cast
+
+__all__ = ["FileInfo", "FileSystem", "LocalFiles", "RemoteFiles", "file_system", "is_remote", "join"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A file as it was when it was listed. ``version`` changes whenever its content does, as far as can be known."""
+
+    path: str
+    size: int
+    version: str
+
+
+class FileSystem(Protocol):
+    """What sources, sinks and the commit need of a place for files."""
+
+    def find(self, pattern: str) -> list[FileInfo]:
+        """The files that a path, directory or glob names, sorted; hidden ones and markers left out."""
+        ...
+
+    def info(self, path: str) -> FileInfo: ...
+    def exists(self, path: str) -> bool: ...
+    def is_dir(self, path: str) -> bool: ...
+    def names(self, path: str) -> list[str]: ...
+    def open(self, path: str) -> BinaryIO: ...
+    def create(self, path: str) -> BinaryIO: ...
+    def make_dir(self, path: str) -> None: ...
+    def move(self, source: str, target: str) -> None: ...
+    def exchange(self, one: str, two: str) -> None: ...
+    def remove(self, path: str) -> None: ...
+    def sync(self, path: str) -> None: ...
+
+    @property
+    def can_move_directories(self) -> bool: ...
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path names a protocol other than this machine's files."""
+    return "://" in path and not path.startswith(("file://", "local://"))
+
+
+def file_system(path: str, options: Mapping[str, Any] | None = None) -> tuple[FileSystem, str]:
+    """The file system of a path, and the path within it."""
+    if is_remote(path):
+        import fsspec
+
+        fs, inner = fsspec.core.url_to_fs(path, **dict(options or {}))
+        return RemoteFiles(fs), inner
+    for scheme in ("file://", "local://"):
+        path = path.removeprefix(scheme)
+    return LocalFiles(), os.path.expanduser(path)
+
+
+def join(folder: str, name: str) -> str:
+    """A path below a folder, on any file system."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _hidden(relative: str) -> bool:
+    """Whether a name, or a folder on the way to it, marks it as not data (``_SUCCESS``, ``.crc``, staging)."""
+    return any(part.startswith(("_", ".")) and "=" not in part for part in relative.split("/") if part)
+
+
+class LocalFiles:
+    """This machine's files."""
+
+    can_move_directories = True
+
+    def find(self, pattern: str) -> list[FileInfo]:
+        if os.path.isdir(pattern):
+            return sorted(self._walk(pattern), key=lambda info: info.path)
+        if os.path.exists(pattern):
+            return [self.info(pattern)]
+        names = globbing.glob(pattern, recursive=True) if globbing.has_magic(pattern) else []
+        found: list[FileInfo] = []
+        for name in sorted(names):
+            if os.path.isdir(name):
+                found.extend(self._walk(name))
+            elif not _hidden(os.path.basename(name)):
+                found.append(self.info(name))
+        return sorted({info.path: info for info in found}.values(), key=lambda info: info.path)
+
+    def _walk(self, root: str) -> Iterator[FileInfo]:
+        for folder, folders, names in os.walk(root):  # does not follow links: no loops
+            folders[:] = [name for name in folders if not _hidden(name)]
+            for name in names:
+                if not _hidden(name):
+                    yield self.info(os.path.join(folder, name))
+
+    def info(self, path: str) -> FileInfo:
+        found = os.stat(path)
+        return FileInfo(path, found.st_size, f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}")
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def is_dir(self, path: str) -> bool:
+        return os.path.isdir(path)
+
+    def names(self, path: str) -> list[str]:
+        try:
+            return sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+
+    def open(self, path: str) -> BinaryIO:
+        return open(path, "rb")
+
+    def create(self, path: str) -> BinaryIO:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        return open(path, "wb")
+
+    def make_dir(self, path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+
+    def move(self, source: str, target: str) -> None:
+        os.rename(source, target)
+
+    def exchange(self, one: str, two: str) -> None:
+        """Swap two paths in one atomic step (Linux's renameat2); elsewhere two renames with a short gap."""
+        with contextlib.suppress(AttributeError, OSError):
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.renameat2(-100, os.fsencode(one), -100, os.fsencode(two), 2) == 0:
+                return
+            if ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), two)
+        aside = f"{one}.aside"
+        os.rename(two, aside)
+        os.rename(one, two)
+        os.rename(aside, one)
+
+    def remove(self, path: str) -> None:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def sync(self, path: str) -> None:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+class RemoteFiles:
+    """Any fsspec file system. Objects cannot be renamed together, so a commit there copies, and readers of ours trust its manifest."""
+
+    can_move_directories = False
+
+    def __init__(self, fs: Any) -> None:
+        self.fs = fs
+
+    def find(self, pattern: str) -> list[FileInfo]:
+        fs = self.fs
+        fs.invalidate_cache()
+        if globbing.has_magic(pattern):
+            found: dict[str, Any] = {}
+            for path, info in fs.glob(pattern, detail=True).items():
+                found.update(fs.find(path, detail=True) if info["type"] == "directory" else {path: info})
+            root = pattern[: min(pattern.find(c) for c in "*?[" if c in pattern)].rpartition("/")[0]
+        else:
+            found = fs.find(pattern, detail=True)
+            root = pattern
+        infos = [self._info(path, info) for path, info in sorted(found.items())]
+        return [info for info in infos if not _hidden(info.path.removeprefix(root.lstrip("/")).removeprefix(root))]
+
+    @staticmethod
+    def _info(path: str, info: dict[str, Any]) -> FileInfo:
+        version = str(info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("created") or "")
+        return FileInfo(path, int(info.get("size") or 0), f"{version}:{info.get('size')}")
+
+    def info(self, path: str) -> FileInfo:
+        return self._info(path, self.fs.info(path))
+
+    def exists(self, path: str) -> bool:
+        self.fs.invalidate_cache()
+        return bool(self.fs.exists(path))
+
+    def is_dir(self, path: str) -> bool:
+        return bool(self.fs.isdir(path))
+
+    def names(self, path: str) -> list[str]:
+        self.fs.invalidate_cache()
+        try:
+            return sorted(name.rstrip("/").rpartition("/")[2] for name in self.fs.ls(path, detail=False))
+        except FileNotFoundError:
+            return []
+
+    def open(self, path: str) -> BinaryIO:
+        return cast(BinaryIO, self.fs.open(path, "rb"))
+
+    def create(self, path: str) -> BinaryIO:
+        with contextlib.suppress(Exception):  # object stores have no folders
+            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        return cast(BinaryIO, self.fs.open(path, "wb"))
+
+    def make_dir(self, path: str) -> None:
+        with contextlib.suppress(Exception):
+            self.fs.makedirs(path, exist_ok=True)
+
+    def move(self, source: str, target: str) -> None:
+        self.fs.copy(source, target)
+        self.fs.rm(source)
+
+    def exchange(self, one: str, two: str) -> None:
+        raise NotImplementedError("object stores have no exchange")
+
+    def remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm(path, recursive=True)
+
+    def sync(self, path: str) -> None:
+        """Objects are durable once written."""

@@ -1,0 +1,63 @@
+"""JSON lines: one value a line, decoded by the standard library so that Python values are exact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dataflow.errors import InputError, Report, shorten
+from dataflow.io.source import BadRow, Piece, Place, Split
+from dataflow.io.text import TextSource, line_number
+from dataflow.shard.batch import Lines, Rows
+
+__all__ = ["JsonLinesSource"]
+
+ROWS = 8192
+
+
+@dataclass(frozen=True)
+class JsonLinesSource(TextSource):
+    """The values of JSON-lines files; objects become dicts. Empty lines are passed over."""
+
+    format = "jsonl"
+
+    def read(self, split: Split) -> Iterator[Piece]:
+        row = 1
+        extra = self.hive(split.name)
+        for data in self.blocks(split):
+            piece = self._decoded(data, split, row)
+            assert isinstance(piece.batch, Lines)
+            lines = piece.batch.rows()
+            for start in range(0, len(lines), ROWS):
+                part = lines[start : start + ROWS]
+                values, bad = self._parse(part, split, row + start)
+                if extra:
+                    values = [{**value, **extra} if isinstance(value, dict) else value for value in values]
+                place = Place(split.name, row + start, split.start, "line")
+                yield Piece(Rows(values), place, bad + (piece.bad if start == 0 else []), len(data) if start == 0 else 0)
+            row += len(lines) + len(piece.bad)
+
+    def _parse(self, lines: list[str], split: Split, row: int) -> tuple[list[Any], list[BadRow]]:
+        try:
+            return list(map(json.loads, lines)), []
+        except ValueError:
+            return self._one_by_one(lines, split, row)
+
+    def _one_by_one(self, lines: list[str], split: Split, row: int) -> tuple[list[Any], list[BadRow]]:
+        values: list[Any] = []
+        bad: list[BadRow] = []
+        for index, line in enumerate(lines):
+            if not line.strip():
+                continue
+            try:
+                values.append(json.loads(line))
+            except ValueError as error:
+                where = f"{split.name}, line {line_number(self, split, row + index)}"
+                if not self.skip_bad:
+                    hint = 'read_jsonl(…, on_error="skip") sets such lines aside'
+                    raise InputError(Report(f"a line is not JSON: {error}", record=shorten(line), location=where, hint=hint)) from error
+                bad.append(BadRow(where, shorten(line), str(error)))
+        return values, bad
+

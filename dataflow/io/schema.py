@@ -1,0 +1,214 @@
+"""One schema for an output: columns from records, values or pairs; types that promote where nothing is lost.
+
+    element            columns
+    dict               its keys (a dataclass or NamedTuple: its fields)
+    (key, value)       key, value   — a record as the value stays one struct column
+    anything else      value
+
+Promotions: null to anything, int to float where every int is exact in it. Everything else that disagrees is an
+error that names the column and both types.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.errors import Report, SchemaError, shorten
+from dataflow.shard.batch import Batch, Lines, Pairs, Records, Values
+
+__all__ = ["conform", "plain", "table_of", "unify", "widen"]
+
+_EXACT = 2**53
+
+
+def table_of(batch: Batch, declared: Mapping[str, pa.DataType] | None = None) -> pa.Table:
+    """A batch as the columns of an output."""
+    match batch:
+        case Records(table=table):
+            return table
+        case Lines():
+            return pa.table({"value": batch.arrow()})
+        case Values(array=array):
+            return pa.table({"value": array})
+        case Pairs(keys=keys, values=values):
+            return _table({"key": keys, "value": values}, declared or {})
+        case _:
+            return _from_rows(batch.rows(), declared or {})
+
+
+def _from_rows(rows: list[Any], declared: Mapping[str, pa.DataType]) -> pa.Table:
+    kinds = set(map(type, rows))
+    if all(issubclass(kind, dict) for kind in kinds):
+        names: dict[str, None] = {}
+        for shape in dict.fromkeys(map(tuple, rows)):
+            names.update(dict.fromkeys(shape))
+        for name in names:
+            if not isinstance(name, str):
+                raise SchemaError(Report(f"a record's column names must be strings, not {shorten(name)}"))
+        return _table({name: [row.get(name) for row in rows] for name in names}, declared, len(rows))
+    if kinds == {tuple} and set(map(len, rows)) == {2}:
+        return _table({"key": [row[0] for row in rows], "value": [row[1] for row in rows]}, declared)
+    if len(kinds) == 1:
+        (kind,) = kinds
+        if dataclasses.is_dataclass(kind):
+            fields = [f.name for f in dataclasses.fields(kind)]
+            return _table({name: [getattr(row, name) for row in rows] for name in fields}, declared)
+        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            return _table({name: [getattr(row, name) for row in rows] for name in kind._fields}, declared)
+    return _table({"value": rows}, declared)
+
+
+def _table(columns: dict[str, Sequence[Any]], declared: Mapping[str, pa.DataType], rows: int = 0) -> pa.Table:
+    arrays = {name: _column(name, values, declared.get(name)) for name, values in columns.items()}
+    if not arrays:
+        return pa.table({"": pa.nulls(rows)}).select([]) if rows == 0 else pa.Table.from_batches([pa.RecordBatch.from_pylist([{}] * rows)])
+    return pa.table(arrays)
+
+
+def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> pa.Array:
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    items = list(map(plain, values))
+    try:
+        if declared is None and set(map(type, items)) <= {str, type(None)} and items:
+            found = pa.array(items, pa.large_string())
+            return found.cast(pa.string()) if found.nbytes < 2**31 else found
+        return pa.array(items, declared)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, pa.ArrowCapacityError, OverflowError, UnicodeEncodeError, TypeError) as error:  # fmt: skip
+        row, value = _culprit(items, declared)
+        kinds = sorted({type(v).__name__ for v in items if v is not None})
+        text = f"column {name!r} cannot be written: it holds {', '.join(kinds[:4])}" + (f", and Arrow says: {error}" if len(kinds) < 2 else "")
+        if isinstance(error, OverflowError):
+            text = f"column {name!r} holds an integer beyond 64 bits"
+        raise SchemaError(Report(text, record=shorten(value), location=f"row {row + 1} of its batch", hint="map the values to one type first")) from error
+
+
+def plain(value: Any) -> Any:
+    """Values Arrow does not know as values it does: dataclasses and named tuples become records, sets lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        if hasattr(value, "_fields"):
+            return {name: plain(item) for name, item in zip(value._fields, value, strict=True)}
+        kinds = {type(item) for item in value if item is not None}
+        if len(kinds) > 1 and not kinds <= {int, float}:
+            return {f"f{i}": plain(item) for i, item in enumerate(value)}
+        return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, list) and value and isinstance(value[0], (tuple, dict)):
+        return [plain(item) for item in value]
+    return value
+
+
+def _culprit(values: list[Any], declared: pa.DataType | None) -> tuple[int, Any]:
+    """The first value that does not fit with those before it (by halving, so a large batch is no matter)."""
+    low, high = 0, len(values)
+    while low < high - 1:
+        middle = (low + high) // 2
+        try:
+            pa.array(values[:middle], declared)
+            low = middle
+        except Exception:
+            high = middle
+    return high - 1, values[high - 1] if values else None
+
+
+def widen(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
+    """The type that holds values of both exactly, None if there is none.
+
+    >>> str(widen(pa.int64(), pa.float64()))
+    'double'
+    """
+    t = pa.types
+    if one == two or t.is_null(two):
+        return one
+    if t.is_null(one):
+        return two
+    if t.is_integer(one) and t.is_integer(two):
+        wide = max(one.bit_width, two.bit_width)
+        return pa.int64() if t.is_signed_integer(one) != t.is_signed_integer(two) else {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[wide] if t.is_signed_integer(one) else (one if one.bit_width >= two.bit_width else two)  # fmt: skip
+    if (t.is_integer(one) or t.is_floating(one)) and (t.is_integer(two) or t.is_floating(two)):
+        return pa.float64()
+    strings = (pa.string(), pa.large_string(), pa.string_view())
+    if one in strings and two in strings:
+        return pa.large_string()
+    blobs = (pa.binary(), pa.large_binary(), pa.binary_view())
+    if one in blobs and two in blobs:
+        return pa.large_binary()
+    if (t.is_list(one) or t.is_large_list(one)) and (t.is_list(two) or t.is_large_list(two)):
+        inner = widen(one.value_type, two.value_type)
+        if inner is None:
+            return None
+        return pa.large_list(inner) if t.is_large_list(one) or t.is_large_list(two) else pa.list_(inner)
+    if t.is_struct(one) and t.is_struct(two):
+        fields: dict[str, pa.DataType | None] = {f.name: f.type for f in one}
+        for field in two:
+            before = fields.get(field.name)
+            fields[field.name] = field.type if before is None else widen(before, field.type)
+        if any(found is None for found in fields.values()):
+            return None
+        return pa.struct([pa.field(name, found) for name, found in fields.items()])
+    return None
+
+
+def unify(schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
+    """The schema that holds all of them; each comes with a name for the error."""
+    fields: dict[str, tuple[str, pa.DataType]] = {}
+    for name, schema in schemas:
+        for field in schema:
+            if field.name not in fields:
+                fields[field.name] = (name, field.type)
+                continue
+            before, kind = fields[field.name]
+            wide = widen(kind, field.type)
+            if wide is None:
+                text = f"column {field.name!r} is {kind} in one part of the output and {field.type} in another"
+                raise SchemaError(Report(text, location=f"{before} and {name}", hint="map the values to one type, or give schema="))
+            fields[field.name] = (name if wide != kind else before, wide)
+    return pa.schema([pa.field(name, kind) for name, (_, kind) in fields.items()])
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table in a wider schema made by `unify`; an int that a float cannot hold is an error."""
+    columns = []
+    for field in schema:
+        at = table.schema.get_field_index(field.name)
+        if at < 0:
+            columns.append(pa.nulls(table.num_rows, field.type))
+            continue
+        column = table.column(at)
+        if pa.types.is_integer(column.type) and pa.types.is_floating(field.type) and len(column):
+            import pyarrow.compute as pc
+
+            ends = pc.min_max(column)
+            low, high = ends["min"].as_py(), ends["max"].as_py()
+            if low is not None and max(abs(low), abs(high)) > _EXACT:
+                text = f"column {field.name!r} holds floats and integers that no float can hold"
+                raise SchemaError(Report(text, record=str(max(abs(low), abs(high))), hint="map the values to one type"))
+        columns.append(_cast(column, field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if column.type == kind:
+        return column
+    if pa.types.is_struct(kind) and pa.types.is_struct(column.type):
+        chunks = [_cast_struct(chunk, kind) for chunk in column.chunks]
+        return pa.chunked_array(chunks, kind)
+    return column.cast(kind)
+
+
+def _cast_struct(array: pa.StructArray, kind: pa.StructType) -> pa.StructArray:
+    names = [f.name for f in array.type]
+    parts = [
+        _cast(pa.chunked_array([array.field(f.name)]), f.type).combine_chunks() if f.name in names else pa.nulls(len(array), f.type)
+        for f in kind
+    ]
+    return pa.StructArray.from_arrays(parts, fields=list(kind), mask=array.is_null())
+
+

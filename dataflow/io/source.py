@@ -1,0 +1,181 @@
+"""What a source is: where elements come from, in splits that can be read alone, in any order, again.
+
+    Source.splits() ──> Split Split Split ──> (tasks) ──> Source.read(split) ──> Piece Piece …
+
+A `Piece` is a batch and where it came from, so that an error can name file and row. A split remembers the
+file's version at listing; a file that is another one when it is read is an error, not a mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+from dataflow.errors import InputError, Report
+from dataflow.io.files import FileInfo, file_system, is_remote
+from dataflow.shard.batch import Batch
+
+__all__ = ["BadRow", "FileSource", "Piece", "Place", "Source", "Split"]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A part of a source that one task reads whole. ``start`` and ``stop`` mean bytes, row groups, …, as the source likes."""
+
+    name: str
+    start: int = 0
+    stop: int = 0
+    bytes: int = 0
+    version: str = ""
+    extra: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the first row of a batch came from. ``row`` counts from 1 within the split when ``from_split``."""
+
+    name: str
+    row: int
+    split_start: int = 0
+    unit: str = "row"
+
+    def of(self, offset: int) -> str:
+        """The place of a row of the batch, for people."""
+        row = self.row + offset
+        if self.split_start:
+            return f"{self.name}, {self.unit} {row} after byte {self.split_start}"
+        return f"{self.name}, {self.unit} {row}"
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row of the input that could not be read, where the source was told to skip such rows."""
+
+    place: str
+    text: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Piece:
+    """A batch with its place, and rows that were set aside while it was read."""
+
+    batch: Batch
+    place: Place
+    bad: list[BadRow] = field(default_factory=list)
+    bytes: int = 0
+
+
+class Source:
+    """Where elements come from. Immutable and picklable."""
+
+    def describe(self) -> str:
+        """What the plan's text says."""
+        raise NotImplementedError
+
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for two sources that give the same elements."""
+        return (id(self),)
+
+    def check(self) -> list[Report]:
+        """What is wrong, found from metadata alone."""
+        return []
+
+    def splits(self, target: int) -> list[Split]:
+        """Parts of about ``target`` bytes; they do not depend on how many workers there are."""
+        raise NotImplementedError
+
+    def read(self, split: Split) -> Iterator[Piece]:
+        """The elements of a split in order."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FileSource(Source):
+    """A source over files: paths, globs, directories, or lists of them, anywhere fsspec reaches.
+
+    ``skip_bad_files``: a file that cannot be read is skipped and reported instead of failing the run.
+    """
+
+    paths: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    skip_bad: bool = False
+    base: str = ""
+
+    format = "files"
+
+    def describe(self) -> str:
+        return f"{self.format} {', '.join(self.paths[:3])}{' …' if len(self.paths) > 3 else ''}"
+
+    def identity(self) -> tuple[Any, ...]:
+        return (type(self).__name__, repr(self), tuple(sorted((k, repr(v)) for k, v in self.options.items())))
+
+    def files(self) -> list[FileInfo]:
+        """All the files now, in order of path, with full URLs where remote."""
+        from dataflow.io.commit import recover
+
+        found: dict[str, FileInfo] = {}
+        for path in self.paths:
+            fs, inner = file_system(path, self.options)
+            recover(fs, inner)
+            prefix = path.split("://")[0] + "://" if is_remote(path) else ""
+            for info in fs.find(inner):
+                url = prefix + info.path.lstrip("/") if prefix else info.path
+                found[url] = FileInfo(url, info.size, info.version)
+        return list(found.values())
+
+    def check(self) -> list[Report]:
+        problems: list[Report] = []
+        for path in self.paths:
+            try:
+                fs, inner = file_system(path, self.options)
+                if not fs.find(inner):
+                    problems.append(Report(f"no file matches {path}", hint=_nearby(path)))
+            except (OSError, ValueError, ImportError) as error:
+                problems.append(Report(f"cannot list {path}: {error}"))
+        return problems
+
+    def splits(self, target: int) -> list[Split]:
+        found = self.files()
+        if not found:
+            raise InputError(Report(f"no file matches {', '.join(self.paths)}", hint="an empty input is an error"))
+        target = at_least_eight(sum(info.size for info in found), target)
+        return [split for info in found for split in self.split_file(info, target)]
+
+    def split_file(self, info: FileInfo, target: int) -> list[Split]:
+        """The splits of one file; the whole file unless a format can do better."""
+        return [Split(info.path, 0, info.size, info.size, info.version)]
+
+    def open(self, split: Split) -> BinaryIO:
+        """The file of a split, if it is still the one that was listed."""
+        fs, inner = file_system(split.name, self.options)
+        try:
+            if split.version and fs.info(inner).version != split.version:
+                raise InputError(Report(f"the input changed during the run: {split.name}", hint="run again over the new file"))
+            return fs.open(inner)
+        except FileNotFoundError as error:
+            raise InputError(Report(f"the input vanished during the run: {split.name}")) from error
+
+    def hive(self, path: str) -> dict[str, str]:
+        """The ``key=value`` folders on the way to a file."""
+        parts = PurePosixPath(path).parts[:-1]
+        return dict(part.split("=", 1) for part in parts if "=" in part and not part.startswith("="))
+
+
+def at_least_eight(total: int, target: int) -> int:
+    """A split size that gives small inputs eight parts, of a megabyte or more, so that several workers have work."""
+    return min(target, max(1 << 20, total // 8))
+
+
+def _nearby(path: str) -> str:
+    """A hint with names like the one that is missing."""
+    import difflib
+    import os
+
+    folder, name = os.path.split(path)
+    if is_remote(path) or not os.path.isdir(folder or "."):
+        return "the folder does not exist" if folder and not is_remote(path) else ""
+    close = difflib.get_close_matches(name, os.listdir(folder or "."), 1)
+    return f"did you mean {os.path.join(folder, close[0])}?" if close else ""

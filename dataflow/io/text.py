@@ -1,0 +1,205 @@
+"""Lines of text: split at line boundaries, plain or compressed, bounded in memory but for a single line.
+
+    file    |----- split 1 -----|----- split 2 -----|
+    lines   aaaa\\nbbbbb\\ncccc\\nddd ddd ddd\\neeee\\n
+                              └ a line belongs to the split in which it starts
+
+Compressed files cannot be split: one task streams each. All members of a concatenated file are read, and a
+truncated one is an error, never a silent end.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from dataflow.errors import InputError, Report, shorten
+from dataflow.io.files import FileInfo
+from dataflow.io.source import BadRow, FileSource, Piece, Place, Split
+from dataflow.shard.batch import Lines
+
+__all__ = ["COMPRESSED", "TextSource", "decompressed", "line_number"]
+
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".lzma": "xz"}
+CHUNK = 1 << 20
+HUGE = 1 << 30
+
+
+def decompressed(name: str, raw: BinaryIO) -> BinaryIO:
+    """The content of a file, decompressed by its name's ending."""
+    kind = next((kind for ending, kind in COMPRESSED.items() if name.endswith(ending)), None)
+    match kind:
+        case "gzip":
+            return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+        case "bz2":
+            return cast(BinaryIO, bz2.BZ2File(raw))
+        case "xz":
+            return cast(BinaryIO, lzma.LZMAFile(raw))
+        case "zstd":
+            return cast(BinaryIO, io.BufferedReader(_Zstd(raw)))
+        case _:
+            return raw
+
+
+class _Zstd(io.RawIOBase):
+    """A zstd file through Arrow's codec, which ends silently at a truncation: the last frame must have ended."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        import pyarrow as pa
+
+        self._raw = raw
+        self._stream = pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@dataclass(frozen=True)
+class TextSource(FileSource):
+    """The lines of text files as strings without their line ends."""
+
+    encoding: str = "utf-8"
+    errors: str = "strict"
+
+    format = "text"
+
+    def split_file(self, info: FileInfo, target: int) -> list[Split]:
+        if info.path.endswith(tuple(COMPRESSED)) or not self._splittable():
+            if info.size > HUGE:
+                warnings.warn(f"{info.path} is compressed and cannot be split: one task reads all of it", stacklevel=2)
+            return [Split(info.path, 0, -1, info.size, info.version)]
+        if info.size == 0:
+            return []
+        count = max(1, round(info.size / target))
+        edges = [info.size * i // count for i in range(count + 1)]
+        return [Split(info.path, a, b, b - a, info.version) for a, b in zip(edges, edges[1:], strict=False)]
+
+    def _splittable(self) -> bool:
+        return codecs.lookup(self.encoding).name in ("utf-8", "ascii", "iso8859-1", "cp1252", "iso8859-15")
+
+    def read(self, split: Split) -> Iterator[Piece]:
+        row = 1
+        for data in self.blocks(split):
+            piece = self._decoded(data, split, row)
+            row += len(piece.batch) + len(piece.bad)
+            yield piece
+
+    def blocks(self, split: Split) -> Iterator[bytes]:
+        """The split's bytes in blocks of whole lines."""
+        with self.open(split) as raw:
+            try:
+                yield from _whole_lines(decompressed(split.name, raw), split.start, split.stop)
+            except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+                raise InputError(Report(f"a compressed file is truncated or corrupt: {error}", location=split.name)) from error
+            except OSError as error:
+                if error.errno is None and split.stop == -1:  # bz2 and Arrow's codecs raise plain OSErrors
+                    raise InputError(Report(f"a compressed file is truncated or corrupt: {error}", location=split.name)) from error
+                raise
+
+    def _decoded(self, data: bytes, split: Split, row: int) -> Piece:
+        place = Place(split.name, row, split.start, "line")
+        if codecs.lookup(self.encoding).name == "utf-8" or (data.isascii() and self._splittable()):
+            if data.isascii():
+                return Piece(Lines(data), place, bytes=len(data))
+            try:
+                data.decode()
+                return Piece(Lines(data), place, bytes=len(data))
+            except UnicodeDecodeError as error:
+                if self.errors == "strict":
+                    return self._bad_lines(data, split, row, error)
+        try:
+            text = data.decode(self.encoding, self.errors)
+        except UnicodeDecodeError as error:
+            return self._bad_lines(data, split, row, error)
+        return Piece(Lines(text.encode("utf-8", "replace")), place, bytes=len(data))
+
+    def _bad_lines(self, data: bytes, split: Split, row: int, error: UnicodeDecodeError) -> Piece:
+        """Name the first line that is not text, or set such lines aside."""
+        good: list[bytes] = []
+        bad: list[BadRow] = []
+        for index, line in enumerate(data.splitlines(keepends=True)):
+            try:
+                line.decode(self.encoding)
+                good.append(line)
+            except UnicodeDecodeError as reason:
+                number = line_number(self, split, row + index)
+                where = f"{split.name}, line {number}"
+                if not self.skip_bad:
+                    hint = f'give read_text an encoding, as encoding="latin-1", or errors="replace"; {self.encoding} was assumed'
+                    raise InputError(Report(f"a line is not {self.encoding} text: {reason.reason} at byte {reason.start}", record=shorten(line), location=where, hint=hint)) from error
+                bad.append(BadRow(where, shorten(line), str(reason)))
+        return Piece(Lines(b"".join(good)), Place(split.name, row, split.start, "line"), bad, len(data))
+
+
+def line_number(source: FileSource, split: Split, row: int) -> int:
+    """The line's number in its file; costs a read of what is before the split, so only errors ask for it."""
+    before = 0
+    if split.start:
+        with source.open(split) as raw:
+            left = split.start
+            while left > 0 and (data := raw.read(min(left, CHUNK))):
+                before += data.count(b"\n")
+                left -= len(data)
+                last = data[-1:]
+            if last != b"\n":  # the split starts inside a line that belongs to the one before
+                before += 1
+    return before + row
+
+
+def _whole_lines(raw: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    """Blocks of whole lines of those that start in [start, stop); ``stop`` -1: to the end, not seekable."""
+    position = 0
+    if start:
+        raw.seek(start - 1)
+        position = start - 1
+        while data := raw.read(CHUNK):
+            cut = data.find(b"\n")
+            if cut >= 0:
+                position += cut + 1
+                raw.seek(position)
+                break
+            position += len(data)
+        else:
+            return
+    if 0 <= stop <= position:
+        return
+    held: list[bytes] = []
+    first = start == 0
+    while True:
+        data = raw.read(CHUNK)
+        if first and data.startswith(codecs.BOM_UTF8):
+            data = data[3:]
+            position += 3
+        first = False
+        if not data:
+            break
+        begin = position
+        position += len(data)
+        if 0 <= stop <= position:  # the line that holds byte stop - 1 is the last
+            end = data.find(b"\n", max(0, stop - 1 - begin))
+            if end >= 0:
+                held.append(data[: end + 1])
+                break
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            held.append(data[:cut])
+            yield b"".join(held)
+            held = [data[cut:]] if cut < len(data) else []
+        else:
+            held.append(data)
+    last = b"".join(held)
+    if last:
+        yield last

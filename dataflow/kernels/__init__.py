@@ -1,0 +1,1 @@
+"""Arrow columns to Arrow columns, pure functions: sorting, grouping, and Python functions known to have a kernel."""

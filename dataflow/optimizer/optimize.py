@@ -1,0 +1,48 @@
+"""The ordered rules, and the loop that checks each.
+
+The order is FlumeJava's: flattens sink first, so that steps meet; combines lift before fusion, since a lifted
+combine ends a fused step; blocks are set before anything fuses; fusion is last. Sharing runs before all (it
+makes siblings) and again after sinking (which copies steps). Branches that no output reads never enter: a
+plan is what its outputs reach. The fifth pass of the paper, fusing MSCRs, is `physical/stages.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dataflow.optimizer.rule import Plan, Remarks, Rule
+from dataflow.optimizer.rules.fuse_parallel_dos import fuse_parallel_dos
+from dataflow.optimizer.rules.insert_fusion_blocks import insert_fusion_blocks
+from dataflow.optimizer.rules.lift_combine_values import lift_combine_values
+from dataflow.optimizer.rules.share_subplans import share_subplans
+from dataflow.optimizer.rules.sink_flattens import sink_flattens
+from dataflow.plan.explain import as_text
+from dataflow.plan.verify import verify
+
+__all__ = ["RULES", "optimize"]
+
+RULES: tuple[Rule, ...] = (
+    share_subplans,
+    sink_flattens,
+    lift_combine_values,
+    insert_fusion_blocks,
+    fuse_parallel_dos,
+)
+
+
+def optimize(plan: Plan, remarks: Remarks | None = None, watch: Callable[[str, str], None] | None = None) -> Plan:
+    """The plan after all rules. ``watch`` is told each rule's name and the plan's text when it changed."""
+    remarks = remarks if remarks is not None else Remarks()
+    verify(plan)
+    text = as_text(plan)
+    for rule in RULES:
+        elements = [node.element for node in plan]
+        plan = rule(plan, remarks)
+        verify(plan)
+        if [node.element for node in plan] != elements:
+            raise AssertionError(f"{rule.__name__} changed the type of an output")
+        new = as_text(plan)
+        if watch and new != text:
+            watch(rule.__name__, new)
+        text = new
+    return plan

@@ -1,0 +1,1 @@
+"""Plan to phases: where the plan is cut, what each task is given, where it may run."""

@@ -1,0 +1,173 @@
+"""What a task runs, as plain picklable data: a root that gives elements, a tree of steps, leaves that take them.
+
+    root (splits of a source | ranges of a shuffle | kept files | one call)
+      └─> Branch [step, step] ─┬─> leaf 0 (a shuffle)
+                               └─> Branch tag="bad" [step] ──> leaf 1 (a sink)
+
+A program is pickled once a phase and sent to each worker once; tasks carry only their inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataflow.algebra.aggregator import Aggregator
+from dataflow.io.sink import FileSink
+from dataflow.io.source import Source, Split
+from dataflow.plan.nodes import ViewKind
+from dataflow.plan.steps import Step
+from dataflow.shard.runfile import RunFile
+
+__all__ = [
+    "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "Program",
+    "Root", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SourceRoot:
+    """The elements of splits."""
+
+    source: Source
+
+
+@dataclass(frozen=True)
+class GroupRoot:
+    """(key, values) of a range of a shuffle; with ``merge``, (key, result) of accumulators."""
+
+    merge: Aggregator[Any, Any, Any] | None = None
+    sort_values: bool = False
+    sort_key: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True)
+class SortRoot:
+    """The elements of a range of a sorting shuffle, in order."""
+
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class DealRoot:
+    """The elements of one share of a redistribution."""
+
+
+@dataclass(frozen=True)
+class KeptRoot:
+    """The elements of files that an earlier phase kept."""
+
+
+@dataclass(frozen=True)
+class OperateRoot:
+    """One element: a function's result over whole values."""
+
+    fn: Callable[..., Any]
+    args: tuple[str, ...]
+
+
+Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot
+
+
+@dataclass(frozen=True)
+class ShuffleLeaf:
+    """Elements into a shuffle. ``kind``: by hash of the key, by order, or dealt in turn."""
+
+    shuffle: str
+    kind: str
+    combiner: Aggregator[Any, Any, Any] | None = None
+    sort_key: Callable[[Any], Any] | None = None
+    partitioner: Callable[[Any, int], int] | None = None
+    partitions: int | None = None
+    label: str = ""
+    declared: str = ""
+
+
+@dataclass(frozen=True)
+class SinkLeaf:
+    """Elements into files of a sink's staging folder."""
+
+    index: int
+    sink: FileSink
+    staging: str
+
+
+@dataclass(frozen=True)
+class KeepLeaf:
+    """Elements into files of the run, for a later phase, a side input, or the user. ``limit`` rows are enough."""
+
+    name: str
+    limit: int | None = None
+
+
+Leaf = ShuffleLeaf | SinkLeaf | KeepLeaf
+
+
+@dataclass(frozen=True)
+class BoundStep:
+    """A step and the names of the values its function takes besides the element."""
+
+    step: Step
+    sides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Steps in turn, then all ``branches`` and ``leaves`` (numbers into `Program.leaves`)."""
+
+    steps: tuple[BoundStep, ...] = ()
+    branches: tuple[Branch, ...] = ()
+    leaves: tuple[int, ...] = ()
+    tag: str | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """All that the tasks of one phase have in common."""
+
+    phase: str
+    label: str
+    root: Root
+    tree: Branch
+    leaves: tuple[Leaf, ...]
+    sides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SideValue:
+    """A whole value that steps take: the files that hold it and how they are seen."""
+
+    kind: ViewKind
+    files: tuple[RunFile, ...]
+    default: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True)
+class ShuffleInput:
+    """A range of a shuffle: all the blocks between two keys (`first` inclusive, `last` exclusive; None is open)."""
+
+    files: tuple[RunFile, ...]
+    first: Any = None
+    last: Any = None
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class TaskInput:
+    """What one task reads: splits, or a range of a shuffle, or kept files. ``rows`` restricts it to rows [a, b)."""
+
+    splits: tuple[Split, ...] = ()
+    shuffle: ShuffleInput | None = None
+    files: tuple[RunFile, ...] = ()
+    rows: tuple[int, int | None] = (0, None)
+    bytes: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Share:
+    """Sizes for one attempt: bytes it may hold, where it may spill."""
+
+    memory: int
+    spill: tuple[str, ...] = field(default=())

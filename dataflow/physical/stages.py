@@ -1,0 +1,283 @@
+"""The planner: an optimized plan is cut at its shuffles into phases; phases that meet in a shuffle are one stage.
+
+A *phase* is the tasks over one root: the splits of a source, the ranges of a shuffle, or kept files. Everything
+between its root and the next shuffle, sink or view runs in one pass. A *stage* is FlumeJava's MSCR (map, shuffle,
+combine, reduce): shuffles that are fed by common phases, with the phases that feed and read them.
+
+    phase read:orders ─┐
+                       ├─> shuffle join ──> phase join ──> shuffle total ──> phase total ──> sink
+    phase read:people ─┘   └── stage 1 ──┘              └───── stage 2 ─────┘
+
+A reduce phase writes straight into the next shuffle, so nothing is materialized between stages; kept files are made
+only for side inputs, for steps that wait for one, and for the user.
+
+Life of a plan: `plan_phases` finds each root and hangs on it, as a tree of `Branch`es, every step and leaf that its
+elements reach (`_attach`); then `stages_of` groups the phases by union of shuffles with a common feeder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataflow.physical.program import (
+    BoundStep, Branch, DealRoot, GroupRoot, KeepLeaf, KeptRoot, Leaf, OperateRoot, Program, Root, ShuffleLeaf, SinkLeaf,
+    SortRoot, SourceRoot,
+)  # fmt: skip
+from dataflow.plan.nodes import (
+    Flatten, Fused, GroupByKey, Node, Operate, Pipe, Port, Read, Redistribute, SideInput, Sort, View, Write,
+)  # fmt: skip
+from dataflow.plan.traversal import topological
+
+__all__ = ["Phase", "PhysicalPlan", "plan_phases", "stages_of"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One pass: its program, what it reads, and the labels on the way (for messages)."""
+
+    program: Program
+    shuffle: str | None = None
+    kept: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.program.phase
+
+    def feeds(self) -> set[str]:
+        """The shuffles and kept files it writes."""
+        return {leaf.shuffle if isinstance(leaf, ShuffleLeaf) else leaf.name for leaf in self.program.leaves if not isinstance(leaf, SinkLeaf)}
+
+    def needs(self) -> set[str]:
+        """The shuffles and kept files that must be whole before it starts."""
+        return {name for name in (self.shuffle, self.kept) if name} | set(self.program.sides)
+
+
+@dataclass(frozen=True)
+class PhysicalPlan:
+    """All phases, in an order in which they can run, and what the names mean."""
+
+    phases: tuple[Phase, ...]
+    sinks: tuple[Any, ...]
+    views: dict[str, View | Operate]
+
+    def feeders(self, name: str) -> list[Phase]:
+        """The phases that write a shuffle or kept files."""
+        return [phase for phase in self.phases if name in phase.feeds()]
+
+
+@dataclass(eq=False)
+class _Growing:
+    """A phase while it is planned: leaves by the place in the tree where they hang."""
+
+    name: str
+    label: str
+    root: Root
+    pipe: Pipe | None
+    shuffle: str | None = None
+    kept: str | None = None
+    leaves: list[Leaf] = field(default_factory=list)
+    at_root: list[int] = field(default_factory=list)
+    at_port: dict[int, list[int]] = field(default_factory=dict)
+    sides: dict[str, None] = field(default_factory=dict)
+
+    def hang(self, leaf: Leaf, port: int | None) -> None:
+        self.leaves.append(leaf)
+        places = self.at_root if port is None else self.at_port.setdefault(port, [])
+        places.append(len(self.leaves) - 1)
+
+
+class _Planner:
+    def __init__(self, plan: tuple[Node, ...]) -> None:
+        self.plan = plan
+        self.order = topological(plan)
+        self.passes: dict[tuple[int, int], _Growing] = {}
+        self.growing: list[_Growing] = []
+        self.kept: dict[int, str] = {}
+        self.sinks: list[Any] = []
+        self.views: dict[str, View | Operate] = {}
+
+    def run(self) -> PhysicalPlan:
+        for node in self.order:
+            match node:
+                case GroupByKey() | Sort() | Redistribute():
+                    self._attach(node.input, _shuffle_leaf(node))
+                case View():
+                    self.views[node.label] = node
+                    self._attach(node.input, KeepLeaf(node.label, node.limit))
+                case Operate():
+                    self.views[node.label] = node
+                    args = tuple(arg.label for arg in node.args)
+                    phase = self._pass(node, None, OperateRoot(node.fn, args))
+                    phase.sides.update(dict.fromkeys(args))
+                    phase.hang(KeepLeaf(node.label), None)
+                case Write(sink=sink):
+                    self.sinks.append(sink)
+                    self._attach(node.input, SinkLeaf(len(self.sinks) - 1, sink, ""))  # type: ignore[arg-type]
+                case Fused():
+                    self._fused(node)
+                case _:
+                    pass
+        return PhysicalPlan(tuple(self._ordered()), tuple(self.sinks), self.views)
+
+    def _pass(self, node: Node, fused: Fused | None, root: Root, pipe: Pipe | None = None) -> _Growing:
+        """The phase that reads a root node, through one fused tree or none."""
+        key = (id(node), id(fused) if fused else 0)
+        if key not in self.passes:
+            name = fused.label if fused else node.label
+            taken = {phase.name for phase in self.growing}
+            unique, n = name, 2
+            while unique in taken:
+                unique, n = f"{name}#{n}", n + 1
+            phase = _Growing(unique, node.label, root, pipe)
+            if isinstance(node, (GroupByKey, Sort, Redistribute)):
+                phase.shuffle = node.label
+            self.passes[key] = phase
+            self.growing.append(phase)
+        return self.passes[key]
+
+    def _fused(self, node: Fused) -> None:
+        """Start the pass of a tree, over its root or over files kept for it."""
+        source, pipe = node.input, node.pipe
+        merge = None
+        if isinstance(source, GroupByKey) and source.combiner is not None:
+            first, *rest = pipe.steps
+            assert first.step.kind == "merge"
+            merge = first.step.arg
+            pipe = Pipe(tuple(rest), pipe.branches, pipe.port, pipe.tag)
+        if isinstance(source, (Port, Flatten)):
+            name = self._keep(source)
+            phase = self._pass(node, node, KeptRoot(), pipe)
+            phase.kept = name
+        else:
+            phase = self._shared(source, node, _root(source, merge), pipe)
+        phase.sides.update(dict.fromkeys(side.label for side in _sides(pipe)))
+
+    def _shared(self, source: Node, fused: Fused, root: Root, pipe: Pipe) -> _Growing:
+        """One pass for a tree and for whoever reads the root itself; a tree with side inputs may have to wait, so it goes alone."""
+        if _sides(pipe):
+            return self._pass(source, fused, root, pipe)
+        bare = self.passes.get((id(source), 0))
+        if bare is None or bare.pipe is not None:
+            bare = self._pass(source, fused, root, pipe)
+            self.passes.setdefault((id(source), 0), bare)
+        bare.pipe = pipe
+        self.passes[id(source), id(fused)] = bare
+        return bare
+
+    def _keep(self, node: Node) -> str:
+        """Keep a collection in files of the run, once."""
+        if id(node) not in self.kept:
+            self.kept[id(node)] = f"kept:{node.label}"
+            self._attach(node, KeepLeaf(f"kept:{node.label}"))
+        return self.kept[id(node)]
+
+    def _attach(self, node: Node, leaf: Leaf) -> None:
+        """Let the elements of a collection flow into a leaf."""
+        match node:
+            case Flatten():
+                for part in node.parts:
+                    self._attach(part, leaf)
+            case Port(input=fused, index=index):
+                assert isinstance(fused, Fused)
+                over = fused.input
+                owner = fused if isinstance(over, (Port, Flatten)) else over
+                self.passes[id(owner), id(fused)].hang(leaf, index)
+            case View() | Operate():
+                self._pass(node, None, KeptRoot()).hang(leaf, None)
+            case _:
+                self._pass(node, None, _root(node, None)).hang(leaf, None)
+
+    def _ordered(self) -> list[Phase]:
+        """Phases after those they need."""
+        waiting = [self._finished(phase) for phase in self.growing]
+        done: set[str] = set()
+        ordered: list[Phase] = []
+        while waiting:
+            writers: dict[str, int] = {}
+            for phase in waiting:
+                for name in phase.feeds():
+                    writers[name] = writers.get(name, 0) + 1
+            ready = [phase for phase in waiting if not any(writers.get(name) for name in phase.needs())]
+            if not ready:
+                raise AssertionError(f"phases wait for each other: {', '.join(p.name for p in waiting)}")
+            ordered.extend(ready)
+            done.update(phase.name for phase in ready)
+            waiting = [phase for phase in waiting if phase.name not in done]
+        return ordered
+
+    def _finished(self, phase: _Growing) -> Phase:
+        tree = _branch(phase.pipe, phase.at_port) if phase.pipe else Branch()
+        if phase.at_root and phase.pipe:
+            tree = Branch((), (tree,), tuple(phase.at_root))
+        elif phase.at_root:
+            tree = Branch((), (), tuple(phase.at_root))
+        program = Program(phase.name, phase.label, phase.root, tree, tuple(phase.leaves), tuple(phase.sides))
+        return Phase(program, phase.shuffle, phase.kept)
+
+
+def plan_phases(plan: tuple[Node, ...]) -> PhysicalPlan:
+    """The phases of an optimized plan."""
+    return _Planner(plan).run()
+
+
+def _branch(pipe: Pipe, ports: dict[int, list[int]]) -> Branch:
+    steps = tuple(BoundStep(s.step, tuple(side.label for side in s.sides)) for s in pipe.steps)
+    leaves = tuple(ports.get(pipe.port, ())) if pipe.port is not None else ()
+    return Branch(steps, tuple(_branch(b, ports) for b in pipe.branches), leaves, pipe.tag)
+
+
+def _root(node: Node, merge: Any) -> Root:
+    match node:
+        case Read(source=source):
+            return SourceRoot(source)  # type: ignore[arg-type]
+        case GroupByKey():
+            return GroupRoot(merge, node.sort_values, node.sort_key)
+        case Sort():
+            return SortRoot(node.descending)
+        case Redistribute():
+            return DealRoot()
+        case _:
+            raise AssertionError(f"{type(node).__name__} is no root")
+
+
+def _shuffle_leaf(node: GroupByKey | Sort | Redistribute) -> ShuffleLeaf:
+    declared = str(node.origin)
+    match node:
+        case GroupByKey():
+            return ShuffleLeaf(node.label, "group", node.combiner, None, node.partitioner, node.partitions, node.label, declared)
+        case Sort():
+            return ShuffleLeaf(node.label, "sort", sort_key=node.key, label=node.label, declared=declared)
+        case _:
+            return ShuffleLeaf(node.label, "deal", partitions=node.partitions, label=node.label, declared=declared)
+
+
+def _sides(pipe: Pipe) -> tuple[SideInput, ...]:
+    from dataflow.plan.nodes import pipe_sides
+
+    return pipe_sides(pipe)
+
+
+def stages_of(physical: PhysicalPlan) -> list[list[Phase]]:
+    """The stages (MSCRs): shuffles with a common feeder belong together, each with its feeders and readers.
+
+    A phase that reads one shuffle and feeds another is listed where it reads. A phase with no shuffle is a stage.
+    """
+    parent: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    def shuffles(phase: Phase) -> list[str]:
+        return [leaf.shuffle for leaf in phase.program.leaves if isinstance(leaf, ShuffleLeaf)]
+
+    for phase in physical.phases:
+        for one, two in zip(shuffles(phase), shuffles(phase)[1:], strict=False):
+            parent[find(one)] = find(two)
+    stages: dict[str, list[Phase]] = {}
+    for phase in physical.phases:
+        own = phase.shuffle or (shuffles(phase)[0] if shuffles(phase) else None)
+        stages.setdefault(find(own) if own else f"alone:{phase.name}", []).append(phase)
+    return list(stages.values())

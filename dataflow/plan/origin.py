@@ -1,0 +1,43 @@
+"""Where the user wrote a step: file, line and the text of that line."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ENGINE_FOLDERS", "Origin", "caller", "is_engine_file"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+ENGINE_FOLDERS = (str(_ROOT) + "/", str(_ROOT.parent / "runners") + "/")
+
+
+def is_engine_file(file: str) -> bool:
+    """Whether a frame of that file is ours and not the user's."""
+    return file.startswith(ENGINE_FOLDERS) or file.startswith("<frozen")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One place in the user's code."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        name = self.file if self.file.startswith("<") else Path(self.file).name
+        return f"{name}:{self.line}"
+
+    def text(self) -> str:
+        """The source line itself, stripped; empty when the source is not at hand."""
+        return linecache.getline(self.file, self.line).strip()
+
+
+def caller() -> Origin:
+    """The innermost frame outside the engine (about a microsecond)."""
+    frame = sys._getframe(1)
+    while frame is not None and is_engine_file(frame.f_code.co_filename) and frame.f_back is not None:
+        frame = frame.f_back
+    return Origin(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)

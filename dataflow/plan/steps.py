@@ -1,0 +1,65 @@
+"""What one element-wise step does. A fused chain is a tuple of these, never nested closures.
+
+    kind          fn                         element -> elements
+    map           x -> y                     one to one
+    flat_map      x -> iterable of y         one to many
+    filter        x -> bool                  one to at most one
+    map_values    v -> w, on pairs           keys untouched
+    key_by        x -> k                     x becomes (k, x)
+    pair_with     (none; value in `arg`)     x becomes (x, arg)
+    keys, values, swap                       on pairs, no function
+    map_batches   batch -> batch             in the format of `arg`, `batch_size` rows at a time
+    do            a DoFn                     anything, with set-up, bundles and tagged outputs
+    combine       an aggregator in `arg`     (k, group) -> (k, result); `merge`: groups hold accumulators
+    number        seed in `arg`              x becomes (random rank, x), seeded by shard
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dataflow.plan.origin import Origin
+
+__all__ = ["OnError", "Step", "StepKind"]
+
+StepKind = Literal[
+    "map", "flat_map", "filter", "map_values", "key_by", "pair_with", "keys", "values", "swap",
+    "map_batches", "do", "combine", "merge", "number",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OnError:
+    """What happens to a record on which the user's function fails.
+
+    ``skip``: it is set aside and counted, until more than ``max_errors`` records (or more than the share
+    ``max_error_rate`` of the records seen) were skipped in the whole run.
+    """
+
+    skip: bool = False
+    max_errors: int | None = None
+    max_error_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One element-wise step: see the table in this module's header."""
+
+    kind: StepKind
+    label: str
+    origin: Origin
+    fn: Callable[..., Any] | Any = None
+    arg: Any = None
+    batch_size: int | None = None
+    tags: tuple[str, ...] = ()
+    on_error: OnError = OnError()
+
+    def described(self) -> str:
+        """The step in a plan's text, without addresses or anything else that differs between processes."""
+        if self.kind in ("combine", "merge"):
+            return f"{self.label}({self.kind} {self.arg!r})"
+        name = getattr(self.fn, "__qualname__", None) or (type(self.fn).__name__ if self.fn is not None else "")
+        name = name.replace("<locals>.", "")
+        return f"{self.label}({name})" if name else self.label

@@ -1,0 +1,124 @@
+"""What the scheduler and the places that run tasks say to each other. Plain values; tasks are opaque here.
+
+    Scheduler ──start(attempt)──> Workers ──> Started, Progress…, then one of Finished, Failed, Died
+              ──cancel(attempt)─>
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dataflow.errors import Report
+
+__all__ = ["AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Progress", "Task", "Workers"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptId:
+    """One try at a task."""
+
+    task: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.task}#{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A piece of work: ``payload`` means something to the workers and to whoever asked, not to the scheduler."""
+
+    id: str
+    group: str
+    payload: Any = None
+
+
+FailureKind = str  # "user" | "transient" | "memory" | "corrupt" | "load" | "resource"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An attempt ended well."""
+
+    attempt: AttemptId
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt ended with an error; the worker lives. ``kind`` decides whether it is tried again."""
+
+    attempt: AttemptId
+    kind: FailureKind
+    error: BaseException
+    report: Report | None = None
+    rows: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The worker of an attempt is gone. ``rows``: the rows it was processing, if known; ``how``: the signal or exit."""
+
+    attempt: AttemptId
+    how: str
+    rows: tuple[int, int] | None = None
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A sign of life of an attempt: rows and bytes so far."""
+
+    attempt: AttemptId
+    rows: int
+    bytes: int
+
+
+Event = Finished | Failed | Died | Progress
+
+
+class Clock(Protocol):
+    """Time that only goes forward, in seconds."""
+
+    def now(self) -> float: ...
+
+
+class Workers(Protocol):
+    """A place where attempts run."""
+
+    @property
+    def slots(self) -> int:
+        """How many attempts may run at once."""
+        ...
+
+    def start(self, attempt: AttemptId, payload: Any) -> None:
+        """Begin an attempt."""
+        ...
+
+    def cancel(self, attempt: AttemptId) -> None:
+        """Stop an attempt; no event of it needs to follow."""
+        ...
+
+    def hang_report(self, attempt: AttemptId) -> str:
+        """Where an attempt stands, as a stack, before it is cancelled for making no progress."""
+        ...
+
+    def wait(self, timeout: float) -> list[Event]:
+        """The events since the last call, after at most ``timeout`` seconds."""
+        ...
+
+
+@dataclass(slots=True)
+class Policy:
+    """How often and when things are tried again. Times in seconds."""
+
+    attempts: int = 3
+    transient_attempts: int = 4
+    deaths_before_split: int = 3
+    backup_after_done: float = 0.9
+    backup_factor: float = 2.0
+    backup_floor: float = 5.0
+    task_timeout: float | None = None
+    hang_attempts: int = 2
+    pool_deaths: int = 3

@@ -1,0 +1,472 @@
+"""A job: the phases of a plan, each turned into tasks when what it reads is whole, and one commit at the end.
+
+    phases ──(inputs whole)──> tasks ──Scheduler──> manifests ──> shuffles, kept files, files of sinks
+                                                                     └──(no phase left)──> Commit
+
+How many tasks a phase has depends on the bytes it reads, never on the number of workers, so the same input gives the
+same files on any machine. The reader of a shuffle is planned when the shuffle is whole, from the sizes that are there.
+
+The life of a manifest: an attempt ends, the scheduler takes the first one of its task and calls `_done`; its files are
+filed under the shuffle, kept name or sink they belong to, in the order of tasks; a task that is run again because one
+of its files went bad (`_corrupt`) replaces its files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dataflow.errors import OutputError, Report, RunInterrupted, SkipLimitError
+from dataflow.execution.task import Attempt, TaskResult
+from dataflow.io.commit import Commit
+from dataflow.io.source import Split
+from dataflow.physical.program import (
+    DealRoot, GroupRoot, KeepLeaf, KeptRoot, OperateRoot, Program, ShuffleInput, ShuffleLeaf, SideValue, SinkLeaf, SortRoot,
+    SourceRoot, TaskInput,
+)  # fmt: skip
+from dataflow.physical.stages import Phase, PhysicalPlan
+from dataflow.plan.nodes import Operate
+from dataflow.scheduling.events import Clock, Policy, Task, Workers
+from dataflow.scheduling.result import Output, RunResult, RunState, StepSummary
+from dataflow.scheduling.scheduler import Scheduler
+from dataflow.shard.runfile import RunFile
+
+__all__ = ["Job", "JobOptions", "Work"]
+
+BUCKETS = 1 << 16
+SPLIT_BYTES = 32 << 20
+RANGE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What the user chose. ``memory`` in bytes for the whole run; ``folders`` where shuffles are kept, the first preferred."""
+
+    run: str
+    memory: int
+    folders: tuple[str, ...]
+    skipped_to: str
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A task's payload: what every attempt of it needs. ``small``: not worth another process; ``here``: no other can."""
+
+    order: tuple[int, ...]
+    phase: str
+    input: TaskInput
+    program: Program
+    small: bool
+    here: bool
+    attempt: Callable[[str, int], Attempt]
+
+
+class Job:
+    """Runs a physical plan. ``workers`` are given by the runner; everything else is decided here."""
+
+    def __init__(self, plan: PhysicalPlan, options: JobOptions, workers: Workers, clock: Clock) -> None:
+        self.plan, self.options, self.workers, self.clock = plan, options, workers, clock
+        self.state = RunState()
+        self.result = RunResult(options.run)
+        self.scheduler = Scheduler(
+            workers, clock, options.policy, self._split, self._done, self._discard, self._corrupt, self._progress, self._ready
+        )
+        self.commit = Commit(options.run, list(plan.sinks))
+        self.waiting = list(plan.phases)
+        self.open: dict[str, set[str]] = {}
+        self.files: dict[str, dict[tuple[int, ...], RunFile]] = {}
+        self.written: dict[int, dict[tuple[int, ...], list[Any]]] = {}
+        self.work: dict[str, Task] = {}
+        self.remaking: set[str] = set()
+        self.steps: dict[str, StepSummary] = {}
+        self.stop = threading.Event()
+        self.on_errors = {s.step.label: s.step.on_error for p in plan.phases for s in _all_steps(p.program.tree)}
+        self.readers = {name: sum(name in p.needs() for p in plan.phases) for p in plan.phases for name in p.needs()}
+
+    # -- the run
+
+    def run(self) -> RunResult:
+        """Run to the end and commit, or leave every target as it was."""
+        begun = self.clock.now()
+        try:
+            self.commit.begin()
+            while self.waiting or self.open:
+                self._open_phases()
+                self.scheduler.run(until=self._something_whole)
+                if self.stop.is_set():
+                    raise KeyboardInterrupt
+                self._close_phases()
+            self._check_rates()
+            self._commit()
+        except KeyboardInterrupt as stop:
+            self.scheduler.cancel_all()
+            self.commit.abort()
+            raise RunInterrupted(Report("the run was stopped; no output became visible", hint="run it again")) from stop
+        except BaseException:
+            self.scheduler.cancel_all()
+            self.commit.abort()
+            raise
+        self.result.seconds = self.clock.now() - begun
+        self.result.steps = list(self.steps.values())
+        self.result.retries, self.result.backups = self.scheduler.retries, self.scheduler.backups
+        self.result.log = self.scheduler.log
+        return self.result
+
+    def kept(self, name: str) -> tuple[RunFile, ...]:
+        """The kept files of a view, in order."""
+        found = self.files.get(name, {})
+        return tuple(found[order] for order in sorted(found))
+
+    def side(self, name: str) -> SideValue:
+        """A view's value, as files."""
+        node = self.plan.views[name]
+        if isinstance(node, Operate):
+            return SideValue("singleton", self.kept(name))
+        return SideValue(node.kind, self.kept(name), node.default)
+
+    def _something_whole(self) -> bool:
+        return self.stop.is_set() or any(not tasks for tasks in self.open.values())
+
+    def _open_phases(self) -> None:
+        """Start every phase whose inputs are whole."""
+        unfinished = {name for phase in [*self.waiting, *(self._phase(n) for n in self.open)] for name in phase.feeds()}
+        for phase in list(self.waiting):
+            if phase.needs() & unfinished:
+                continue
+            self.waiting.remove(phase)
+            tasks = self._tasks(phase)
+            self.open[phase.name] = {task.id for task in tasks}
+            self.state.tasks_total += len(tasks)
+            self.state.phase = phase.name
+            self.state.bytes_total += sum(task.payload.input.bytes for task in tasks)
+            for task in tasks:
+                self.work[task.id] = task
+            self.scheduler.add(tasks)
+
+    def _close_phases(self) -> None:
+        for name in [name for name, tasks in self.open.items() if not tasks]:
+            del self.open[name]
+            for used in self._phase(name).needs():
+                self.readers[used] -= 1
+                if not self.readers[used] and used not in self.plan.views:
+                    self._remove(used)
+
+    def _phase(self, name: str) -> Phase:
+        return next(phase for phase in self.plan.phases if phase.name == name)
+
+    def _remove(self, name: str) -> None:
+        """A shuffle that nobody reads any more leaves the disk."""
+        for file in self.files.pop(name, {}).values():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file.path)
+
+    # -- tasks
+
+    def _tasks(self, phase: Phase) -> list[Task]:
+        inputs = self._inputs(phase)
+        number = self.plan.phases.index(phase)
+        program = replace(phase.program, leaves=tuple(self._staged(leaf) for leaf in phase.program.leaves))
+        total = sum(given.bytes for given in inputs)
+        return [
+            self._task(phase.name, (number, index), replace(given, seed=number * 1_000_003 + index), program, total)
+            for index, given in enumerate(inputs)
+        ]
+
+    def _task(self, phase: str, order: tuple[int, ...], given: TaskInput, program: Program, total: int) -> Task:
+        def attempt(task: str, number: int) -> Attempt:
+            current = self._current(program, phase, given)
+            sides = {name: self.side(name) for name in program.sides}
+            folders = self.options.folders
+            return Attempt(task, number, current, self.options.memory // max(1, self.workers.slots), folders[number % len(folders)], sides)
+
+        name = f"{phase}/{order[1]:05d}" + "".join(f".{part}" for part in order[2:])
+        return Task(name, phase, Work(order, phase, given, program, total < self.small_bytes, _of_this_process(program), attempt))
+
+    small_bytes = 24 << 20
+
+    def _current(self, program: Program, phase: str, given: TaskInput) -> TaskInput:
+        """The input with the files as they are now: one may have been made again since the task was planned."""
+        source = self._phase(phase)
+        if given.shuffle is not None and source.shuffle:
+            return replace(given, shuffle=replace(given.shuffle, files=self.kept(source.shuffle)))
+        return given
+
+    def _staged(self, leaf: Any) -> Any:
+        if isinstance(leaf, SinkLeaf):
+            target = self.commit.targets[leaf.index]
+            scheme = leaf.sink.path.split("://")[0] + "://" if "://" in leaf.sink.path and not target.fs.can_move_directories else ""
+            return replace(leaf, staging=f"{scheme}{target.staging}/attempts")
+        return leaf
+
+    def _inputs(self, phase: Phase) -> list[TaskInput]:
+        root = phase.program.root
+        match root:
+            case SourceRoot(source=source):
+                splits = source.splits(min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
+                return _gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
+            case GroupRoot() | DealRoot():
+                return self._hash_ranges(phase, root)
+            case SortRoot():
+                return self._key_ranges(phase, root)
+            case KeptRoot():
+                return [TaskInput(files=(file,), bytes=file.bytes) for file in self.kept(phase.kept or phase.program.label)]
+            case OperateRoot():
+                return [TaskInput()]
+
+    def _hash_ranges(self, phase: Phase, root: Any) -> list[TaskInput]:
+        """Ranges of buckets, as many as the bytes ask for, or as the user does."""
+        assert phase.shuffle
+        leaf = next(one for f in self.plan.feeders(phase.shuffle) for one in f.program.leaves if isinstance(one, ShuffleLeaf) and one.shuffle == phase.shuffle)
+        files = self.kept(phase.shuffle)
+        total = sum(file.bytes for file in files)
+        if leaf.partitioner is not None or leaf.kind == "deal":
+            edges = list(range((leaf.partitions or 1) + 1))
+        else:
+            count = leaf.partitions or _count(total, self.options.memory)
+            edges = [BUCKETS * i // count for i in range(count + 1)]
+        size = total // max(1, len(edges) - 1)
+        return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in zip(edges, edges[1:], strict=False)]
+
+    def _key_ranges(self, phase: Phase, root: SortRoot) -> list[TaskInput]:
+        """Ranges of keys of about equal bytes, cut at first keys of blocks."""
+        assert phase.shuffle
+        files = self.kept(phase.shuffle)
+        blocks = sorted(((b.first, b.length) for file in files for b in file.blocks), key=lambda pair: pair[0])
+        total = sum(length for _, length in blocks)
+        count = _count(total, self.options.memory)
+        edges: list[Any] = [None]
+        held = 0
+        for first, length in blocks:
+            if held >= total / count and first != edges[-1]:
+                edges.append(first)
+                held = 0
+            held += length
+        edges.append(None)
+        size = total // (len(edges) - 1)
+        inputs = [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in zip(edges, edges[1:], strict=False)]
+        return inputs[::-1] if root.descending else inputs
+
+    # -- what the scheduler asks and tells
+
+    def _done(self, task: Task, result: TaskResult) -> None:
+        work: Work = task.payload
+        self.state.running.pop(task.id, None)
+        for leaf, output in zip(work.program.leaves, result.outputs, strict=True):
+            match leaf:
+                case SinkLeaf(index=index):
+                    self.written.setdefault(index, {})[work.order] = output
+                case ShuffleLeaf(shuffle=name) | KeepLeaf(name=name):
+                    files = self.files.setdefault(name, {})
+                    if output is not None:
+                        files[work.order] = output
+        if task.id in self.remaking:
+            self.remaking.discard(task.id)
+            return  # its numbers were counted the first time
+        self.open[work.phase].discard(task.id)
+        self.result.tasks += 1
+        self._count(work, result)
+        self._enough(work)
+
+    def _count(self, work: Work, result: TaskResult) -> None:
+        final = self.result
+        for name, count in result.counters.items():
+            final.counters[name] = final.counters.get(name, 0) + count
+        for label, stats in result.stats.items():
+            step = self.steps.setdefault(label, StepSummary(label))
+            step.rows_in += stats.rows_in
+            step.rows_out += stats.rows_out
+            step.skipped += stats.skipped
+            step.seconds += stats.seconds
+        if isinstance(work.program.root, SourceRoot):
+            final.bytes_read += result.bytes_read
+        final.bytes_spilled += result.bytes_spilled
+        final.peak_memory = max(final.peak_memory, result.peak_memory)
+        self.state.tasks_done += 1
+        self.state.rows += result.rows_read
+        self.state.bytes += work.input.bytes
+        if result.skipped:
+            final.skipped += result.skipped
+            self.state.skipped = final.skipped
+            self._keep_skipped(result.skipped_path)
+            for label in result.stats:
+                self._check_limit(label)
+
+    def _keep_skipped(self, path: str) -> None:
+        os.makedirs(self.options.skipped_to, exist_ok=True)
+        self.result.skipped_file = os.path.join(self.options.skipped_to, "skipped.jsonl")
+        with open(path, "rb") as part, open(self.result.skipped_file, "ab") as whole:
+            shutil.copyfileobj(part, whole)
+        os.unlink(path)
+
+    def _check_limit(self, label: str) -> None:
+        step, rule = self.steps[label], self.on_errors.get(label)
+        if rule is not None and rule.max_errors is not None and step.skipped > rule.max_errors:
+            raise self._too_many(label, f"{step.skipped:,} records were skipped, and max_errors is {rule.max_errors:,}")
+
+    def _check_rates(self) -> None:
+        for label, step in self.steps.items():
+            rule = self.on_errors.get(label)
+            if rule is not None and rule.max_error_rate is not None and step.skipped > rule.max_error_rate * step.rows_in:
+                text = f"{step.skipped:,} of {step.rows_in:,} records were skipped, and max_error_rate is {rule.max_error_rate:g}"
+                raise self._too_many(label, text)
+
+    def _too_many(self, label: str, text: str) -> SkipLimitError:
+        first = next(iter(self.result.skipped_records()), None)
+        return SkipLimitError(
+            Report(
+                f"{label}: {text}", steps=(label,), declared=first.declared if first else "", record=first.record if first else "",
+                location=first.source if first else "", failed=(first.error,) if first else (), hint=f"all of them are in {self.result.skipped_file}",
+            )
+        )  # fmt: skip
+
+    def _enough(self, work: Work) -> None:
+        """If only a few rows were asked for and the first tasks gave them, the others need not run."""
+        leaves = work.program.leaves
+        if not all(isinstance(leaf, KeepLeaf) and leaf.limit is not None for leaf in leaves):
+            return
+        for leaf in leaves:
+            assert isinstance(leaf, KeepLeaf) and leaf.limit is not None
+            have = 0
+            for task_id, task in sorted(((t, self.work[t]) for t in self.work if self.work[t].group == work.phase), key=lambda p: p[1].payload.order):
+                if task_id in self.open[work.phase]:
+                    break
+                file = self.files.get(leaf.name, {}).get(task.payload.order)
+                have += file.rows if file else 0
+            if have < leaf.limit:
+                return
+        for task_id in list(self.open[work.phase]):
+            self.scheduler.drop(task_id)
+        self.open[work.phase].clear()
+
+    def _discard(self, task: Task, result: TaskResult) -> None:
+        """Remove the files of an attempt that came second."""
+        for output in result.outputs:
+            for file in output if isinstance(output, list) else [output]:
+                if file is not None:
+                    with contextlib.suppress(OSError):
+                        os.unlink(file.path)
+
+    def _progress(self, task: Task, rows: int, size: int) -> None:
+        self.state.running[task.id] = (rows, size)
+
+    def _corrupt(self, producer: str) -> bool:
+        """A file of the run went bad: make it again, if the task that wrote it can still run."""
+        task = self.work.get(producer)
+        if task is None:
+            return False
+        if producer not in self.remaking:
+            self.remaking.add(producer)
+            self.scheduler.add([task], front=True)
+        return True
+
+    def _ready(self, task: Task) -> bool:
+        if not self.remaking or task.id in self.remaking:
+            return True
+        needs = self._phase(task.payload.phase).needs()
+        return not any(needs & self._phase(self.work[name].payload.phase).feeds() for name in self.remaking)
+
+    def _split(self, task: Task, rows: tuple[int, int] | None, how: str) -> list[Task] | None:
+        """The parts of a task that kills its worker: around the rows it died on, or halves of those; None for one row."""
+        work: Work = task.payload
+        low, high = work.input.rows
+        if len(work.input.splits) > 1 and (low, high) == (0, None):
+            half = len(work.input.splits) // 2
+            size = work.input.bytes // 2
+            pieces = [replace(work.input, splits=part, bytes=size) for part in (work.input.splits[:half], work.input.splits[half:])]
+        else:
+            if rows is None:
+                if high is None:
+                    return None
+                rows = (low, high)
+            first, last = max(low, rows[0]), rows[1] if high is None else min(high, rows[1])
+            if (first, last) == (low, high):
+                if last - first <= 1:
+                    return self._poisoned(task, first, how)
+                middle = (first + last) // 2
+                edges: list[int | None] = [first, middle, last]
+            else:
+                edges = [low, first, last, high]
+            ranges = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b is None or (a is not None and a < b)]
+            pieces = [replace(work.input, rows=(a or 0, b), bytes=work.input.bytes // len(ranges)) for a, b in ranges]
+        parts = [self._task(work.phase, (*work.order, i), piece, work.program, SPLIT_BYTES) for i, piece in enumerate(pieces)]
+        self.open[work.phase].discard(task.id)
+        self.open[work.phase].update(part.id for part in parts)
+        self.state.tasks_total += len(parts) - 1
+        self.work.update((part.id, part) for part in parts)
+        return parts
+
+    def _poisoned(self, task: Task, row: int, how: str) -> list[Task] | None:
+        """A single row kills its worker: with on_error="skip" on a step of the phase it is set aside, else the run fails."""
+        work: Work = task.payload
+        label = next((s.step.label for s in _all_steps(work.program.tree) if s.step.on_error.skip), None)
+        if label is None:
+            return None
+        import json
+
+        where = f"{work.input.splits[0].name}, row {row + 1} of its split" if work.input.splits else f"element {row + 1} of {work.phase}"
+        os.makedirs(self.options.skipped_to, exist_ok=True)
+        self.result.skipped_file = os.path.join(self.options.skipped_to, "skipped.jsonl")
+        with open(self.result.skipped_file, "a", encoding="utf-8") as out:
+            out.write(json.dumps({"step": label, "declared": "", "from": where, "record": "", "error": f"worker died: {how}"}) + "\n")
+        step = self.steps.setdefault(label, StepSummary(label))
+        step.rows_in += 1
+        step.skipped += 1
+        self.result.skipped += 1
+        self._check_limit(label)
+        self.open[work.phase].discard(task.id)
+        return []
+
+    def _commit(self) -> None:
+        for index, target in enumerate(self.commit.targets):
+            files = self.written.get(index, {})
+            target.files = [file for order in sorted(files) for file in files[order]]
+            self.result.outputs.append(
+                Output(target.sink.path, sum(f.rows for f in target.files), sum(f.bytes for f in target.files), len(target.files))
+            )
+        try:
+            self.commit.commit()
+        except OSError as error:
+            raise OutputError(Report(f"the outputs could not be committed: {error}", location=str(error.filename or ""), hint="the targets are as they were, or will be completed by the next run that opens them")) from error  # fmt: skip
+
+
+def _of_this_process(program: Program) -> bool:
+    """Whether a program reads or writes fsspec's ``memory://``, which lives in this process alone."""
+    paths = list(getattr(program.root.source, "paths", ())) if isinstance(program.root, SourceRoot) else []
+    paths += [leaf.sink.path for leaf in program.leaves if isinstance(leaf, SinkLeaf)]
+    return any(path.startswith("memory://") for path in paths)
+
+
+def _count(total: int, memory: int) -> int:
+    """How many ranges a shuffle of so many bytes is read in."""
+    size = min(RANGE_BYTES, max(1 << 18, memory // 12))
+    count = math.ceil(total / size)
+    return max(count, 4 if total > 16 << 20 else 1)
+
+
+def _gathered(splits: list[Split], target: int) -> list[TaskInput]:
+    """Splits put together until a task has enough to do: several small files a task."""
+    total = sum(split.bytes for split in splits)
+    target = min(target, max(1 << 20, total // 8))
+    inputs: list[TaskInput] = []
+    held: list[Split] = []
+    size = 0
+    for split in splits:
+        if held and (size + split.bytes > target * 1.25 or len(held) >= 1000):
+            inputs.append(TaskInput(tuple(held), bytes=size))
+            held, size = [], 0
+        held.append(split)
+        size += split.bytes
+    if held:
+        inputs.append(TaskInput(tuple(held), bytes=size))
+    return inputs
+
+
+def _all_steps(branch: Any) -> list[Any]:
+    return [*branch.steps, *(step for inner in branch.branches for step in _all_steps(inner))]

@@ -1,0 +1,119 @@
+"""What a run gives back, and what is known of it while it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Output", "RunResult", "RunState", "SkippedRecord", "StepSummary"]
+
+
+@dataclass(slots=True)
+class StepSummary:
+    """One step over the whole run. ``seconds`` are summed over tasks, and include the steps fused below a source."""
+
+    label: str
+    rows_in: int = 0
+    rows_out: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One target: its path, and how many rows, bytes and files were committed to it."""
+
+    path: str
+    rows: int
+    bytes: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRecord:
+    """A record that was set aside: its step and where that is declared, its file and row, itself, the exception."""
+
+    step: str
+    declared: str
+    source: str
+    record: str
+    error: str
+
+
+@dataclass(slots=True)
+class RunResult:
+    """The outcome of a run.
+
+    ``seconds`` is wall-clock time, ``bytes_read`` what sources gave, ``bytes_spilled`` what shuffles wrote,
+    ``peak_memory`` the largest resident size of one process in bytes.
+    """
+
+    run: str
+    seconds: float = 0.0
+    counters: dict[str, int] = field(default_factory=dict)
+    steps: list[StepSummary] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    tasks: int = 0
+    retries: int = 0
+    backups: int = 0
+    bytes_read: int = 0
+    bytes_spilled: int = 0
+    peak_memory: int = 0
+    skipped: int = 0
+    skipped_file: str = ""
+    log: list[str] = field(default_factory=list)
+
+    def skipped_records(self) -> Iterator[SkippedRecord]:
+        """The records that were set aside, read from ``skipped_file``."""
+        if not self.skipped_file:
+            return
+        with open(self.skipped_file, encoding="utf-8") as lines:
+            for line in lines:
+                entry = json.loads(line)
+                yield SkippedRecord(entry["step"], entry["declared"], entry["from"], entry["record"], entry["error"])
+
+    def as_json(self) -> str:
+        """The result as one line of JSON, for logs and cron jobs."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    def __str__(self) -> str:
+        lines = [f"run {self.run}: {self.tasks} tasks in {self.seconds:.2f} s, {_size(self.bytes_read)} read, {_size(self.bytes_spilled)} spilled"]
+        for output in self.outputs:
+            lines.append(f"  wrote {output.path}: {output.rows:,} rows, {_size(output.bytes)}, {output.files} files")
+        for step in self.steps:
+            skipped = f", {step.skipped:,} skipped" if step.skipped else ""
+            lines.append(f"  {step.label:<28} {step.rows_in:>12,} -> {step.rows_out:>12,} rows  {step.seconds:8.2f} s{skipped}")
+        if self.skipped:
+            lines.append(f"  {self.skipped:,} records skipped, see {self.skipped_file}")
+        lines += [f"  {name} = {count:,}" for name, count in sorted(self.counters.items())]
+        return "\n".join(lines)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+@dataclass(slots=True)
+class RunState:
+    """A run in progress, for whoever displays it."""
+
+    phase: str = ""
+    tasks_done: int = 0
+    tasks_total: int = 0
+    rows: int = 0
+    bytes: int = 0
+    bytes_total: int = 0
+    skipped: int = 0
+    running: dict[str, tuple[int, int]] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def now(self) -> tuple[int, int]:
+        """Rows and bytes so far, running attempts included."""
+        rows = self.rows + sum(r for r, _ in self.running.values())
+        return rows, self.bytes + sum(b for _, b in self.running.values())

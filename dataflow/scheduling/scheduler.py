@@ -1,0 +1,315 @@
+"""The scheduler: runs tasks on workers until all are done or one cannot be.
+
+It decides everything that is the same wherever tasks run: order, retries, backup attempts for stragglers, bisection of
+a task that kills its worker, time-outs, cancellation. It knows nothing of data. Clock and workers are arguments, so a
+test runs it in simulated time from a seed, and a run on a cluster differs only in its `Workers`.
+
+    waiting ──start──> running ──Finished──> done        (the first attempt to finish wins; others are cancelled)
+       ^                  │
+       ├──────Failed──────┤  transient, memory, corrupt: again, a few times; user: the run fails
+       └───────Died───────┘  again; after three deaths the task is split around the rows it died on (`_split`)
+
+The life of a task: `add` puts it in the queue; `_fill` starts it when a slot is free; its events come to `_on_event`;
+its result is handed to `done`, exactly once, whatever number of attempts there were.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from dataflow.errors import DataflowError, MemoryLimitError, Report, TaskTimeoutError, WorkerCrashedError
+from dataflow.scheduling.events import AttemptId, Clock, Died, Event, Failed, Finished, Policy, Progress, Task, Workers
+
+__all__ = ["Scheduler", "Splitter"]
+
+Splitter = Callable[[Task, tuple[int, int] | None, str], "list[Task] | None"]
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of one task that is not done."""
+
+    task: Task
+    attempts: int = 0
+    deaths: int = 0
+    failures: int = 0
+    hangs: int = 0
+    running: dict[int, float] = field(default_factory=dict)
+    progress: dict[int, tuple[float, int]] = field(default_factory=dict)
+    rows: tuple[int, int] | None = None
+    split_from: str = ""
+    not_before: float = 0.0
+
+
+@dataclass(slots=True)
+class _Group:
+    """The tasks of one phase, for what needs to know its siblings."""
+
+    total: int = 0
+    done: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+
+class Scheduler:
+    """Runs tasks. ``split(task, rows, how)`` gives the parts of a task that kills workers, None for a single record."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        clock: Clock,
+        policy: Policy | None = None,
+        split: Splitter | None = None,
+        done: Callable[[Task, Any], None] | None = None,
+        discard: Callable[[Task, Any], None] | None = None,
+        corrupt: Callable[[str], bool] | None = None,
+        progress: Callable[[Task, int, int], None] | None = None,
+        ready: Callable[[Task], bool] | None = None,
+    ) -> None:
+        self.workers, self.clock, self.policy = workers, clock, policy or Policy()
+        self.split = split or (lambda task, rows, how: None)
+        self.done = done or (lambda task, result: None)
+        self.discard = discard or (lambda task, result: None)
+        self.corrupt = corrupt or (lambda producer: False)
+        self.progress = progress or (lambda task, rows, size: None)
+        self.ready = ready or (lambda task: True)
+        self.states: dict[str, _State] = {}
+        self.queue: deque[str] = deque()
+        self.delayed: list[str] = []
+        self.groups: dict[str, _Group] = {}
+        self.active = 0
+        self.idle_deaths = 0
+        self.log: list[str] = []
+        self.retries = self.backups = 0
+        self._next_backup_check = 0.0
+
+    def add(self, tasks: Iterable[Task], front: bool = False) -> None:
+        """Queue tasks; ids must be new."""
+        for task in tasks:
+            if task.id in self.states:
+                raise ValueError(f"task {task.id} is here already")
+            self.states[task.id] = _State(task)
+            self.groups.setdefault(task.group, _Group()).total += 1
+            (self.queue.appendleft if front else self.queue.append)(task.id)
+
+    def drop(self, task_id: str) -> None:
+        """Forget a task and cancel its attempts; it is not needed any more."""
+        state = self.states.pop(task_id, None)
+        if state is not None:
+            for number in list(state.running):
+                self._cancel(state, number)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every task added is done."""
+        return not self.states
+
+    def run(self, until: Callable[[], bool] | None = None) -> None:
+        """Run until nothing is left to do, or ``until`` says so. Raises what the first task that cannot be done says."""
+        while self.states and not (until and until()):
+            self._fill()
+            for event in self.workers.wait(self._patience()):
+                self._on_event(event)
+            now = self.clock.now()
+            if now >= self._next_backup_check:
+                self._next_backup_check = now + 0.2
+                self._check_times(now)
+
+    def cancel_all(self) -> None:
+        """Stop everything that runs."""
+        for state in self.states.values():
+            for number in list(state.running):
+                self._cancel(state, number)
+        self.states.clear()
+        self.queue.clear()
+        self.delayed.clear()
+
+    # -- starting
+
+    def _patience(self) -> float:
+        return 0.05 if self.delayed else 0.2
+
+    def _fill(self) -> None:
+        """Start what may start."""
+        if self.delayed:
+            now = self.clock.now()
+            due = [name for name in self.delayed if name not in self.states or self.states[name].not_before <= now]
+            for name in due:
+                self.delayed.remove(name)
+                self.queue.append(name)
+        while self.active < self.workers.slots and self.queue:
+            state = self.states.get(self.queue.popleft())
+            if state is None or state.running:
+                continue
+            if self.ready(state.task):
+                self._start(state)
+            else:  # its input is being made again
+                self._later(state, 0.05)
+
+    def _start(self, state: _State) -> None:
+        attempt = AttemptId(state.task.id, state.attempts)
+        state.attempts += 1
+        now = self.clock.now()
+        state.running[attempt.number] = now
+        state.progress[attempt.number] = (now, -1)
+        self.active += 1
+        self.workers.start(attempt, state.task.payload)
+
+    def _again(self, state: _State, delay: float = 0.0) -> None:
+        self.retries += 1
+        if delay:
+            self._later(state, delay)
+        else:
+            self.queue.appendleft(state.task.id)
+
+    def _later(self, state: _State, delay: float) -> None:
+        state.not_before = self.clock.now() + delay
+        self.delayed.append(state.task.id)
+
+    def _cancel(self, state: _State, number: int) -> None:
+        state.running.pop(number)
+        state.progress.pop(number, None)
+        self.active -= 1
+        self.workers.cancel(AttemptId(state.task.id, number))
+
+    # -- events
+
+    def _on_event(self, event: Event) -> None:
+        state = self.states.get(event.attempt.task)
+        if state is None or event.attempt.number not in state.running:
+            if isinstance(event, Finished):  # a late attempt of a task that is done: its files are nobody's
+                self.discard(Task(event.attempt.task, "", None), event.result)
+            return
+        number = event.attempt.number
+        if isinstance(event, Progress):
+            if event.rows != state.progress[number][1]:
+                state.progress[number] = (self.clock.now(), event.rows)
+            self.progress(state.task, event.rows, event.bytes)
+            return
+        begun = state.running.pop(number)
+        state.progress.pop(number, None)
+        self.active -= 1
+        match event:
+            case Finished(result=result):
+                self._finished(state, result, self.clock.now() - begun)
+            case Failed():
+                self._failed(state, event)
+            case Died():
+                self._died(state, event)
+
+    def _finished(self, state: _State, result: Any, seconds: float) -> None:
+        self.idle_deaths = 0
+        for number in list(state.running):
+            self._cancel(state, number)
+        group = self.groups[state.task.group]
+        group.done += 1
+        group.seconds.append(seconds)
+        del self.states[state.task.id]
+        self.done(state.task, result)
+
+    def _failed(self, state: _State, event: Failed) -> None:
+        state.failures += 1
+        self.log.append(f"{event.attempt} failed ({event.kind}): {event.error}")
+        limit = {"transient": self.policy.transient_attempts, "corrupt": self.policy.attempts, "resource": self.policy.attempts}
+        if event.kind == "memory":
+            parts = self.split(state.task, event.rows, "memory") if state.failures >= 2 else None
+            if parts:
+                self._replace(state, parts)
+                return
+            if state.failures < 2:
+                self._again(state)
+                return
+        if event.kind == "corrupt" and self.corrupt(event.report.cause_type if event.report else ""):
+            self._again(state)
+            return
+        if state.failures < limit.get(event.kind, 1):
+            self._again(state, delay=0.05 * 2**state.failures if event.kind == "transient" else 0.0)
+            return
+        if not state.running:  # a backup attempt may still succeed
+            raise event.error
+        self.log.append(f"{event.attempt}: waiting for its other attempt")
+
+    def _died(self, state: _State, event: Died) -> None:
+        state.deaths += 1
+        state.rows = event.rows
+        self.log.append(f"{event.attempt} died: {event.how}")
+        self.idle_deaths += 1
+        if self.idle_deaths >= self.policy.pool_deaths * max(2, self.workers.slots) * 2 and not self._splitting(state):
+            raise WorkerCrashedError(Report(f"workers die without any task getting done ({event.how}, {self.idle_deaths} times)", attempt=str(event.attempt), hint="look at this machine's memory and at `dmesg`"))  # fmt: skip
+        if state.deaths < self.policy.deaths_before_split and not state.split_from:
+            self._again(state)
+            return
+        parts = self.split(state.task, event.rows, event.how)
+        if parts is None:
+            raise self._crash(state, event)
+        self._replace(state, parts)
+
+    def _splitting(self, state: _State) -> bool:
+        return bool(state.split_from) or state.deaths <= self.policy.deaths_before_split
+
+    def _crash(self, state: _State, event: Died) -> DataflowError:
+        rows = f"row {event.rows[0] + 1} of its input" if event.rows else ""
+        kind = MemoryLimitError if "memory" in event.how else WorkerCrashedError
+        return kind(
+            Report(
+                f"a task killed its worker again and again: {event.how}",
+                steps=(state.task.group,),
+                failed=tuple(event.trace.splitlines()[:5]),
+                location=rows,
+                attempt=f"{state.attempts} of task {state.task.id}",
+                hint='on_error="skip" on the step sets such a record aside',
+            )
+        )
+
+    def _replace(self, state: _State, parts: list[Task]) -> None:
+        """A task's parts take its place: together they give what it would have given."""
+        for number in list(state.running):
+            self._cancel(state, number)
+        del self.states[state.task.id]
+        self.groups[state.task.group].total -= 1
+        self.add(reversed(parts), front=True)
+        for part in parts:
+            self.states[part.id].split_from = state.task.id
+        self.retries += 1
+
+    # -- time
+
+    def _check_times(self, now: float) -> None:
+        policy = self.policy
+        for state in list(self.states.values()):
+            for number, (moved, _) in list(state.progress.items()):
+                if policy.task_timeout is not None and now - moved > policy.task_timeout:
+                    self._hung(state, number, now - moved)
+        if self.active < self.workers.slots and not self.queue:
+            self._start_backup(now)
+
+    def _hung(self, state: _State, number: int, seconds: float) -> None:
+        attempt = AttemptId(state.task.id, number)
+        trace = self.workers.hang_report(attempt)
+        self._cancel(state, number)
+        state.hangs += 1
+        self.log.append(f"{attempt} made no progress for {seconds:.0f} s")
+        if state.hangs < self.policy.hang_attempts:
+            self._again(state)
+            return
+        lines = [line.strip() for line in trace.splitlines() if line.strip()]
+        raise TaskTimeoutError(Report(f"a task made no progress for {seconds:.0f} s, twice", steps=(state.task.group,), failed=tuple(lines[:6]), attempt=f"{state.attempts} of task {state.task.id}", hint="raise task_timeout if the step is only slow", trace=trace))  # fmt: skip
+
+    def _start_backup(self, now: float) -> None:
+        """A second attempt for the slowest task of a group that is nearly done (MapReduce's backup tasks)."""
+        policy = self.policy
+        slowest: tuple[float, _State] | None = None
+        for state in self.states.values():
+            group = self.groups[state.task.group]
+            if len(state.running) != 1 or group.done < policy.backup_after_done * (group.total - 1) or not group.seconds:
+                continue
+            age = now - min(state.running.values())
+            if age > max(policy.backup_factor * median(group.seconds), policy.backup_floor) and (slowest is None or age > slowest[0]):
+                slowest = (age, state)
+        if slowest is not None:
+            self.backups += 1
+            self.log.append(f"backup for {slowest[1].task.id} after {slowest[0]:.1f} s")
+            self._start(slowest[1])

@@ -1,0 +1,116 @@
+"""Run files: what travels between the tasks of a run. One file per task and attempt, in blocks, each checksummed.
+
+    file    block block block …                            written front to back, never changed
+    block   one Arrow IPC stream of one record batch       read alone, by offset and length
+    index   for each block: offset, length, crc32, rows, first and last key   kept in the task's manifest
+
+A shuffle file holds sorted runs: within a run, blocks ascend by key (for a grouping the top 16 bits of the hash,
+for a sort the sort key), so a reduce task reads the blocks that overlap its range and nothing else. There is never
+a file per pair of mapper and reducer.
+
+Life of a block: `RunWriter.write` encodes it and notes its checksum; the manifest carries the index to the driver
+and on to the readers; `read_block` reads the bytes, checks them *before* Arrow looks (a flipped byte can crash the
+process there), and gives the batch back. A checksum that fails names the task that wrote the file, which is run again.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.errors import Report, ShardCorruptError
+
+__all__ = ["Block", "RunFile", "RunWriter", "read_block"]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where one block of a file is, and which keys it holds."""
+
+    offset: int
+    length: int
+    crc: int
+    rows: int
+    run: int = 0
+    first: Any = None
+    last: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A file of blocks and the task that wrote it."""
+
+    path: str
+    producer: str
+    blocks: tuple[Block, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(block.rows for block in self.blocks)
+
+    @property
+    def bytes(self) -> int:
+        return sum(block.length for block in self.blocks)
+
+
+class RunWriter:
+    """Writes blocks to a file, which exists only once something was written."""
+
+    def __init__(self, path: str, producer: str) -> None:
+        self.path, self.producer = path, producer
+        self._file: Any = None
+        self._blocks: list[Block] = []
+        self._offset = 0
+
+    def write(self, batch: pa.RecordBatch, run: int = 0, first: Any = None, last: Any = None) -> None:
+        """Append a block."""
+        if self._file is None:
+            self._file = open(self.path, "wb", buffering=0)  # blocks are large already
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        data = sink.getvalue()
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._blocks.append(Block(self._offset, data.size, zlib.crc32(data), batch.num_rows, run, first, last))
+        self._offset += data.size
+
+    def close(self) -> RunFile:
+        """The finished file. Nothing is forced to disk: a run's inner files do not outlive the machine."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        return RunFile(self.path, self.producer, tuple(self._blocks))
+
+    def abort(self) -> None:
+        """Close and remove."""
+        if self._file is not None:
+            self._file.close()
+            os.unlink(self.path)
+            self._file = None
+
+
+def read_block(file: RunFile, block: Block) -> pa.RecordBatch:
+    """The record batch of one block, after its checksum held."""
+    try:
+        with open(file.path, "rb", buffering=0) as handle:
+            data = os.pread(handle.fileno(), block.length, block.offset)
+            while 0 < len(data) < block.length and (more := os.pread(handle.fileno(), block.length - len(data), block.offset + len(data))):
+                data += more
+    except FileNotFoundError:
+        data = b""
+    if len(data) != block.length or zlib.crc32(data) != block.crc:
+        raise ShardCorruptError(
+            Report(
+                f"a file of this run came back other than it was written ({len(data)} of {block.length} bytes read)",
+                location=f"{file.path} at byte {block.offset}, written by task {file.producer}",
+                hint="if it happens again, test this machine's disk and memory",
+                cause_type=file.producer,
+            )
+        )
+    return pa.ipc.open_stream(pa.py_buffer(data)).read_next_batch()

@@ -1,0 +1,164 @@
+"""The local runner: optimize, plan, look before leaping, run, commit.
+
+    plan ─optimize─> plan ─plan_phases─> phases ─preflight─> Job(LocalWorkers) ─> RunResult
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from dataflow.display.progress import show_progress
+from dataflow.errors import DataflowError, PreflightError
+from dataflow.execution.sides import KeptIterable, load_side
+from dataflow.optimizer.optimize import optimize
+from dataflow.optimizer.rule import Remarks
+from dataflow.physical.preflight import preflight
+from dataflow.physical.program import SourceRoot
+from dataflow.physical.stages import PhysicalPlan, plan_phases
+from dataflow.plan.nodes import Node
+from dataflow.scheduling.events import Policy
+from dataflow.scheduling.job import Job, JobOptions
+from dataflow.scheduling.result import RunResult
+from runners.local.memory import machine_memory, parse_size
+from runners.local.workers import LocalWorkers, Mode
+
+__all__ = ["LocalRunner"]
+
+DEFAULT_SHARE = 0.6
+
+
+class _MonotonicClock:
+    def now(self) -> float:
+        return time.monotonic()
+
+
+class LocalRunner:
+    """Runs plans on this machine.
+
+    ``memory``: bytes (or "8GiB") the run's data may take, 60% of the machine's by default. ``workers``: processes,
+    one a core by default. ``mode``: "auto" (by bytes), "in_process", "processes". ``spill_folders``: where shuffles go.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: str | int | None = None,
+        workers: int | None = None,
+        mode: Mode = "auto",
+        spill_folders: list[str] | None = None,
+        skipped_to: str | None = None,
+        task_timeout: float | None = None,
+        progress: bool | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        if mode not in ("auto", "in_process", "processes"):
+            raise ValueError(f'mode is "auto", "in_process" or "processes", not {mode!r}')
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        self.memory = parse_size(memory) if memory is not None else int(machine_memory() * DEFAULT_SHARE)
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.mode: Mode = mode
+        self.spill_folders, self.skipped_to = spill_folders, skipped_to
+        self.progress = progress
+        self.policy = policy or Policy()
+        if task_timeout is not None:
+            self.policy.task_timeout = task_timeout
+
+    def run(self, plan: tuple[Node, ...]) -> RunResult:
+        """Run a plan whose outputs are sinks."""
+        with self._job(plan) as job:
+            return job.run()
+
+    @contextmanager
+    def evaluate(self, plan: tuple[Node, ...]) -> Iterator[list[Any]]:
+        """Run a plan whose outputs are views, and give their values; iterables are good within the context."""
+        with self._job(plan) as job:
+            job.run()
+            yield [self._value(job, node) for node in plan if node.label in job.plan.views]
+
+    @staticmethod
+    def _value(job: Job, node: Node) -> Any:
+        side = job.side(node.label)
+        return KeptIterable(side.files) if side.kind in ("iterable", "list") else load_side(side)
+
+    @contextmanager
+    def _job(self, plan: tuple[Node, ...]) -> Iterator[Job]:
+        run = secrets.token_hex(8)
+        physical = plan_phases(optimize(plan, Remarks()))
+        problems = preflight(plan, physical)
+        if problems:
+            raise PreflightError(tuple(problems))
+        with ExitStack() as stack:
+            folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
+            skipped_to = self.skipped_to or os.path.join(tempfile.gettempdir(), f"dataflow-skipped-{run}")
+            workers = LocalWorkers(self.mode, self.workers, folders[0])
+            stack.callback(workers.close)
+            options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy)
+            job = Job(physical, options, workers, _MonotonicClock())
+            workers.watch = lambda context: job.state.extra.__setitem__("here", context)
+            if self.mode == "processes" or (self.mode == "auto" and _source_bytes(physical) > Job.small_bytes):
+                workers.warm()
+            stack.enter_context(_graceful_stop(job))
+            stack.enter_context(show_progress(job.state, self.progress))
+            try:
+                yield job
+            except DataflowError as error:
+                _keep_trace(error, run)
+                raise
+
+    def _folder(self, stack: ExitStack, run: str, parent: str) -> str:
+        os.makedirs(parent, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix=f"dataflow-{run}-", dir=parent)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+
+def _source_bytes(physical: PhysicalPlan) -> int:
+    """The bytes of local file sources, at a glance; others count nothing here, their phases decide later."""
+    total = 0
+    for phase in physical.phases:
+        root = phase.program.root
+        if isinstance(root, SourceRoot) and hasattr(root.source, "files"):
+            with suppress(Exception):
+                total += sum(info.size for info in root.source.files())
+    return total
+
+
+@contextmanager
+def _graceful_stop(job: Job) -> Iterator[None]:
+    """Ctrl-C once: stop within two seconds, leave nothing. Twice: at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: Any) -> None:
+        if job.stop.is_set():
+            os._exit(130)
+        job.stop.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _keep_trace(error: DataflowError, run: str) -> None:
+    """The whole trace goes to a file, and the report says which; the report itself stays short."""
+    if not error.report.trace:
+        return
+    path = os.path.join(tempfile.gettempdir(), f"dataflow-trace-{run}.txt")
+    with suppress(OSError), open(path, "w", encoding="utf-8") as file:
+        file.write(error.report.trace)
+        error.add_note(f"  trace    {path}")
