@@ -2,7 +2,17 @@
 
 from dataflow.algebra.aggregator import Aggregator, combine, reducing
 from dataflow.algebra.aggregators import (
-    AllOf, Collect, CollectSet, Count, First, Max, Mean, Min, Sum, Top, Variance,
+    AllOf,
+    Collect,
+    CollectSet,
+    Count,
+    First,
+    Max,
+    Mean,
+    Min,
+    Sum,
+    Top,
+    Variance,
 )  # fmt: skip
 from dataflow.algebra.sketches import ApproxDistinct, ApproxQuantiles
 

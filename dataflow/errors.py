@@ -75,7 +75,7 @@ def shorten(value: object, limit: int = 200) -> str:
     "'xxxxxxxxx…xxxxxxxx'"
     """
     if isinstance(value, (str, bytes)) and len(value) > 4 * limit:
-        value = value[: 2 * limit] + value[-2 * limit :]
+        value = value[: 2 * limit] + value[-2 * limit :]  # type: ignore[operator]
     try:
         text = repr(value)
     except Exception as error:  # a user's __repr__ may fail; the report must not
@@ -84,7 +84,7 @@ def shorten(value: object, limit: int = 200) -> str:
     if len(text) <= limit:
         return text
     half = limit // 2
-    return f"{text[:half]}…{text[len(text) - (limit - half - 1):]}"
+    return f"{text[:half]}…{text[len(text) - (limit - half - 1) :]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
     channel = Channel(socket.socket(fileno=int(arguments[0])))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
     _die_with_parent()
-    stacks = open(arguments[2], "w")  # noqa: SIM115 - open for as long as the process lives
+    stacks = open(arguments[2], "w")
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
     with open(arguments[1], "r+b") as file:

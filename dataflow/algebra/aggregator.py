@@ -171,12 +171,12 @@ def as_aggregator(thing: Any) -> Aggregator[Any, Any, Any]:
 
     known = {sum: aggregators.Sum, min: aggregators.Min, max: aggregators.Max, len: aggregators.Count}
     if isinstance(thing, Aggregator):
-        return cast("Aggregator[Any, Any, Any]", thing)
+        return thing
     if isinstance(thing, type):
         if issubclass(thing, Aggregator):
-            return cast("Aggregator[Any, Any, Any]", thing())
+            return thing()
         if hasattr(thing, "create_accumulator"):
-            return _FromCombineFn(thing())
+            return _FromCombineFn(thing())  # type: ignore[arg-type]
     if isinstance(thing, CombineFnShape):
         return _FromCombineFn(thing)
     try:

@@ -23,7 +23,8 @@ class Sum(Aggregator[Any, Any, Any]):
     def add(self, acc: Any, value: Any) -> Any:
         return acc + value
 
-    merge = add
+    def merge(self, left: Any, right: Any) -> Any:
+        return left + right
 
     def add_all(self, acc: Any, values: Iterable[Any]) -> Any:
         return sum(values, acc)

@@ -59,7 +59,7 @@ def canonical(key: Any) -> Any:
         return ("set", frozenset(map(canonical, key)))
     if isinstance(key, (dt.date, dt.time, dt.timedelta, str, bytes, int)):
         return key
-    if dataclasses.is_dataclass(key) and getattr(kind, "__dataclass_params__").frozen:
+    if dataclasses.is_dataclass(key) and kind.__dataclass_params__.frozen:
         return (kind.__module__, kind.__qualname__, *(canonical(getattr(key, f.name)) for f in dataclasses.fields(key)))
     if hasattr(key, "item") and not getattr(key, "shape", True):  # a NumPy scalar
         return canonical(key.item())

@@ -6,8 +6,9 @@ verbs are short forms of these; each says which.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dataflow.api.building import check_argument, check_callable, name_of, plan_error
 from dataflow.api.dofn import DoFn, Tagged
@@ -43,7 +44,15 @@ class PCollection(Results[T], Writing, Generic[T]):
 
     # -- element by element
 
-    def map(self, fn: Callable[..., U], *sides: PObject[Any], on_error: str = "raise", max_errors: int | None = None, max_error_rate: float | None = None, label: str | None = None) -> PCollection[U]:  # fmt: skip
+    def map(
+        self,
+        fn: Callable[..., U],
+        *sides: PObject[Any],
+        on_error: str = "raise",
+        max_errors: int | None = None,
+        max_error_rate: float | None = None,
+        label: str | None = None,
+    ) -> PCollection[U]:
         """``fn(element)`` for every element.
 
         >>> from dataflow import Pipeline
@@ -53,7 +62,15 @@ class PCollection(Results[T], Writing, Generic[T]):
         rule = _rule(on_error, max_errors, max_error_rate)
         return PCollection(self.pipeline, self._step("map", "map", fn, sides, result_of(fn), label, rule))
 
-    def flat_map(self, fn: Callable[..., Iterable[U]], *sides: PObject[Any], on_error: str = "raise", max_errors: int | None = None, max_error_rate: float | None = None, label: str | None = None) -> PCollection[U]:  # fmt: skip
+    def flat_map(
+        self,
+        fn: Callable[..., Iterable[U]],
+        *sides: PObject[Any],
+        on_error: str = "raise",
+        max_errors: int | None = None,
+        max_error_rate: float | None = None,
+        label: str | None = None,
+    ) -> PCollection[U]:
         """All elements of ``fn(element)``, an iterable that may be long: it is consumed in pieces.
 
         >>> from dataflow import Pipeline
@@ -63,7 +80,15 @@ class PCollection(Results[T], Writing, Generic[T]):
         rule = _rule(on_error, max_errors, max_error_rate)
         return PCollection(self.pipeline, self._step("flat_map", "flat_map", fn, sides, item_of(result_of(fn)), label, rule))
 
-    def filter(self, fn: Callable[..., Any], *sides: PObject[Any], on_error: str = "raise", max_errors: int | None = None, max_error_rate: float | None = None, label: str | None = None) -> PCollection[T]:  # fmt: skip
+    def filter(
+        self,
+        fn: Callable[..., Any],
+        *sides: PObject[Any],
+        on_error: str = "raise",
+        max_errors: int | None = None,
+        max_error_rate: float | None = None,
+        label: str | None = None,
+    ) -> PCollection[T]:
         """The elements for which ``fn(element)`` is true.
 
         >>> from dataflow import Pipeline
@@ -73,7 +98,15 @@ class PCollection(Results[T], Writing, Generic[T]):
         rule = _rule(on_error, max_errors, max_error_rate)
         return type(self)(self.pipeline, self._step("filter", "filter", fn, sides, self.node.element, label, rule))
 
-    def map_batches(self, fn: Callable[..., Any], *sides: PObject[Any], format: str | None = None, batch_size: int | None = None, on_error: str = "raise", label: str | None = None) -> PCollection[Any]:  # fmt: skip
+    def map_batches(
+        self,
+        fn: Callable[..., Any],
+        *sides: PObject[Any],
+        format: str | None = None,
+        batch_size: int | None = None,
+        on_error: str = "raise",
+        label: str | None = None,
+    ) -> PCollection[Any]:
         """``fn(batch)`` for batches of elements; the result may have any number of elements.
 
         ``format``: "arrow", "pandas", "numpy" or "polars"; by default what ``fn``'s first parameter is annotated with,
@@ -96,9 +129,20 @@ class PCollection(Results[T], Writing, Generic[T]):
         if batch_size is not None and batch_size < 1:
             raise plan_error(f"batch_size must be at least 1, not {batch_size}", origin)
         rule = _rule(on_error, None, None)
-        return PCollection(self.pipeline, self._step("map_batches", "map_batches", fn, sides, None, label, rule, arg=form, batch_size=batch_size))
+        return PCollection(
+            self.pipeline, self._step("map_batches", "map_batches", fn, sides, None, label, rule, arg=form, batch_size=batch_size)
+        )
 
-    def parallel_do(self, dofn: DoFn[T, U] | Any, *sides: PObject[Any], tags: Sequence[str] = (), on_error: str = "raise", max_errors: int | None = None, max_error_rate: float | None = None, label: str | None = None) -> Any:  # fmt: skip
+    def parallel_do(
+        self,
+        dofn: DoFn[T, U] | Any,
+        *sides: PObject[Any],
+        tags: Sequence[str] = (),
+        on_error: str = "raise",
+        max_errors: int | None = None,
+        max_error_rate: float | None = None,
+        label: str | None = None,
+    ) -> Any:
         """A `DoFn` (ours, or one shaped like Beam's) on every element: FlumeJava's parallelDo.
 
         With ``tags``, the result is an `Outputs` with ``.main`` and ``[tag]``; without, a collection.
@@ -209,7 +253,7 @@ class PCollection(Results[T], Writing, Generic[T]):
         >>> sorted(Pipeline().create([2, 1, 2]).distinct().collect())
         [1, 2]
         """
-        return cast("PCollection[T]", self.count(label=label or "distinct").keys())
+        return self.count(label=label or "distinct").keys()
 
     def combine(self, aggregator: Any, label: str | None = None) -> PObject[Any]:
         """One value of the whole collection: an aggregator, Beam's CombineFn, ``sum``, ``max``, or a function of an iterable.
@@ -299,14 +343,18 @@ class PCollection(Results[T], Writing, Generic[T]):
         if key is not None:
             check_callable("sort", key, origin)
             check_argument("sort", key, self.node.element, origin)
-        node = Sort(label=self._label(label or "sort"), origin=origin, element=self.node.element, input=self.node, key=key, descending=descending)
+        node = Sort(
+            label=self._label(label or "sort"), origin=origin, element=self.node.element, input=self.node, key=key, descending=descending
+        )
         return type(self)(self.pipeline, node)
 
     def redistribute(self, partitions: int, label: str | None = None) -> PCollection[T]:
         """The same elements, dealt evenly over that many tasks: after few large inputs, before slow steps."""
         if partitions < 1:
             raise plan_error(f"redistribute needs at least one partition, not {partitions}")
-        node = Redistribute(label=self._label(label or "redistribute"), origin=caller(), element=self.node.element, input=self.node, partitions=partitions)
+        node = Redistribute(
+            label=self._label(label or "redistribute"), origin=caller(), element=self.node.element, input=self.node, partitions=partitions
+        )
         return type(self)(self.pipeline, node)
 
     # -- as side inputs
@@ -349,19 +397,39 @@ class PCollection(Results[T], Writing, Generic[T]):
     def _combined(self, aggregator: Any, label: str) -> PCollection[Any]:
         """The aggregate of all elements as the one element of a collection; empty if there are none."""
         paired = self._table(self._step("pair_with", "pair_with", None, (), None, f"{label} pairs", OnError(), arg=0))
-        return paired.swap(label=f"{label} all").group_by_key(label=f"{label} group").combine_values(aggregator, label=label).values(label=f"{label} value")
+        return (
+            paired.swap(label=f"{label} all")
+            .group_by_key(label=f"{label} group")
+            .combine_values(aggregator, label=label)
+            .values(label=f"{label} value")
+        )
 
-    def _step(self, kind: StepKind, verb: str, fn: Any, sides: Sequence[PObject[Any]], element: Any, label: str | None, rule: OnError, *, arg: Any = None, batch_size: int | None = None, tags: tuple[str, ...] = ()) -> Node:  # fmt: skip
+    def _step(
+        self,
+        kind: StepKind,
+        verb: str,
+        fn: Any,
+        sides: Sequence[PObject[Any]],
+        element: Any,
+        label: str | None,
+        rule: OnError,
+        *,
+        arg: Any = None,
+        batch_size: int | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> Node:
         origin = caller()
         if fn is not None and kind != "do":
             check_callable(verb, fn, origin, len(sides))
             if kind in ("map", "flat_map", "filter", "key_by"):
                 check_argument(verb, fn, self.node.element, origin)
-        if kind == "map_values":
+        if fn is not None and kind == "map_values":
             check_argument(verb, fn, pair_of(self.node.element)[1], origin)
         name = self._label(label or (name_of(verb, fn) if fn is not None else verb))
         step = Step(kind, name, origin, fn, arg, batch_size, tags, rule)
-        return ParallelDo(label=name, origin=origin, element=element, input=self.node, step=step, sides=_side_nodes(sides, self.pipeline, origin))
+        return ParallelDo(
+            label=name, origin=origin, element=element, input=self.node, step=step, sides=_side_nodes(sides, self.pipeline, origin)
+        )
 
 
 class Outputs(Generic[T]):
@@ -384,9 +452,15 @@ def _side_nodes(sides: Sequence[PObject[Any]], pipeline: Any, origin: Origin) ->
     nodes: list[SideInput] = []
     for side in sides:
         if isinstance(side, PCollection):
-            raise plan_error("a collection is no side input by itself", origin, "say how to see it: as_list(), as_dict(), as_iterable() or as_singleton()")
+            raise plan_error(
+                "a collection is no side input by itself",
+                origin,
+                "say how to see it: as_list(), as_dict(), as_iterable() or as_singleton()",
+            )
         if not isinstance(side, PObject):
-            raise plan_error(f"a side input is a PObject, not {type(side).__name__}", origin, "plain values are best captured by the function")
+            raise plan_error(
+                f"a side input is a PObject, not {type(side).__name__}", origin, "plain values are best captured by the function"
+            )
         if side.pipeline is not pipeline:
             raise plan_error("the side input belongs to another pipeline", origin)
         nodes.append(side.node)
@@ -400,7 +474,7 @@ def _rule(on_error: str, max_errors: int | None, max_error_rate: float | None) -
 
 
 def _pair_type(key: Any, value: Any) -> Any:
-    return tuple[key or Any, value or Any]
+    return types.GenericAlias(tuple, (key or Any, value or Any))
 
 
 def _same(values: Iterable[T]) -> Iterable[T]:

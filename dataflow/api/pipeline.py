@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from dataflow.api.building import Labels, plan_error
 from dataflow.api.collection import PCollection
@@ -48,7 +48,7 @@ class Pipeline:
 
         if isinstance(values, (list, tuple, range)) or not hasattr(values, "__arrow_c_stream__"):
             return self._read(ListSource(list(values)), label or "create")
-        return self.from_arrow(values, label)
+        return cast("PCollection[T]", self.from_arrow(values, label))
 
     def from_arrow(self, data: Any, label: str | None = None) -> PCollection[dict[str, Any]]:
         """The rows of anything that speaks the Arrow stream interface: pandas, Polars, DuckDB, pyarrow, …, as records."""
@@ -57,10 +57,21 @@ class Pipeline:
         from dataflow.io.whole import ArrowSource
 
         if not hasattr(data, "__arrow_c_stream__"):
-            raise plan_error(f"from_arrow needs an object with __arrow_c_stream__, not {type(data).__name__}", hint="create() takes plain values")
+            raise plan_error(
+                f"from_arrow needs an object with __arrow_c_stream__, not {type(data).__name__}", hint="create() takes plain values"
+            )
         return self._read(ArrowSource(pa.RecordBatchReader.from_stream(data).read_all()), label or "from_arrow", dict[str, Any])
 
-    def read_text(self, paths: Paths, *, encoding: str = "utf-8", errors: str = "strict", on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[str]:  # fmt: skip
+    def read_text(
+        self,
+        paths: Paths,
+        *,
+        encoding: str = "utf-8",
+        errors: str = "strict",
+        on_error: str = "raise",
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> PCollection[str]:
         """The lines of text files (``.gz``, ``.bz2``, ``.xz``, ``.zst`` too) without line ends.
 
         ``paths``: files, folders, globs, lists of these, anywhere fsspec reaches. ``on_error="skip"`` sets lines aside
@@ -71,50 +82,93 @@ class Pipeline:
         source = TextSource(_paths(paths), dict(storage_options or {}), _skips(on_error), encoding=encoding, errors=errors)
         return self._read(source, label or "read_text", str)
 
-    def read_jsonl(self, paths: Paths, *, on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[Any]:  # fmt: skip
+    def read_jsonl(
+        self, paths: Paths, *, on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None
+    ) -> PCollection[Any]:
         """The values of JSON-lines files; objects are dicts. ``on_error="skip"`` sets bad lines aside."""
         from dataflow.io.jsonl import JsonLinesSource
 
         return self._read(JsonLinesSource(_paths(paths), dict(storage_options or {}), _skips(on_error)), label or "read_jsonl")
 
-    def read_csv(self, paths: Paths, *, delimiter: str = ",", header: bool = True, names: Sequence[str] = (), schema: Any = None, encoding: str = "utf-8", columns: str = "equal", on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[dict[str, Any]]:  # fmt: skip
+    def read_csv(
+        self,
+        paths: Paths,
+        *,
+        delimiter: str = ",",
+        header: bool = True,
+        names: Sequence[str] = (),
+        schema: Any = None,
+        encoding: str = "utf-8",
+        columns: str = "equal",
+        on_error: str = "raise",
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> PCollection[dict[str, Any]]:
         """The rows of CSV files as records. Types are those of the first rows, or ``schema``'s (name to Arrow type).
 
         ``columns="union"``: files may have different columns. ``on_error="skip"``: ragged rows are set aside.
         """
         from dataflow.io.csv import CsvSource
 
-        types = {field.name: field.type for field in schema} if schema is not None and not isinstance(schema, Mapping) else dict(schema or {})
+        types = (
+            {field.name: field.type for field in schema} if schema is not None and not isinstance(schema, Mapping) else dict(schema or {})
+        )
         source = CsvSource(
             _paths(paths), dict(storage_options or {}), _skips(on_error), delimiter=delimiter, header=header, names=tuple(names),
             schema=types, encoding=encoding, union=_union(columns),
         )  # fmt: skip
         return self._read(source, label or "read_csv", dict[str, Any])
 
-    def read_parquet(self, paths: Paths, *, columns: Sequence[str] | None = None, schema: str = "equal", on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[dict[str, Any]]:  # fmt: skip
+    def read_parquet(
+        self,
+        paths: Paths,
+        *,
+        columns: Sequence[str] | None = None,
+        schema: str = "equal",
+        on_error: str = "raise",
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> PCollection[dict[str, Any]]:
         """The rows of Parquet files as records, page checksums verified; ``columns`` reads only those.
 
         Files must agree on their columns unless ``schema="union"``; ``on_error="skip"`` passes over unreadable files.
         """
         from dataflow.io.columnar import ParquetSource
 
-        source = ParquetSource(_paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None)
+        source = ParquetSource(
+            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None
+        )
         return self._read(source, label or "read_parquet", dict[str, Any])
 
-    def read_ipc(self, paths: Paths, *, columns: Sequence[str] | None = None, schema: str = "equal", on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[dict[str, Any]]:  # fmt: skip
+    def read_ipc(
+        self,
+        paths: Paths,
+        *,
+        columns: Sequence[str] | None = None,
+        schema: str = "equal",
+        on_error: str = "raise",
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> PCollection[dict[str, Any]]:
         """The rows of Arrow IPC (Feather v2) files as records, validated before use."""
         from dataflow.io.columnar import IpcSource
 
-        source = IpcSource(_paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None)
+        source = IpcSource(
+            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None
+        )
         return self._read(source, label or "read_ipc", dict[str, Any])
 
-    def read_avro(self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PCollection[dict[str, Any]]:
+    def read_avro(
+        self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None
+    ) -> PCollection[dict[str, Any]]:
         """The records of Avro files. Needs the extra ``avro``."""
         from dataflow.io.whole import AvroSource
 
         return self._read(AvroSource(_paths(paths), dict(storage_options or {})), label or "read_avro", dict[str, Any])
 
-    def read_binary(self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> PTable[str, bytes]:
+    def read_binary(
+        self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None
+    ) -> PTable[str, bytes]:
         """Each file whole: pairs (path, bytes)."""
         from dataflow.io.whole import BinarySource
 
@@ -148,7 +202,7 @@ class Pipeline:
         return result
 
     @contextmanager
-    def evaluate(self, plan: tuple[Node, ...], options: dict[str, Any]) -> Iterator[list[Any]]:
+    def evaluate(self, plan: tuple[Node, ...], options: dict[str, Any]) -> Generator[list[Any]]:
         """Run a plan of views and give their values; what `collect` and `get` use."""
         if settings.explain is not None:
             settings.explain(explained(plan))
@@ -166,7 +220,9 @@ class Pipeline:
             return chosen
         known = {point.name: point for point in entry_points(group="dataflow.runners")}
         if chosen not in known:
-            raise plan_error(f"there is no runner {chosen!r}", hint=f"installed: {', '.join(sorted(known)) or 'none; is the package installed?'}")
+            raise plan_error(
+                f"there is no runner {chosen!r}", hint=f"installed: {', '.join(sorted(known)) or 'none; is the package installed?'}"
+            )
         own = {name: value for name, value in self.options.items() if name != "runner"}
         try:
             return known[chosen].load()(**{**own, **options, **settings.options})
@@ -181,8 +237,8 @@ class Pipeline:
 
 
 def _paths(paths: Paths) -> tuple[str, ...]:
-    one = isinstance(paths, (str, os.PathLike))
-    found = tuple(os.fspath(path) for path in ([paths] if one else paths))  # type: ignore[union-attr, list-item]
+    many = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    found = tuple(os.fspath(path) for path in many)
     if not found or not all(found):
         raise plan_error("no path was given")
     return found

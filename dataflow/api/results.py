@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -28,7 +28,7 @@ class Results(Generic[T]):
     node: Node
 
     @contextmanager
-    def _elements(self, limit: int | None, options: dict[str, Any]) -> Iterator[Any]:
+    def _elements(self, limit: int | None, options: dict[str, Any]) -> Generator[Any]:
         label = self.pipeline.labels.unique("view")
         view = View(label=label, origin=caller(), element=self.node.element, input=self.node, kind="list", limit=limit)
         with self.pipeline.evaluate((view,), options) as (elements,):
@@ -108,7 +108,9 @@ class Results(Generic[T]):
         return explained((view,), form)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}[{show_type(self.node.element)}] {self.node.label!r}, not computed: use collect(), head() or a write>"
+        return (
+            f"<{type(self).__name__}[{show_type(self.node.element)}] {self.node.label!r}, not computed: use collect(), head() or a write>"
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks: the type, the plan, and the first rows where they are cheap (small inputs, no shuffle)."""

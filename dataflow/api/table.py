@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, cast
 
@@ -48,7 +49,14 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
         key, value = pair_of(self.node.element)
         return self._table(self._step("swap", "swap", None, (), _pair_type(value, key), label, OnError()))
 
-    def group_by_key(self, *, sort_values: bool | Callable[[V], Any] = False, partitioner: Callable[[K, int], int] | None = None, partitions: int | None = None, label: str | None = None) -> PGroupedTable[K, V]:  # fmt: skip
+    def group_by_key(
+        self,
+        *,
+        sort_values: bool | Callable[[V], Any] = False,
+        partitioner: Callable[[K, int], int] | None = None,
+        partitions: int | None = None,
+        label: str | None = None,
+    ) -> PGroupedTable[K, V]:
         """All values of a key together: pairs (key, values), where values may be iterated again and again.
 
         A group may be larger than memory: its values are then read from disk. ``sort_values`` orders them (by a
@@ -71,9 +79,15 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
             raise plan_error(f"partitions lies between 1 and 65,536, not {partitions}", origin)
         key, value = pair_of(self.node.element)
         node = GroupByKey(
-            label=self._label(label or "group_by_key"), origin=origin, element=_pair_type(key, Iterable[value or Any]), input=self.node,  # type: ignore[valid-type]
-            sort_values=bool(sort_values), sort_key=sort_values if callable(sort_values) else None, partitioner=partitioner, partitions=partitions,
-        )  # fmt: skip
+            label=self._label(label or "group_by_key"),
+            origin=origin,
+            element=_pair_type(key, types.GenericAlias(Iterable, (value or Any,))),
+            input=self.node,
+            sort_values=bool(sort_values),
+            sort_key=sort_values if callable(sort_values) else None,
+            partitioner=partitioner,
+            partitions=partitions,
+        )
         return PGroupedTable(self.pipeline, node)
 
     def combine_per_key(self, aggregator: Any, label: str | None = None) -> PTable[K, Any]:

@@ -27,9 +27,20 @@ class Writing:
     pipeline: Pipeline
     node: Node
 
-    def write_parquet(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
-                      bytes_per_file: int | None = None, partition_by: Sequence[str] = (), schema: Any = None,
-                      compression: str = "zstd", storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+    def write_parquet(
+        self,
+        path: str,
+        *,
+        mode: str = "error",
+        files: int | None = None,
+        rows_per_file: int | None = None,
+        bytes_per_file: int | None = None,
+        partition_by: Sequence[str] = (),
+        schema: Any = None,
+        compression: str = "zstd",
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> None:
         """Write Parquet files with page checksums into the folder ``path``; ``partition_by`` makes Hive folders.
 
         >>> from dataflow import Pipeline
@@ -40,39 +51,98 @@ class Writing:
         """
         self._write("parquet", path, mode, files, rows_per_file, bytes_per_file, partition_by, schema, compression, storage_options, label)
 
-    def write_csv(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
-                  bytes_per_file: int | None = None, partition_by: Sequence[str] = (), schema: Any = None,
-                  storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+    def write_csv(
+        self,
+        path: str,
+        *,
+        mode: str = "error",
+        files: int | None = None,
+        rows_per_file: int | None = None,
+        bytes_per_file: int | None = None,
+        partition_by: Sequence[str] = (),
+        schema: Any = None,
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> None:
         """Write CSV files, each with a header."""
         self._write("csv", path, mode, files, rows_per_file, bytes_per_file, partition_by, schema, None, storage_options, label)
 
-    def write_ipc(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
-                  bytes_per_file: int | None = None, partition_by: Sequence[str] = (), schema: Any = None,
-                  storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+    def write_ipc(
+        self,
+        path: str,
+        *,
+        mode: str = "error",
+        files: int | None = None,
+        rows_per_file: int | None = None,
+        bytes_per_file: int | None = None,
+        partition_by: Sequence[str] = (),
+        schema: Any = None,
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> None:
         """Write Arrow IPC (Feather v2) files."""
         self._write("ipc", path, mode, files, rows_per_file, bytes_per_file, partition_by, schema, None, storage_options, label)
 
-    def write_avro(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
-                   bytes_per_file: int | None = None, schema: Any = None,
-                   storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+    def write_avro(
+        self,
+        path: str,
+        *,
+        mode: str = "error",
+        files: int | None = None,
+        rows_per_file: int | None = None,
+        bytes_per_file: int | None = None,
+        schema: Any = None,
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> None:
         """Write Avro files. Needs the extra ``avro``."""
         self._write("avro", path, mode, files, rows_per_file, bytes_per_file, (), schema, None, storage_options, label)
 
-    def write_jsonl(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
-                    bytes_per_file: int | None = None, partition_by: Sequence[str] = (),
-                    storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+    def write_jsonl(
+        self,
+        path: str,
+        *,
+        mode: str = "error",
+        files: int | None = None,
+        rows_per_file: int | None = None,
+        bytes_per_file: int | None = None,
+        partition_by: Sequence[str] = (),
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> None:
         """Write one JSON value a line."""
         self._write("jsonl", path, mode, files, rows_per_file, bytes_per_file, partition_by, None, None, storage_options, label)
 
-    def write_text(self, path: str, *, mode: str = "error", files: int | None = None, rows_per_file: int | None = None,
-                   bytes_per_file: int | None = None, storage_options: Mapping[str, Any] | None = None, label: str | None = None) -> None:  # fmt: skip
+    def write_text(
+        self,
+        path: str,
+        *,
+        mode: str = "error",
+        files: int | None = None,
+        rows_per_file: int | None = None,
+        bytes_per_file: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
+    ) -> None:
         """Write strings, one a line."""
         if clashes(self.node.element, str):
             raise plan_error(f"write_text writes strings, and the elements are {show(self.node.element)}", hint="map(str), or write_jsonl")
         self._write("text", path, mode, files, rows_per_file, bytes_per_file, (), None, None, storage_options, label)
 
-    def _write(self, form: Any, path: str, mode: Any, files: int | None, rows: int | None, size: int | None, partition_by: Sequence[str],
-               schema: Any, compression: str | None, options: Mapping[str, Any] | None, label: str | None) -> None:  # fmt: skip
+    def _write(
+        self,
+        form: Any,
+        path: str,
+        mode: Any,
+        files: int | None,
+        rows: int | None,
+        size: int | None,
+        partition_by: Sequence[str],
+        schema: Any,
+        compression: str | None,
+        options: Mapping[str, Any] | None,
+        label: str | None,
+    ) -> None:
         from dataflow.io.sink import FileSink
 
         origin = caller()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from dataflow.scheduling.result import RunState, _size
@@ -37,7 +37,7 @@ def line(state: RunState, seconds: float) -> str:
 
 
 @contextmanager
-def show_progress(state: RunState, wanted: bool | None) -> Iterator[None]:
+def show_progress(state: RunState, wanted: bool | None) -> Generator[None]:
     """Show the run while the context lasts; ``wanted`` None: unless it is a quiet place."""
     if wanted is False:
         yield

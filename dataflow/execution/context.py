@@ -2,7 +2,7 @@
 
 A step that fails asks here which row of which file its record came from. Rows are not tracked while all goes well;
 on an error the rows of the current batch are run again through the steps before the failing one, counting, until the
-failing element's number is reached (`StepTrace` in `steps.py` does that).
+failing element's number is reached (`runner.py` does that).
 """
 
 from __future__ import annotations
@@ -79,7 +79,15 @@ class TaskContext:
         """Set a record aside: its file and row, its step, what went wrong."""
         self.step(step.label).skipped += 1
         where = self.place.of(self.root_offset + row) if self.place and row is not None else self.whereabouts()
-        self._aside({"step": step.label, "declared": str(step.origin), "from": where, "record": shorten(record, 2000), "error": f"{type(error).__name__}: {shorten(str(error), 500)[1:-1]}"})  # fmt: skip
+        self._aside(
+            {
+                "step": step.label,
+                "declared": str(step.origin),
+                "from": where,
+                "record": shorten(record, 2000),
+                "error": f"{type(error).__name__}: {shorten(str(error), 500)[1:-1]}",
+            }
+        )
 
     def skip_rows(self, rows: Sequence[BadRow], label: str) -> None:
         """Rows that the source itself could not read."""

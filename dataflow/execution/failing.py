@@ -34,17 +34,28 @@ def failure_of(error: BaseException, stage: str) -> tuple[str, BaseException]:
     if isinstance(error, ShardCorruptError):
         return "corrupt", error
     if isinstance(origin, MemoryError) or type(origin).__name__ == "ArrowMemoryError":
-        report = Report("a task ran out of memory", steps=_steps(error), hint="give the run more memory=, or fewer workers", trace=_trace(error))
+        report = Report(
+            "a task ran out of memory", steps=_steps(error), hint="give the run more memory=, or fewer workers", trace=_trace(error)
+        )
         return "memory", _chained(MemoryLimitError(report), origin)
     if isinstance(origin, OSError) and origin.errno in _FULL:
         where = origin.filename or _path_in(origin)
-        report = Report(f"no space left on disk: {origin.strerror}", location=str(where or ""), hint="free some space, or name another disk with spill_folders=", trace=_trace(error))  # fmt: skip
+        report = Report(
+            f"no space left on disk: {origin.strerror}",
+            location=str(where or ""),
+            hint="free some space, or name another disk with spill_folders=",
+            trace=_trace(error),
+        )
         return "resource", _chained(ResourceError(report), origin)
     if isinstance(error, DataflowError):
         transient = isinstance(error, StepError) and isinstance(cause, _TRANSIENT_TYPES)
         return ("transient" if transient else "user"), _chained(error, cause)
     if isinstance(error, OSError):
-        kind = "transient" if error.errno in (errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE, errno.EINTR) or isinstance(error, _TRANSIENT_TYPES) else "user"
+        kind = (
+            "transient"
+            if error.errno in (errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE, errno.EINTR) or isinstance(error, _TRANSIENT_TYPES)
+            else "user"
+        )
         resource_ = error.errno in (errno.EMFILE, errno.ENFILE)
         text = f"{error.strerror or error} (errno {error.errno}, {errno.errorcode.get(error.errno or 0, '?')})"
         report = Report(f"input or output failed: {text}", location=str(error.filename or ""), trace=_trace(error))

@@ -31,7 +31,7 @@ def user_frames(error: BaseException) -> tuple[str, ...]:
     return tuple(frames)
 
 
-def step_error(step: Step, error: BaseException, record: Any, location: str, context: TaskContext, path: tuple[str, ...]) -> DataflowError:  # fmt: skip
+def step_error(step: Step, error: BaseException, record: Any, location: str, context: TaskContext, path: tuple[str, ...]) -> DataflowError:
     """The error of a step on a record, with everything the user needs; ``__cause__`` is the user's exception."""
     if isinstance(error, DataflowError) and not isinstance(error, KeyTypeError):
         return error
@@ -42,7 +42,11 @@ def step_error(step: Step, error: BaseException, record: Any, location: str, con
     if not frames and isinstance(error, TypeError) and "not iterable" in text:
         hint = _HINTS.get(step.kind, "")
     if not hint:
-        hint = 'on_error="skip" on this step sets such records aside' if step.kind in ("map", "flat_map", "filter", "do", "map_values", "key_by") else ""
+        hint = (
+            'on_error="skip" on this step sets such records aside'
+            if step.kind in ("map", "flat_map", "filter", "do", "map_values", "key_by")
+            else ""
+        )
     report = Report(
         f"{step.label} failed: {kind}: {text}" if text else f"{step.label} failed: {kind}",
         steps=path,

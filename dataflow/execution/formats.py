@@ -1,8 +1,8 @@
 """Batches in the formats that `map_batches` functions take and give: Arrow, pandas, NumPy, Polars.
 
-    elements     arrow     pandas       polars       numpy
-    records      Table     DataFrame    DataFrame    dict of arrays
-    values       Array     Series       Series       array
+elements     arrow     pandas       polars       numpy
+records      Table     DataFrame    DataFrame    dict of arrays
+values       Array     Series       Series       array
 """
 
 from __future__ import annotations

@@ -82,8 +82,14 @@ def _parts(file: RunFile, run: list[Block], given: ShuffleInput) -> Iterator[_So
         if not _overlaps(block, given):
             continue
         part = _SortedPart(read_block(file, block))
-        start = upper_bound(part.column, part.coding, given.first, strict=True) if given.first is not None and block.first < given.first else 0
-        stop = upper_bound(part.column, part.coding, given.last, strict=True) if given.last is not None and block.last >= given.last else len(part)
+        start = (
+            upper_bound(part.column, part.coding, given.first, strict=True) if given.first is not None and block.first < given.first else 0
+        )
+        stop = (
+            upper_bound(part.column, part.coding, given.last, strict=True)
+            if given.last is not None and block.last >= given.last
+            else len(part)
+        )
         if start or stop < len(part):
             part = _SortedPart(part.batch.slice(start, stop - start))
         if len(part):

@@ -30,7 +30,7 @@ from dataflow.shard.codec import coding_of, decode, encode, encode_batch
 from dataflow.shard.keys import hash_keys
 from dataflow.shard.runfile import RunFile, RunWriter
 
-__all__ = ["KeepWriter", "ShuffleWriter", "bucket_of"]
+__all__ = ["KeepWriter", "ShuffleWriter", "bucket_of", "sort_column", "with_column"]
 
 BLOCK_BYTES = 1 << 20
 CHECK_ROWS = 1 << 16
@@ -103,13 +103,13 @@ class ShuffleWriter:
             assert leaf.partitions
             shares = (np.arange(len(batch), dtype=np.uint64) + np.uint64(self.dealt)) % np.uint64(leaf.partitions)
             self.dealt += len(batch)
-            return _with(coded, "#h", pa.array(shares << np.uint64(48)))
+            return with_column(coded, "#h", pa.array(shares << np.uint64(48)))
         if leaf.kind == "sort":
             coded = encode_batch(batch)
             if leaf.sort_key is None:
                 return coded
             keys, coding = encode(list(map(leaf.sort_key, batch.rows())))
-            return _with(coded, "#s", keys, coding)
+            return with_column(coded, "#s", keys, coding)
         keys_, values = raw_pairs(batch)
         return self._hashed(encode_batch(Pairs(keys_, values)), keys_)
 
@@ -117,11 +117,13 @@ class ShuffleWriter:
         if self.leaf.partitioner is not None:
             assert self.leaf.partitions
             n = self.leaf.partitions
-            numbers = np.array([_number(self.leaf.partitioner, key, n) for key in (keys.to_pylist() if isinstance(keys, pa.Array) else keys)], np.uint64)
+            numbers = np.array(
+                [_number(self.leaf.partitioner, key, n) for key in (keys.to_pylist() if isinstance(keys, pa.Array) else keys)], np.uint64
+            )
             hashes = (numbers << np.uint64(48)) | (hash_keys(keys) >> np.uint64(16))
         else:
             hashes = hash_keys(keys)
-        return _with(coded, "#h", pa.array(hashes))
+        return with_column(coded, "#h", pa.array(hashes))
 
     def _drain(self) -> None:
         assert self.combiner is not None
@@ -191,7 +193,7 @@ def _shape(batch: pa.RecordBatch) -> str:
     return f"{[(f.name, str(f.type), f.metadata) for f in batch.schema]}{batch.schema.metadata}"
 
 
-def _with(batch: pa.RecordBatch, name: str, column: pa.Array, coding: Any = "p") -> pa.RecordBatch:
+def with_column(batch: pa.RecordBatch, name: str, column: pa.Array, coding: Any = "p") -> pa.RecordBatch:
     """The batch with one more column, its coding noted on the field."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()

@@ -20,14 +20,25 @@ from typing import Any
 from dataflow.counters import collect_counters
 from dataflow.execution.context import StepStats, TaskContext
 from dataflow.execution.failures import step_error
-from dataflow.execution.group import read_groups
+from dataflow.execution.flow import Flow, build_flow
+from dataflow.execution.group import read_groups, read_range
 from dataflow.execution.ordered import read_sorted
 from dataflow.execution.shuffle import KeepWriter, ShuffleWriter
 from dataflow.execution.sides import load_side
-from dataflow.execution.steps import Flow, build_flow
 from dataflow.io.sink import SinkWriter
 from dataflow.physical.program import (
-    DealRoot, GroupRoot, KeepLeaf, KeptRoot, OperateRoot, Program, ShuffleLeaf, SideValue, SinkLeaf, SortRoot, SourceRoot,
+    DealRoot,
+    GroupRoot,
+    KeepLeaf,
+    KeptRoot,
+    Leaf,
+    OperateRoot,
+    Program,
+    ShuffleLeaf,
+    SideValue,
+    SinkLeaf,
+    SortRoot,
+    SourceRoot,
     TaskInput,
 )  # fmt: skip
 from dataflow.shard.batch import Batch, Rows
@@ -67,7 +78,9 @@ class TaskResult:
     peak_memory: int
 
 
-def run_task(program: Program, attempt: Attempt, mark: Callable[[int, int], None] | None = None, watch: Callable[[TaskContext], None] | None = None) -> TaskResult:  # fmt: skip
+def run_task(
+    program: Program, attempt: Attempt, mark: Callable[[int, int], None] | None = None, watch: Callable[[TaskContext], None] | None = None
+) -> TaskResult:
     """Run one attempt. Raises the report of whatever went wrong, after removing what it wrote."""
     begun = perf_counter()
     given = attempt.input
@@ -99,7 +112,7 @@ def run_task(program: Program, attempt: Attempt, mark: Callable[[int, int], None
     )  # fmt: skip
 
 
-def _writer(leaf: Any, index: int, attempt: Attempt, context: TaskContext, share: int) -> Any:
+def _writer(leaf: Leaf, index: int, attempt: Attempt, context: TaskContext, share: int) -> Any:
     match leaf:
         case ShuffleLeaf():
             return ShuffleWriter(leaf, context, share)
@@ -161,9 +174,7 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                 yield batch, None
         case DealRoot():
             assert given.shuffle is not None
-            from dataflow.execution.group import _read
-
-            for part in _read(given.shuffle, given.shuffle.first or 0, given.shuffle.last or 1 << 16):
+            for part in read_range(given.shuffle, given.shuffle.first or 0, given.shuffle.last or 1 << 16):
                 yield decode_batch(part), None
         case KeptRoot():
             for file in given.files:

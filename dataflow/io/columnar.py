@@ -6,6 +6,7 @@ and a flipped byte there can crash the process, so every batch from outside is v
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,7 @@ class _ColumnarSource(FileSource):
     def _layout(self, paths: list[str]) -> pa.Schema | None:
         """The one schema of the files; files that disagree are an error that names both."""
         first: tuple[str, pa.Schema] | None = None
-        merged: pa.Schema | None = None
+        merged: Any = None
         for path in paths:
             try:
                 schema = self._schema_of(path)
@@ -82,13 +83,21 @@ class _ColumnarSource(FileSource):
                     merged = merged.set(at, field)
                 elif at >= 0 and merged.field(at).type != field.type and not pa.types.is_null(field.type):
                     text = f"column {field.name!r} is {merged.field(at).type} in one file and {field.type} in another"
-                    raise SchemaError(Report(text, location=f"{first[0]} and {path}", hint="read them apart and map one to the other's type"))
+                    raise SchemaError(
+                        Report(text, location=f"{first[0]} and {path}", hint="read them apart and map one to the other's type")
+                    )
                 elif at < 0 and self.union:
                     merged = merged.append(field)
             missing, new = set(merged.names) - set(schema.names), set(schema.names) - set(merged.names)
             if (missing or new) and not self.union:
                 text = "; ".join(f"{t} {', '.join(sorted(n))}" for t, n in (("it lacks", missing), ("it adds", new)) if n)
-                raise SchemaError(Report(f"the files have different columns: {text}", location=f"{path}, against {first[0]}", hint='columns="union" fills what is missing with null'))  # fmt: skip
+                raise SchemaError(
+                    Report(
+                        f"the files have different columns: {text}",
+                        location=f"{path}, against {first[0]}",
+                        hint='columns="union" fills what is missing with null',
+                    )
+                )
         return merged
 
     def splits(self, target: int) -> list[Split]:
@@ -207,7 +216,7 @@ class IpcSource(_ColumnarSource):
         pieces = max(1, min(count, round(info.size / target)))
         edges = [count * i // pieces for i in range(pieces + 1)]
         size = info.size // pieces
-        return [Split(info.path, a, b, size, info.version, (layout, "")) for a, b in zip(edges, edges[1:], strict=False)]
+        return [Split(info.path, a, b, size, info.version, (layout, "")) for a, b in itertools.pairwise(edges)]
 
     def read(self, split: Split) -> Iterator[Piece]:
         layout, reason = split.extra

@@ -180,7 +180,10 @@ def _tables(fs: FileSystem, file: WrittenFile, sink: FileSink) -> Any:
 
                 assert file.schema is not None
                 types = {f.name: f.type for f in file.schema}
-                yield pacsv.read_csv(raw, convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False))
+                yield pacsv.read_csv(
+                    raw,
+                    convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False),
+                )
             case _:
                 import fastavro
 
@@ -237,7 +240,9 @@ def recover(fs: FileSystem, target: str) -> None:
         if fs.exists(decision):
             record = json.loads(_read(fs, decision))
             if record["version"] != 1:
-                raise OutputError(Report("an interrupted commit was made by another version of the engine", location=decision, hint="upgrade"))
+                raise OutputError(
+                    Report("an interrupted commit was made by another version of the engine", location=decision, hint="upgrade")
+                )
             parts = [(str(p["staging"]), str(p["target"]), str(p["mode"])) for p in record["targets"]]
             for part in parts:
                 _apply(fs, *part, record["run"])
@@ -245,7 +250,13 @@ def recover(fs: FileSystem, target: str) -> None:
                 fs.remove(part[0])
         elif (owner := _owner(fs, staging)) and _alive(owner):
             if owner["pid"] != os.getpid():
-                raise OutputError(Report(f"a run is in progress on this target, by pid {owner['pid']} on {owner['host']}", location=target, hint="wait for it, or stop it"))  # fmt: skip
+                raise OutputError(
+                    Report(
+                        f"a run is in progress on this target, by pid {owner['pid']} on {owner['host']}",
+                        location=target,
+                        hint="wait for it, or stop it",
+                    )
+                )
         else:
             fs.remove(staging)
 

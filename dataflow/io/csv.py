@@ -8,6 +8,7 @@ quotes, found by counting quotes, so a newline within quotes is never a boundary
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,7 @@ class CsvSource(FileSource):
         if info.size <= 2 * target or info.path.endswith(tuple(COMPRESSED)) or self.encoding != "utf-8":
             return [whole]
         edges = [0, *self._boundaries(info, target), info.size]
-        return [Split(info.path, a, b, b - a, info.version, first) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+        return [Split(info.path, a, b, b - a, info.version, first) for a, b in itertools.pairwise(edges) if b > a]
 
     def _boundaries(self, info: FileInfo, target: int) -> Iterator[int]:
         """Line ends outside quotes, one after every ``target`` bytes. One pass over the file at memory speed."""
@@ -91,7 +92,7 @@ class CsvSource(FileSource):
                 if split.start:
                     raw.seek(split.start)
                 left = split.stop - split.start
-            rest, first, inside = b"", split.start == 0, 0
+            rest, first = b"", split.start == 0
             if split.start and self.header and self.union:
                 own = self._header(split.name)
             while True:
@@ -126,7 +127,9 @@ class CsvSource(FileSource):
             line = raw.readline()
         return tuple(self._parse(line, None, path, [], 1).column_names)
 
-    def _parse(self, data: bytes, names: tuple[str, ...] | None, path: str, bad: list[BadRow], row: int, schema: pa.Schema | None = None) -> pa.Table:  # fmt: skip
+    def _parse(
+        self, data: bytes, names: tuple[str, ...] | None, path: str, bad: list[BadRow], row: int, schema: pa.Schema | None = None
+    ) -> pa.Table:
         rejected: list[Any] = []
 
         def reject(found: Any) -> str:
@@ -148,7 +151,11 @@ class CsvSource(FileSource):
                 pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False),
             )  # fmt: skip
         except pa.ArrowInvalid as error:
-            hint = f"types were taken from the first rows; give schema= to read_csv, here {self._types_text(schema)}" if "conversion error" in str(error) else ""
+            hint = (
+                f"types were taken from the first rows; give schema= to read_csv, here {self._types_text(schema)}"
+                if "conversion error" in str(error)
+                else ""
+            )
             raise InputError(Report(f"a CSV file cannot be read: {error}", location=f"{path}, from row {row}", hint=hint)) from error
         for item in rejected:
             where = f"{path}, row {row + (item.number or 1) - 1}" if row else path
@@ -170,7 +177,13 @@ class CsvSource(FileSource):
         if not self.union and set(own) != set(names):
             missing, new = sorted(set(names) - set(own)), sorted(set(own) - set(names))
             text = "; ".join(f"{t} {', '.join(n)}" for t, n in (("it lacks", missing), ("it adds", new)) if n)
-            raise SchemaError(Report(f"the files have different columns: {text}", location=f"{path}, against {self.paths[0]}", hint='columns="union" fills what is missing with null'))  # fmt: skip
+            raise SchemaError(
+                Report(
+                    f"the files have different columns: {text}",
+                    location=f"{path}, against {self.paths[0]}",
+                    hint='columns="union" fills what is missing with null',
+                )
+            )
 
     def _aligned(self, table: pa.Table, names: tuple[str, ...], schema: pa.Schema) -> pa.Table:
         extra = [name for name in table.column_names if name not in names] if self.union else []

@@ -60,4 +60,3 @@ class JsonLinesSource(TextSource):
                     raise InputError(Report(f"a line is not JSON: {error}", record=shorten(line), location=where, hint=hint)) from error
                 bad.append(BadRow(where, shorten(line), str(error)))
         return values, bad
-

@@ -78,13 +78,25 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
             found = pa.array(items, pa.large_string())
             return found.cast(pa.string()) if found.nbytes < 2**31 else found
         return pa.array(items, declared)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, pa.ArrowCapacityError, OverflowError, UnicodeEncodeError, TypeError) as error:  # fmt: skip
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        pa.ArrowNotImplementedError,
+        pa.ArrowCapacityError,
+        OverflowError,
+        UnicodeEncodeError,
+        TypeError,
+    ) as error:
         row, value = _culprit(items, declared)
         kinds = sorted({type(v).__name__ for v in items if v is not None})
-        text = f"column {name!r} cannot be written: it holds {', '.join(kinds[:4])}" + (f", and Arrow says: {error}" if len(kinds) < 2 else "")
+        text = f"column {name!r} cannot be written: it holds {', '.join(kinds[:4])}" + (
+            f", and Arrow says: {error}" if len(kinds) < 2 else ""
+        )
         if isinstance(error, OverflowError):
             text = f"column {name!r} holds an integer beyond 64 bits"
-        raise SchemaError(Report(text, record=shorten(value), location=f"row {row + 1} of its batch", hint="map the values to one type first")) from error
+        raise SchemaError(
+            Report(text, record=shorten(value), location=f"row {row + 1} of its batch", hint="map the values to one type first")
+        ) from error
 
 
 def plain(value: Any) -> Any:
@@ -131,7 +143,13 @@ def widen(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
         return two
     if t.is_integer(one) and t.is_integer(two):
         wide = max(one.bit_width, two.bit_width)
-        return pa.int64() if t.is_signed_integer(one) != t.is_signed_integer(two) else {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[wide] if t.is_signed_integer(one) else (one if one.bit_width >= two.bit_width else two)  # fmt: skip
+        return (
+            pa.int64()
+            if t.is_signed_integer(one) != t.is_signed_integer(two)
+            else {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[wide]
+            if t.is_signed_integer(one)
+            else (one if one.bit_width >= two.bit_width else two)
+        )
     if (t.is_integer(one) or t.is_floating(one)) and (t.is_integer(two) or t.is_floating(two)):
         return pa.float64()
     strings = (pa.string(), pa.large_string(), pa.string_view())
@@ -210,5 +228,3 @@ def _cast_struct(array: pa.StructArray, kind: pa.StructType) -> pa.StructArray:
         for f in kind
     ]
     return pa.StructArray.from_arrays(parts, fields=list(kind), mask=array.is_null())
-
-

@@ -188,7 +188,9 @@ class SinkWriter:
     def _push_table(self, table: pa.Table) -> None:
         for name in self.sink.partition_by:
             if name not in table.column_names:
-                raise SchemaError(Report(f"partition_by names {name!r}, which is not a column", hint=f"columns: {', '.join(table.column_names)}"))
+                raise SchemaError(
+                    Report(f"partition_by names {name!r}, which is not a column", hint=f"columns: {', '.join(table.column_names)}")
+                )
         for folder, part in _by_folder(table, self.sink.partition_by):
             if self.sink.format == "jsonl":
                 self._part(folder, None).write_bytes(_json_rows(part.to_pylist()), part.num_rows)
@@ -324,7 +326,13 @@ def _lines(batch: Batch) -> bytes | memoryview:
     rows = batch.rows()
     for row in rows:
         if type(row) is not str:
-            raise SchemaError(Report(f"write_text writes strings, and this is a {type(row).__name__}", record=repr(row)[:200], hint="map(str), or write_jsonl"))
+            raise SchemaError(
+                Report(
+                    f"write_text writes strings, and this is a {type(row).__name__}",
+                    record=repr(row)[:200],
+                    hint="map(str), or write_jsonl",
+                )
+            )
     return ("\n".join(rows) + "\n").encode("utf-8", "surrogatepass")
 
 
@@ -367,4 +375,6 @@ def _json_default(value: Any) -> Any:
         return dataclasses.asdict(value)
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise SchemaError(Report(f"write_jsonl cannot write a {type(value).__name__}", record=repr(value)[:200], hint="map it to a str, number, list or dict"))
+    raise SchemaError(
+        Report(f"write_jsonl cannot write a {type(value).__name__}", record=repr(value)[:200], hint="map it to a str, number, list or dict")
+    )

@@ -14,6 +14,7 @@ import bz2
 import codecs
 import gzip
 import io
+import itertools
 import lzma
 import warnings
 import zlib
@@ -85,7 +86,7 @@ class TextSource(FileSource):
             return []
         count = max(1, round(info.size / target))
         edges = [info.size * i // count for i in range(count + 1)]
-        return [Split(info.path, a, b, b - a, info.version) for a, b in zip(edges, edges[1:], strict=False)]
+        return [Split(info.path, a, b, b - a, info.version) for a, b in itertools.pairwise(edges)]
 
     def _splittable(self) -> bool:
         return codecs.lookup(self.encoding).name in ("utf-8", "ascii", "iso8859-1", "cp1252", "iso8859-15")
@@ -139,14 +140,21 @@ class TextSource(FileSource):
                 where = f"{split.name}, line {number}"
                 if not self.skip_bad:
                     hint = f'give read_text an encoding, as encoding="latin-1", or errors="replace"; {self.encoding} was assumed'
-                    raise InputError(Report(f"a line is not {self.encoding} text: {reason.reason} at byte {reason.start}", record=shorten(line), location=where, hint=hint)) from error
+                    raise InputError(
+                        Report(
+                            f"a line is not {self.encoding} text: {reason.reason} at byte {reason.start}",
+                            record=shorten(line),
+                            location=where,
+                            hint=hint,
+                        )
+                    ) from error
                 bad.append(BadRow(where, shorten(line), str(reason)))
         return Piece(Lines(b"".join(good)), Place(split.name, row, split.start, "line"), bad, len(data))
 
 
 def line_number(source: FileSource, split: Split, row: int) -> int:
     """The line's number in its file; costs a read of what is before the split, so only errors ask for it."""
-    before = 0
+    before, last = 0, b"\n"
     if split.start:
         with source.open(split) as raw:
             left = split.start

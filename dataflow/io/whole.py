@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,9 @@ class AvroSource(FileSource):
                         done += len(rows)
                         rows = []
             except (ValueError, EOFError, IndexError, KeyError, TypeError, OSError) as error:
-                raise InputError(Report(f"an Avro file cannot be read: {error}", location=f"{split.name}, after row {done + len(rows)}")) from error
+                raise InputError(
+                    Report(f"an Avro file cannot be read: {error}", location=f"{split.name}, after row {done + len(rows)}")
+                ) from error
         if rows:
             yield Piece(Rows(rows), Place(split.name, done + 1), bytes=split.bytes)
 
@@ -74,10 +77,7 @@ class ListSource(Source):
         size = estimated_bytes(self.items)
         pieces = max(1, min(len(self.items), round(size / target)))
         edges = [len(self.items) * i // pieces for i in range(pieces + 1)]
-        return [
-            Split(f"values {a} to {b}", a, b, size // pieces, extra=list(self.items[a:b]))
-            for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        return [Split(f"values {a} to {b}", a, b, size // pieces, extra=list(self.items[a:b])) for a, b in itertools.pairwise(edges)]
 
     def read(self, split: Split) -> Iterator[Piece]:
         for start in range(0, len(split.extra), ROWS):
@@ -100,10 +100,7 @@ class ArrowSource(Source):
         rows, size = self.table.num_rows, self.table.nbytes
         pieces = max(1, min(rows, round(size / target)))
         edges = [rows * i // pieces for i in range(pieces + 1)]
-        return [
-            Split(f"rows {a} to {b}", a, b, size // pieces, extra=self.table.slice(a, b - a))
-            for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        return [Split(f"rows {a} to {b}", a, b, size // pieces, extra=self.table.slice(a, b - a)) for a, b in itertools.pairwise(edges)]
 
     def read(self, split: Split) -> Iterator[Piece]:
         for start in range(0, split.extra.num_rows, 65_536):

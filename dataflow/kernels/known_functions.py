@@ -36,6 +36,8 @@ def known_map(fn: Callable[..., Any]) -> Callable[[Batch], Batch | None] | None:
         return None
 
     def kernel(batch: Batch) -> Batch | None:
+        if isinstance(batch, Lines) and batch.data.isascii():  # line ends have no case
+            return Lines(batch.data.lower() if fn is str.lower else batch.data.upper())
         if isinstance(batch, Values) and pa.types.is_large_string(batch.array.type) and not batch.array.null_count:
             if pc.all(pc.string_is_ascii(batch.array)).as_py() is not False:
                 return Values(pc.call_function(name, [batch.array]))
@@ -47,9 +49,7 @@ def known_map(fn: Callable[..., Any]) -> Callable[[Batch], Batch | None] | None:
 def _split(batch: Batch) -> Batch | None:
     if not isinstance(batch, Lines) or not batch.data.isascii() or any(s in batch.data for s in _PYTHON_ONLY_SPACES):
         return None
-    text = pa.Array.from_buffers(
-        pa.large_string(), 1, [None, pa.py_buffer(_offsets(len(batch.data))), pa.py_buffer(batch.data)]
-    )
+    text = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(_offsets(len(batch.data))), pa.py_buffer(batch.data)])
     words = pc.call_function("ascii_split_whitespace", [text]).flatten()
     # Arrow gives "" before leading and after trailing white space, Python does not
     start = 1 if len(words) and not words[0].as_py() else 0

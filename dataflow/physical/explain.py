@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from dataflow.physical.program import (
-    Branch, DealRoot, GroupRoot, KeepLeaf, KeptRoot, Leaf, OperateRoot, Root, ShuffleLeaf, SinkLeaf, SortRoot, SourceRoot,
+    Branch,
+    DealRoot,
+    GroupRoot,
+    KeepLeaf,
+    KeptRoot,
+    Leaf,
+    OperateRoot,
+    Root,
+    ShuffleLeaf,
+    SinkLeaf,
+    SortRoot,
+    SourceRoot,
 )  # fmt: skip
 from dataflow.physical.stages import PhysicalPlan, stages_of
 

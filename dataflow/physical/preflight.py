@@ -27,7 +27,9 @@ def preflight(plan: tuple[Node, ...], physical: PhysicalPlan) -> list[Report]:
             case Write(sink=sink) if isinstance(sink, FileSink):
                 path = os.path.abspath(sink.path) if "://" not in sink.path else sink.path.rstrip("/")
                 if path in targets:
-                    problems.append(_at(node, Report(f"two outputs go to {sink.path}", hint=f"the other is declared at {targets[path].origin}")))
+                    problems.append(
+                        _at(node, Report(f"two outputs go to {sink.path}", hint=f"the other is declared at {targets[path].origin}"))
+                    )
                 targets.setdefault(path, node)
                 problems += [_at(node, report) for report in _check_target(sink)]
             case _:
@@ -122,7 +124,10 @@ def _unpicklable(kind: str, function: Any) -> Report | None:
         name = getattr(function, "__qualname__", type(function).__name__)
         culprit = _culprit(function)
         if culprit:
-            text = f"the {kind} {name} cannot be sent to a worker: it uses {culprit[0]!r}, a {type(culprit[1]).__name__}, which cannot be pickled"
+            text = (
+                f"the {kind} {name} cannot be sent to a worker: "
+                f"it uses {culprit[0]!r}, a {type(culprit[1]).__name__}, which cannot be pickled"
+            )
             hint = f"make {culprit[0]!r} inside the function, or in a DoFn's setup"
         else:
             text, hint = f"the {kind} {name} cannot be sent to a worker: {error}", ""
@@ -135,9 +140,17 @@ def _by_name(function: Any) -> bool:
     import sys
 
     module = getattr(function, "__module__", None)
-    if getattr(function, "__self__", None) in (str, bytes, dict, int, float) or getattr(function, "__objclass__", None) in (str, bytes, dict):
+    if getattr(function, "__self__", None) in (str, bytes, dict, int, float) or getattr(function, "__objclass__", None) in (
+        str,
+        bytes,
+        dict,
+    ):
         return True
-    return module in sys.modules and module in ("builtins", "operator", "math") and getattr(builtins, getattr(function, "__name__", ""), None) is function
+    return (
+        module in sys.modules
+        and module in ("builtins", "operator", "math")
+        and getattr(builtins, getattr(function, "__name__", ""), None) is function
+    )
 
 
 def _culprit(function: Any) -> tuple[str, Any] | None:

@@ -21,11 +21,35 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.physical.program import (
-    BoundStep, Branch, DealRoot, GroupRoot, KeepLeaf, KeptRoot, Leaf, OperateRoot, Program, Root, ShuffleLeaf, SinkLeaf,
-    SortRoot, SourceRoot,
+    BoundStep,
+    Branch,
+    DealRoot,
+    GroupRoot,
+    KeepLeaf,
+    KeptRoot,
+    Leaf,
+    OperateRoot,
+    Program,
+    Root,
+    ShuffleLeaf,
+    SinkLeaf,
+    SortRoot,
+    SourceRoot,
 )  # fmt: skip
 from dataflow.plan.nodes import (
-    Flatten, Fused, GroupByKey, Node, Operate, Pipe, Port, Read, Redistribute, SideInput, Sort, View, Write,
+    Flatten,
+    Fused,
+    GroupByKey,
+    Node,
+    Operate,
+    Pipe,
+    Port,
+    Read,
+    Redistribute,
+    SideInput,
+    Sort,
+    View,
+    Write,
 )  # fmt: skip
 from dataflow.plan.traversal import topological
 
@@ -46,7 +70,9 @@ class Phase:
 
     def feeds(self) -> set[str]:
         """The shuffles and kept files it writes."""
-        return {leaf.shuffle if isinstance(leaf, ShuffleLeaf) else leaf.name for leaf in self.program.leaves if not isinstance(leaf, SinkLeaf)}
+        return {
+            leaf.shuffle if isinstance(leaf, ShuffleLeaf) else leaf.name for leaf in self.program.leaves if not isinstance(leaf, SinkLeaf)
+        }
 
     def needs(self) -> set[str]:
         """The shuffles and kept files that must be whole before it starts."""
@@ -124,12 +150,12 @@ class _Planner:
         """The phase that reads a root node, through one fused tree or none."""
         key = (id(node), id(fused) if fused else 0)
         if key not in self.passes:
-            name = fused.label if fused else node.label
+            name = node.label.removeprefix("fused:")
             taken = {phase.name for phase in self.growing}
             unique, n = name, 2
             while unique in taken:
                 unique, n = f"{name}#{n}", n + 1
-            phase = _Growing(unique, node.label, root, pipe)
+            phase = _Growing(unique, name, root, pipe)
             if isinstance(node, (GroupByKey, Sort, Redistribute)):
                 phase.shuffle = node.label
             self.passes[key] = phase

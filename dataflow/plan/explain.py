@@ -5,8 +5,21 @@ from __future__ import annotations
 from html import escape
 
 from dataflow.plan.nodes import (
-    CombineValues, Flatten, Fused, GroupByKey, Node, Operate, ParallelDo, Pipe, Port, Read, Redistribute, Sort,
-    TaggedOutput, View, Write,
+    CombineValues,
+    Flatten,
+    Fused,
+    GroupByKey,
+    Node,
+    Operate,
+    ParallelDo,
+    Pipe,
+    Port,
+    Read,
+    Redistribute,
+    Sort,
+    TaggedOutput,
+    View,
+    Write,
 )  # fmt: skip
 from dataflow.plan.traversal import consumers, topological
 
@@ -111,8 +124,7 @@ def as_svg(outputs: tuple[Node, ...]) -> str:
             place[id(node)] = (x, depth * 56 + 8)
             x += width[id(node)] + 20
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total:.0f}" height="{len(rows) * 56 + 8}" '
-        'font-family="monospace" font-size="11">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total:.0f}" height="{len(rows) * 56 + 8}" font-family="monospace" font-size="11">'
     ]
     for node in order:
         x, y = place[id(node)]

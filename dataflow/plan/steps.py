@@ -1,22 +1,21 @@
 """What one element-wise step does. A fused chain is a tuple of these, never nested closures.
 
-    kind          fn                         element -> elements
-    map           x -> y                     one to one
-    flat_map      x -> iterable of y         one to many
-    filter        x -> bool                  one to at most one
-    map_values    v -> w, on pairs           keys untouched
-    key_by        x -> k                     x becomes (k, x)
-    pair_with     (none; value in `arg`)     x becomes (x, arg)
-    keys, values, swap                       on pairs, no function
-    map_batches   batch -> batch             in the format of `arg`, `batch_size` rows at a time
-    do            a DoFn                     anything, with set-up, bundles and tagged outputs
-    combine       an aggregator in `arg`     (k, group) -> (k, result); `merge`: groups hold accumulators
-    number        seed in `arg`              x becomes (random rank, x), seeded by shard
+kind          fn                         element -> elements
+map           x -> y                     one to one
+flat_map      x -> iterable of y         one to many
+filter        x -> bool                  one to at most one
+map_values    v -> w, on pairs           keys untouched
+key_by        x -> k                     x becomes (k, x)
+pair_with     (none; value in `arg`)     x becomes (x, arg)
+keys, values, swap                       on pairs, no function
+map_batches   batch -> batch             in the format of `arg`, `batch_size` rows at a time
+do            a DoFn                     anything, with set-up, bundles and tagged outputs
+combine       an aggregator in `arg`     (k, group) -> (k, result); `merge`: groups hold accumulators
+number        seed in `arg`              x becomes (random rank, x), seeded by shard
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,7 +49,7 @@ class Step:
     kind: StepKind
     label: str
     origin: Origin
-    fn: Callable[..., Any] | Any = None
+    fn: Any = None
     arg: Any = None
     batch_size: int | None = None
     tags: tuple[str, ...] = ()

@@ -84,7 +84,7 @@ def clashes(given: Any, wanted: Any) -> bool:
     left, right = get_origin(given) or given, get_origin(wanted) or wanted
     if left not in plain or right not in plain:
         return False
-    if right is float and left in (int, bool) or right is int and left is bool:
+    if (right is float and left in (int, bool)) or (right is int and left is bool):
         return False
     return left is not right
 

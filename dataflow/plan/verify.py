@@ -31,9 +31,8 @@ def verify(outputs: tuple[Node, ...]) -> None:
                 raise BrokenPlan(f"{node.label} reads tag {node.tag!r} of {source.label}, which has none")
         if isinstance(node, CombineValues) and node.aggregator is None:
             raise BrokenPlan(f"{node.label} has no aggregator")
-        if isinstance(node, Port):
-            if not isinstance(node.input, Fused) or node.index not in _ports(node.input.pipe):
-                raise BrokenPlan(f"{node.label} reads port {node.index} of {node.input.label}, which has none")
+        if isinstance(node, Port) and (not isinstance(node.input, Fused) or node.index not in _ports(node.input.pipe)):
+            raise BrokenPlan(f"{node.label} reads port {node.index} of {node.input.label}, which has none")
 
 
 def _ports(pipe: Pipe) -> set[int]:

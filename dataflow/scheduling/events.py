@@ -1,7 +1,7 @@
 """What the scheduler and the places that run tasks say to each other. Plain values; tasks are opaque here.
 
-    Scheduler ──start(attempt)──> Workers ──> Started, Progress…, then one of Finished, Failed, Died
-              ──cancel(attempt)─>
+Scheduler ──start(attempt)──> Workers ──> Started, Progress…, then one of Finished, Failed, Died
+          ──cancel(attempt)─>
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ of its files went bad (`_corrupt`) replaces its files.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import shutil
@@ -27,8 +28,19 @@ from dataflow.execution.task import Attempt, TaskResult
 from dataflow.io.commit import Commit
 from dataflow.io.source import Split
 from dataflow.physical.program import (
-    DealRoot, GroupRoot, KeepLeaf, KeptRoot, OperateRoot, Program, ShuffleInput, ShuffleLeaf, SideValue, SinkLeaf, SortRoot,
-    SourceRoot, TaskInput,
+    DealRoot,
+    GroupRoot,
+    KeepLeaf,
+    KeptRoot,
+    OperateRoot,
+    Program,
+    ShuffleInput,
+    ShuffleLeaf,
+    SideValue,
+    SinkLeaf,
+    SortRoot,
+    SourceRoot,
+    TaskInput,
 )  # fmt: skip
 from dataflow.physical.stages import Phase, PhysicalPlan
 from dataflow.plan.nodes import Operate
@@ -39,6 +51,7 @@ from dataflow.shard.runfile import RunFile
 
 __all__ = ["Job", "JobOptions", "Work"]
 
+Filed = tuple[tuple[int, ...], int]
 BUCKETS = 1 << 16
 SPLIT_BYTES = 32 << 20
 RANGE_BYTES = 64 << 20
@@ -81,8 +94,8 @@ class Job:
         self.commit = Commit(options.run, list(plan.sinks))
         self.waiting = list(plan.phases)
         self.open: dict[str, set[str]] = {}
-        self.files: dict[str, dict[tuple[int, ...], RunFile]] = {}
-        self.written: dict[int, dict[tuple[int, ...], list[Any]]] = {}
+        self.files: dict[str, dict[Filed, RunFile]] = {}
+        self.written: dict[int, dict[Filed, list[Any]]] = {}
         self.work: dict[str, Task] = {}
         self.remaking: set[str] = set()
         self.steps: dict[str, StepSummary] = {}
@@ -223,7 +236,12 @@ class Job:
     def _hash_ranges(self, phase: Phase, root: Any) -> list[TaskInput]:
         """Ranges of buckets, as many as the bytes ask for, or as the user does."""
         assert phase.shuffle
-        leaf = next(one for f in self.plan.feeders(phase.shuffle) for one in f.program.leaves if isinstance(one, ShuffleLeaf) and one.shuffle == phase.shuffle)
+        leaf = next(
+            one
+            for f in self.plan.feeders(phase.shuffle)
+            for one in f.program.leaves
+            if isinstance(one, ShuffleLeaf) and one.shuffle == phase.shuffle
+        )
         files = self.kept(phase.shuffle)
         total = sum(file.bytes for file in files)
         if leaf.partitioner is not None or leaf.kind == "deal":
@@ -232,7 +250,7 @@ class Job:
             count = leaf.partitions or _count(total, self.options.memory)
             edges = [BUCKETS * i // count for i in range(count + 1)]
         size = total // max(1, len(edges) - 1)
-        return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in zip(edges, edges[1:], strict=False)]
+        return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
 
     def _key_ranges(self, phase: Phase, root: SortRoot) -> list[TaskInput]:
         """Ranges of keys of about equal bytes, cut at first keys of blocks."""
@@ -250,7 +268,7 @@ class Job:
             held += length
         edges.append(None)
         size = total // (len(edges) - 1)
-        inputs = [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in zip(edges, edges[1:], strict=False)]
+        inputs = [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
         return inputs[::-1] if root.descending else inputs
 
     # -- what the scheduler asks and tells
@@ -258,14 +276,15 @@ class Job:
     def _done(self, task: Task, result: TaskResult) -> None:
         work: Work = task.payload
         self.state.running.pop(task.id, None)
-        for leaf, output in zip(work.program.leaves, result.outputs, strict=True):
+        for place, (leaf, output) in enumerate(zip(work.program.leaves, result.outputs, strict=True)):
+            filed = (work.order, place)  # several branches of one pass may feed the same sink or shuffle
             match leaf:
                 case SinkLeaf(index=index):
-                    self.written.setdefault(index, {})[work.order] = output
+                    self.written.setdefault(index, {})[filed] = output
                 case ShuffleLeaf(shuffle=name) | KeepLeaf(name=name):
                     files = self.files.setdefault(name, {})
                     if output is not None:
-                        files[work.order] = output
+                        files[filed] = output
         if task.id in self.remaking:
             self.remaking.discard(task.id)
             return  # its numbers were counted the first time
@@ -319,12 +338,10 @@ class Job:
 
     def _too_many(self, label: str, text: str) -> SkipLimitError:
         first = next(iter(self.result.skipped_records()), None)
-        return SkipLimitError(
-            Report(
-                f"{label}: {text}", steps=(label,), declared=first.declared if first else "", record=first.record if first else "",
-                location=first.source if first else "", failed=(first.error,) if first else (), hint=f"all of them are in {self.result.skipped_file}",
-            )
-        )  # fmt: skip
+        report = Report(f"{label}: {text}", steps=(label,), hint=f"all of them are in {self.result.skipped_file}")
+        if first is not None:
+            report = replace(report, declared=first.declared, record=first.record, location=first.source, failed=(first.error,))
+        return SkipLimitError(report)
 
     def _enough(self, work: Work) -> None:
         """If only a few rows were asked for and the first tasks gave them, the others need not run."""
@@ -332,13 +349,15 @@ class Job:
         if not all(isinstance(leaf, KeepLeaf) and leaf.limit is not None for leaf in leaves):
             return
         for leaf in leaves:
-            assert isinstance(leaf, KeepLeaf) and leaf.limit is not None
+            assert isinstance(leaf, KeepLeaf)
+            assert leaf.limit is not None
             have = 0
-            for task_id, task in sorted(((t, self.work[t]) for t in self.work if self.work[t].group == work.phase), key=lambda p: p[1].payload.order):
+            for task_id, task in sorted(
+                ((t, self.work[t]) for t in self.work if self.work[t].group == work.phase), key=lambda p: p[1].payload.order
+            ):
                 if task_id in self.open[work.phase]:
                     break
-                file = self.files.get(leaf.name, {}).get(task.payload.order)
-                have += file.rows if file else 0
+                have += sum(file.rows for (order, _), file in self.files.get(leaf.name, {}).items() if order == task.payload.order)
             if have < leaf.limit:
                 return
         for task_id in list(self.open[work.phase]):
@@ -393,7 +412,7 @@ class Job:
                 edges: list[int | None] = [first, middle, last]
             else:
                 edges = [low, first, last, high]
-            ranges = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b is None or (a is not None and a < b)]
+            ranges = [(a, b) for a, b in itertools.pairwise(edges) if b is None or (a is not None and a < b)]
             pieces = [replace(work.input, rows=(a or 0, b), bytes=work.input.bytes // len(ranges)) for a, b in ranges]
         parts = [self._task(work.phase, (*work.order, i), piece, work.program, SPLIT_BYTES) for i, piece in enumerate(pieces)]
         self.open[work.phase].discard(task.id)
@@ -433,7 +452,13 @@ class Job:
         try:
             self.commit.commit()
         except OSError as error:
-            raise OutputError(Report(f"the outputs could not be committed: {error}", location=str(error.filename or ""), hint="the targets are as they were, or will be completed by the next run that opens them")) from error  # fmt: skip
+            raise OutputError(
+                Report(
+                    f"the outputs could not be committed: {error}",
+                    location=str(error.filename or ""),
+                    hint="the targets are as they were, or will be completed by the next run that opens them",
+                )
+            ) from error
 
 
 def _of_this_process(program: Program) -> bool:

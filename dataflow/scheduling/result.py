@@ -79,7 +79,10 @@ class RunResult:
         return json.dumps(asdict(self), ensure_ascii=False)
 
     def __str__(self) -> str:
-        lines = [f"run {self.run}: {self.tasks} tasks in {self.seconds:.2f} s, {_size(self.bytes_read)} read, {_size(self.bytes_spilled)} spilled"]
+        lines = [
+            f"run {self.run}: {self.tasks} tasks in {self.seconds:.2f} s, "
+            f"{_size(self.bytes_read)} read, {_size(self.bytes_spilled)} spilled"
+        ]
         for output in self.outputs:
             lines.append(f"  wrote {output.path}: {output.rows:,} rows, {_size(output.bytes)}, {output.files} files")
         for step in self.steps:

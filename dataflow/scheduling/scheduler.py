@@ -238,7 +238,13 @@ class Scheduler:
         self.log.append(f"{event.attempt} died: {event.how}")
         self.idle_deaths += 1
         if self.idle_deaths >= self.policy.pool_deaths * max(2, self.workers.slots) * 2 and not self._splitting(state):
-            raise WorkerCrashedError(Report(f"workers die without any task getting done ({event.how}, {self.idle_deaths} times)", attempt=str(event.attempt), hint="look at this machine's memory and at `dmesg`"))  # fmt: skip
+            raise WorkerCrashedError(
+                Report(
+                    f"workers die without any task getting done ({event.how}, {self.idle_deaths} times)",
+                    attempt=str(event.attempt),
+                    hint="look at this machine's memory and at `dmesg`",
+                )
+            )
         if state.deaths < self.policy.deaths_before_split and not state.split_from:
             self._again(state)
             return
@@ -296,7 +302,16 @@ class Scheduler:
             self._again(state)
             return
         lines = [line.strip() for line in trace.splitlines() if line.strip()]
-        raise TaskTimeoutError(Report(f"a task made no progress for {seconds:.0f} s, twice", steps=(state.task.group,), failed=tuple(lines[:6]), attempt=f"{state.attempts} of task {state.task.id}", hint="raise task_timeout if the step is only slow", trace=trace))  # fmt: skip
+        raise TaskTimeoutError(
+            Report(
+                f"a task made no progress for {seconds:.0f} s, twice",
+                steps=(state.task.group,),
+                failed=tuple(lines[:6]),
+                attempt=f"{state.attempts} of task {state.task.id}",
+                hint="raise task_timeout if the step is only slow",
+                trace=trace,
+            )
+        )
 
     def _start_backup(self, now: float) -> None:
         """A second attempt for the slowest task of a group that is nearly done (MapReduce's backup tasks)."""

@@ -216,19 +216,19 @@ class Records(Batch):
 class Same(Sequence[Any]):
     """One value, many times, without the list."""
 
-    __slots__ = ("count", "value")
+    __slots__ = ("times", "value")
 
     def __init__(self, value: Any, count: int) -> None:
-        self.value, self.count = value, count
+        self.value, self.times = value, count
 
     def __len__(self) -> int:
-        return self.count
+        return self.times
 
     def __iter__(self) -> Iterator[Any]:
-        return repeat(self.value, self.count)
+        return repeat(self.value, self.times)
 
     def __getitem__(self, index: Any) -> Any:
-        return Same(self.value, len(range(*index.indices(self.count)))) if isinstance(index, slice) else self.value
+        return Same(self.value, len(range(*index.indices(self.times)))) if isinstance(index, slice) else self.value
 
 
 _FIRST, _SECOND = itemgetter(0), itemgetter(1)

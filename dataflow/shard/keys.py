@@ -152,7 +152,7 @@ def _strings(array: pa.Array, seed: Any) -> np.ndarray:
         rest = np.flatnonzero(lengths > done)
         found[rest] = _mix(found[rest] ^ word_at(words, at[rest] + done, lengths[rest] - done, False))
     if longest > _LONG:
-        raw = data.tobytes() if len(data) < 2**28 else memoryview(data)
+        raw = data.tobytes() if len(data) < 2**28 else memoryview(data)  # type: ignore[arg-type]
         for i in np.flatnonzero(lengths > _LONG).tolist():
             digest = hashlib.blake2b(raw[starts[i] : ends[i + 1]], digest_size=8).digest()
             found[i] = _mix(np.array([int.from_bytes(digest, "little")], _U) ^ seed)[0]

@@ -1,6 +1,6 @@
 """The local runner: optimize, plan, look before leaping, run, commit.
 
-    plan ─optimize─> plan ─plan_phases─> phases ─preflight─> Job(LocalWorkers) ─> RunResult
+plan ─optimize─> plan ─plan_phases─> phases ─preflight─> Job(LocalWorkers) ─> RunResult
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -79,7 +79,7 @@ class LocalRunner:
             return job.run()
 
     @contextmanager
-    def evaluate(self, plan: tuple[Node, ...]) -> Iterator[list[Any]]:
+    def evaluate(self, plan: tuple[Node, ...]) -> Generator[list[Any]]:
         """Run a plan whose outputs are views, and give their values; iterables are good within the context."""
         with self._job(plan) as job:
             job.run()
@@ -91,7 +91,7 @@ class LocalRunner:
         return KeptIterable(side.files) if side.kind in ("iterable", "list") else load_side(side)
 
     @contextmanager
-    def _job(self, plan: tuple[Node, ...]) -> Iterator[Job]:
+    def _job(self, plan: tuple[Node, ...]) -> Generator[Job]:
         run = secrets.token_hex(8)
         physical = plan_phases(optimize(plan, Remarks()))
         problems = preflight(plan, physical)
@@ -134,7 +134,7 @@ def _source_bytes(physical: PhysicalPlan) -> int:
 
 
 @contextmanager
-def _graceful_stop(job: Job) -> Iterator[None]:
+def _graceful_stop(job: Job) -> Generator[None]:
     """Ctrl-C once: stop within two seconds, leave nothing. Twice: at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

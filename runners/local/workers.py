@@ -98,7 +98,12 @@ class LocalWorkers:
             if program.phase not in self.programs:
                 self.programs[program.phase] = _own(program)
                 set_up(self.programs[program.phase])
-            return Finished(attempt, run_task(replace(self.programs[program.phase], root=program.root), work.attempt(attempt.task, attempt.number), watch=self.watch))
+            return Finished(
+                attempt,
+                run_task(
+                    replace(self.programs[program.phase], root=program.root), work.attempt(attempt.task, attempt.number), watch=self.watch
+                ),
+            )
         except KeyboardInterrupt:
             raise
         except BaseException as error:

@@ -6,7 +6,7 @@ grouping come in order of first appearance; a collection is a bag, so nobody may
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,18 @@ from dataflow.errors import StepError
 from dataflow.io.commit import Commit
 from dataflow.io.sink import SinkWriter
 from dataflow.plan.nodes import (
-    CombineValues, Flatten, GroupByKey, Node, Operate, ParallelDo, Read, Redistribute, Sort, TaggedOutput, View, Write,
+    CombineValues,
+    Flatten,
+    GroupByKey,
+    Node,
+    Operate,
+    ParallelDo,
+    Read,
+    Redistribute,
+    Sort,
+    TaggedOutput,
+    View,
+    Write,
 )  # fmt: skip
 from dataflow.plan.steps import Step
 from dataflow.plan.traversal import topological
@@ -51,7 +62,7 @@ class ReferenceRunner:
         return result
 
     @contextmanager
-    def evaluate(self, plan: tuple[Node, ...]) -> Iterator[list[Any]]:
+    def evaluate(self, plan: tuple[Node, ...]) -> Generator[list[Any]]:
         """Run a plan whose outputs are views, and give their values."""
         values = self._values(plan)
         yield [values[id(node)] for node in plan]
@@ -86,8 +97,7 @@ class ReferenceRunner:
                 case Flatten(parts=parts):
                     values[id(node)] = [row for part in parts for row in values[id(part)]]
                 case Sort(key=key):
-                    by = (lambda row, key=key: order_key(key(row))) if key else order_key
-                    ordered = sorted(values[id(node.input)], key=by)
+                    ordered = sorted(values[id(node.input)], key=_by(key))
                     values[id(node)] = ordered[::-1] if node.descending else ordered
                 case Redistribute() | Write():
                     values[id(node)] = values[id(node.input)]
@@ -105,9 +115,8 @@ class ReferenceRunner:
         for key, value in pairs:
             groups.setdefault(canonical(key), (key, []))[1].append(value)
         if node.sort_values:
-            by = node.sort_key
             for _, group in groups.values():
-                group.sort(key=(lambda v: order_key(by(v))) if by else order_key)
+                group.sort(key=_by(node.sort_key))
         return list(groups.values())
 
     def _step(self, step: Step, rows: list[Any], sides: list[Any]) -> tuple[list[Any], dict[str, list[Any]]]:
@@ -135,9 +144,9 @@ class ReferenceRunner:
         return out, {}
 
     def _do(self, step: Step, rows: list[Any], sides: list[Any]) -> tuple[list[Any], dict[str, list[Any]]]:
-        from dataflow.execution.steps import is_tagged
+        from dataflow.execution.dofns import is_tagged
 
-        dofn = step.fn
+        dofn: Any = step.fn
         given: list[Any] = []
         if hasattr(dofn, "setup"):
             dofn.setup()
@@ -159,6 +168,10 @@ class ReferenceRunner:
             if is_tagged(item):
                 extra.setdefault(item.tag, []).append(item.value)
         return [item for item in given if not is_tagged(item)], extra
+
+
+def _by(key: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    return order_key if key is None else lambda value: order_key(key(value))
 
 
 def _one(step: Step, row: Any, sides: list[Any]) -> Iterable[Any]:

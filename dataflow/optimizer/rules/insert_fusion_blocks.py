@@ -40,9 +40,7 @@ def _roots(node: Node) -> set[int]:
     todo = [node]
     while todo:
         one = todo.pop()
-        if isinstance(one, ParallelDo) and not one.alone:
-            todo.append(one.input)
-        elif isinstance(one, TaggedOutput):
+        if (isinstance(one, ParallelDo) and not one.alone) or isinstance(one, TaggedOutput):
             todo.append(one.input)
         elif isinstance(one, Flatten):
             todo.extend(one.parts)

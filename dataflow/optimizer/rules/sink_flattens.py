@@ -33,7 +33,7 @@ def sink_flattens(plan: Plan, remarks: Remarks) -> Plan:
                 for part in node.parts:
                     parts.extend(part.parts if isinstance(part, Flatten) else (part,))
                 return parts[0] if len(parts) == 1 else node.with_inputs(tuple(parts))
-            case (ParallelDo() | TaggedOutput()) if isinstance(node.input, Flatten) and not _limited(node):
+            case ParallelDo() | TaggedOutput() if isinstance(node.input, Flatten) and not _limited(node):
                 flat = node.input
                 remarks.say(f"sunk: {flat.label} below {node.label}")
                 parts = [copy(node, part, index) for index, part in enumerate(flat.parts)]

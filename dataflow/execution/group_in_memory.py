@@ -1,0 +1,139 @@
+"""Groups, and merged accumulators, of shuffle rows that fit in memory.
+
+Rows are ordered by hash and cut where it changes. Two keys of one hash are told apart by comparing the keys themselves,
+so a collision costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataflow.algebra.aggregator import Aggregator
+from dataflow.algebra.order import canonical, order_key
+from dataflow.execution.combine import DictCombiner
+from dataflow.kernels.combining import ACC_CODINGS, is_native_key, merge_accumulators, present_accumulators
+from dataflow.physical.program import GroupRoot
+from dataflow.shard.batch import Batch, Pairs
+from dataflow.shard.codec import coding_of, decode, decode_batch
+
+__all__ = ["Merging", "groups_in_memory", "in_value_order", "keys_apart", "merged_groups"]
+
+GROUPS = 4096
+
+
+def groups_in_memory(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[Batch]:
+    """The groups of rows at hand."""
+    if not parts:
+        return
+    hashes, keys, values = _columns(parts)
+    order = np.argsort(hashes, kind="stable")
+    hashes = hashes[order]
+    starts = np.concatenate([[0], np.flatnonzero(hashes[1:] != hashes[:-1]) + 1, [len(hashes)]])
+    keys, values = _taken(keys, order), _taken(values, order)
+    begin = starts.tolist()
+    collided = _collisions(keys, hashes)
+    out_keys: list[Any] = []
+    out_values: list[Any] = []
+    for i, j in itertools.pairwise(begin):
+        if i in collided:
+            for key, group in keys_apart(keys[i:j], values[i:j]):
+                out_keys.append(key)
+                out_values.append(in_value_order(root, group))
+        else:
+            out_keys.append(keys[i])
+            out_values.append(in_value_order(root, values[i:j]))
+        if len(out_keys) >= GROUPS:
+            yield Pairs(out_keys, out_values)
+            out_keys, out_values = [], []
+    if out_keys:
+        yield Pairs(out_keys, out_values)
+
+
+def in_value_order(root: GroupRoot, values: list[Any]) -> list[Any]:
+    if not root.sort_values:
+        return values
+    key = root.sort_key
+    return sorted(values, key=(lambda v: order_key(key(v))) if key else order_key)
+
+
+def _columns(parts: list[pa.RecordBatch]) -> tuple[np.ndarray, Any, Any]:
+    """Hashes, and keys and values: still Arrow where all parts agree, else as lists."""
+    hashes = np.concatenate([part.column("#h").to_numpy() for part in parts])
+    codings = [coding_of(part) for part in parts]
+    found: list[Any] = []
+    for name, at in (("k", 1), ("v", 2)):
+        columns = [part.column(name) for part in parts]
+        if all(c[at] == codings[0][at] for c in codings) and len({c.type for c in columns}) == 1:
+            found.append((pa.concat_arrays(columns), codings[0][at]))
+        else:
+            found.append([x for part, c in zip(columns, codings, strict=True) for x in decode(part, c[at])])
+    return hashes, found[0], found[1]
+
+
+def _taken(column: Any, order: np.ndarray) -> list[Any]:
+    if isinstance(column, tuple):
+        array, coding = column
+        return decode(array.take(pa.array(order)), coding)
+    return list(map(column.__getitem__, order.tolist()))
+
+
+def _collisions(keys: list[Any], hashes: np.ndarray) -> set[int]:
+    """Where runs of one hash start that hold more than one key (keys equal by value may differ as objects)."""
+    found: set[int] = set()
+    same = np.flatnonzero(hashes[1:] == hashes[:-1]).tolist()
+    for i in same:
+        one, two = keys[i], keys[i + 1]
+        if one is not two and one != two and canonical(one) != canonical(two):
+            start = int(np.searchsorted(hashes, hashes[i]))
+            found.add(start)
+    return found
+
+
+def keys_apart(keys: Sequence[Any], values: Sequence[Any]) -> Iterator[tuple[Any, list[Any]]]:
+    groups: dict[Any, tuple[Any, list[Any]]] = {}
+    for key, value in zip(keys, values, strict=True):
+        groups.setdefault(canonical(key), (key, []))[1].append(value)
+    yield from groups.values()
+
+
+def merged_groups(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[Batch]:
+    """One result a key, of accumulators at hand."""
+    aggregator = root.merge
+    assert aggregator is not None
+    if not parts:
+        return
+    kind = aggregator.native
+    codings = [coding_of(part) for part in parts]
+    if kind is not None and all(c[1:] == ["p", ACC_CODINGS[kind]] for c in codings):
+        shapes = {(part.column("k").type, part.column("v").type) for part in parts}
+        if len(shapes) == 1 and is_native_key(parts[0].column("k").type):
+            keys, accs = (pa.concat_arrays([part.column(name) for part in parts]) for name in "kv")
+            merged = merge_accumulators(kind, keys, accs)
+            if merged is not None:
+                yield Pairs(merged[0], present_accumulators(kind, merged[1]))
+                return
+    combiner = DictCombiner(Merging(aggregator))
+    for part in parts:
+        keys_, values = decode_batch(part).pairs()
+        combiner.add(keys_, values)
+    keys_, accs_ = combiner.drain()
+    for start in range(0, len(keys_), 1 << 16):
+        yield Pairs(keys_[start : start + (1 << 16)], [aggregator.present(acc) for acc in accs_[start : start + (1 << 16)]])
+
+
+class Merging(Aggregator[Any, Any, Any]):
+    """An aggregator whose values are another's accumulators."""
+
+    def __init__(self, inner: Aggregator[Any, Any, Any]) -> None:
+        self.inner = inner
+
+    def create(self) -> Any:
+        return self.inner.create()
+
+    def add(self, acc: Any, value: Any) -> Any:
+        return self.inner.merge(acc, value)

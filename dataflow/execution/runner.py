@@ -1,0 +1,133 @@
+"""One step at work in one attempt: what all kinds of steps share.
+
+When the user's function raises, the runner asks which row of the input the record came from: the rows of the current
+root batch are run again through the steps before this one, counting, until the failing element's number is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from dataflow.errors import DataflowError
+from dataflow.execution.context import TaskContext
+from dataflow.execution.failures import step_error
+from dataflow.physical.program import BoundStep
+from dataflow.shard.batch import Batch, NotPairs, raw_pairs
+from dataflow.shard.size import estimated_bytes
+
+__all__ = ["Pacer", "Runner", "pairs_of"]
+
+TARGET = 4 << 20
+FIRST_ROWS = 1024
+MOST_ROWS = 65_536
+ONE_TO_ONE = ("map", "map_values", "key_by", "pair_with", "keys", "values", "swap", "number", "combine", "merge")
+
+
+class Pacer:
+    """How many rows the next piece of output may have, from the size of the last."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self) -> None:
+        self.rows = FIRST_ROWS
+
+    def learn(self, piece: list[Any]) -> None:
+        size = estimated_bytes(piece) / len(piece)
+        self.rows = max(1, min(MOST_ROWS, int(TARGET / max(size, 1)), self.rows * 8))
+
+
+class Runner:
+    """One step of one attempt."""
+
+    def __init__(self, bound: BoundStep, context: TaskContext, path: tuple[str, ...], before: tuple[Runner, ...]) -> None:
+        self.step, self.context, self.path, self.before = bound.step, context, path, before
+        self.stats = context.step(bound.step.label)
+        self.sides = tuple(context.sides[name] for name in bound.sides)
+        self.fn: Callable[..., Any] = self._bound(bound.step.fn)
+        self.seen, self.generation = 0, -1
+
+    def _bound(self, fn: Any) -> Any:
+        if not self.sides:
+            return fn
+        sides = self.sides
+        return lambda element: fn(element, *sides)
+
+    def start(self) -> Iterator[tuple[Batch, str | None]]:
+        """What the step gives before any element."""
+        return iter(())
+
+    def apply(self, batch: Batch) -> Iterator[tuple[Batch, str | None]]:
+        """The outputs of a batch, each with its tag."""
+        raise NotImplementedError
+
+    def finish(self) -> Iterator[tuple[Batch, str | None]]:
+        """What the step gives after all elements."""
+        return iter(())
+
+    def begin(self, batch: Batch) -> None:
+        """Count the elements since the current root batch began; errors need their numbers."""
+        if self.generation != self.context.generation:
+            self.seen, self.generation = 0, self.context.generation
+        self.stats.rows_in += len(batch)
+
+    def failed(self, error: Exception, record: Any, index: int) -> None:
+        """A record failed: skip it if the step says so, else raise the report."""
+        row = self._root_row(self.seen + index)
+        if self.step.on_error.skip and not isinstance(error, DataflowError):
+            self.context.skip(self.step, record, error, row)
+            return
+        place = self.context.place
+        where = place.of(self.context.root_offset + row) if place and row is not None else self.context.whereabouts()
+        raise step_error(self.step, error, record, where, self.context, self.path) from error
+
+    def _root_row(self, ordinal: int) -> int | None:
+        """Which row of the root batch the step's ``ordinal``-th element came from; None where that cannot be known."""
+        if all(r.step.kind in ONE_TO_ONE for r in self.before):
+            return ordinal
+        root = self.context.root
+        if root is None or not all(r.step.kind in (*ONE_TO_ONE, "filter", "flat_map") for r in self.before):
+            return None
+        count = 0
+        for row, element in enumerate(root.rows()):
+            try:
+                count += sum(1 for _ in _replay(self.before, element))
+            except Exception:  # a record that an earlier step skipped
+                continue
+            if count > ordinal:
+                return row
+        return None
+
+
+def _replay(runners: tuple[Runner, ...], element: Any) -> Iterable[Any]:
+    elements: Iterable[Any] = (element,)
+    for runner in runners:
+        match runner.step.kind:
+            case "filter":
+                elements = filter(runner.fn, elements)
+            case "flat_map":
+                elements = chain.from_iterable(map(runner.fn, elements))
+            case "map":
+                elements = map(runner.fn, elements)
+            case "map_values":
+                elements = ((k, runner.fn(v)) for k, v in elements)
+            case "key_by":
+                elements = ((runner.fn(x), x) for x in elements)
+            case "keys":
+                elements = (k for k, _ in elements)
+            case "values":
+                elements = (v for _, v in elements)
+            case "swap":
+                elements = ((v, k) for k, v in elements)
+            case _:
+                elements = list(elements)
+    return elements
+
+
+def pairs_of(runner: Runner, batch: Batch, raw: bool = False) -> tuple[Sequence[Any], Sequence[Any]]:
+    try:
+        return raw_pairs(batch) if raw else batch.pairs()
+    except NotPairs as error:
+        runner.failed(TypeError(f"{error} (make pairs with key_by, or return a tuple of two)"), error.element, error.index)
+        raise
