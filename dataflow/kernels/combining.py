@@ -75,7 +75,8 @@ def present_accumulators(kind: Native, accs: pa.Array) -> pa.Array:
     parts = accs.flatten()
     if kind in ("min", "max"):
         return parts[0]
-    return pc.divide(parts[0].cast(pa.float64()), parts[1].cast(pa.float64()))
+    # Python's division of integers is exact beyond 2**53, where Arrow's would round first, or refuse
+    return pa.array([total / n for total, n in zip(parts[0].to_pylist(), parts[1].to_pylist(), strict=True)], pa.float64())
 
 
 def _grouped(keys: pa.Array, columns: dict[str, pa.Array], how: list[tuple[str, str]]) -> pa.Table:

@@ -49,7 +49,7 @@ __all__ = ["SimClock", "SimResult", "SimWorkers", "Weather", "halves"]
 class SimClock:
     """Time that moves only when it is told to."""
 
-    def __init__(self, start: float = 1000.0) -> None:
+    def __init__(self, start: float = 0.0) -> None:
         self._now = start
 
     def now(self) -> float:
