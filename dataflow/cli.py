@@ -6,6 +6,7 @@ skipped; 4 the machine failed (workers, disk, memory, time); 130 stopped by Ctrl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import runpy
@@ -60,11 +61,12 @@ def run(script: str, params: tuple[str, ...], runner: str | None, as_json: bool,
       dataflow run examples/word_count.py -p input='books/*.txt' -p output=out/counts --memory 2GiB
     """
     skipped = 0
+    output = sys.stdout
 
     def finished(result: Any) -> None:
         nonlocal skipped
         skipped += result.skipped
-        click.echo(result.as_json() if as_json else str(result), err=not as_json)
+        print(result.as_json() if as_json else str(result), file=output if as_json else sys.stderr, flush=True)
 
     settings.runner = runner
     settings.options = {name: value for name, value in options.items() if value is not None}
@@ -114,7 +116,9 @@ def _execute(script: str, as_json: bool) -> None:
     sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
     sys.argv = [script]
     try:
-        runpy.run_path(script, run_name="__main__")
+        # with --json, standard output is for the summary alone
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            runpy.run_path(script, run_name="__main__")
     except RunInterrupted as error:
         _fail(error, 130, as_json)
     except KeyboardInterrupt:

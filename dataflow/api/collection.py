@@ -6,21 +6,20 @@ verbs are short forms of these; each says which.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from dataflow.api.aggregating import Aggregating
+from dataflow.api.base import error_rule, pair_type
 from dataflow.api.building import check_argument, check_callable, name_of, plan_error
 from dataflow.api.dofn import DoFn, Tagged
 from dataflow.api.results import Results
 from dataflow.api.writing import Writing
-from dataflow.plan.nodes import Flatten, Node, ParallelDo, Redistribute, SideInput, Sort, TaggedOutput, View
-from dataflow.plan.origin import Origin, caller
-from dataflow.plan.steps import OnError, Step, StepKind
-from dataflow.plan.types import item_of, pair_of, result_of
+from dataflow.plan.nodes import Flatten, Redistribute, Sort, TaggedOutput
+from dataflow.plan.origin import caller
+from dataflow.plan.types import item_of, result_of
 
 if TYPE_CHECKING:
-    from dataflow.api.pipeline import Pipeline
     from dataflow.api.pobject import PObject
     from dataflow.api.table import PTable
 
@@ -31,16 +30,13 @@ U = TypeVar("U")
 K = TypeVar("K")
 
 
-class PCollection(Results[T], Writing, Generic[T]):
+class PCollection(Aggregating[T], Results[T], Writing[T]):
     """A deferred bag of elements of type ``T``. Made by `Pipeline.read_*`, `Pipeline.create` and the verbs here.
 
     Functions may take side inputs as further arguments: ``c.map(fn, total)`` calls ``fn(element, value_of_total)``.
     ``on_error="skip"`` sets a record aside when the function raises, up to ``max_errors`` records or a share of
     ``max_error_rate``; ``label`` names the step.
     """
-
-    def __init__(self, pipeline: Pipeline, node: Node) -> None:
-        self.pipeline, self.node = pipeline, node
 
     # -- element by element
 
@@ -59,7 +55,7 @@ class PCollection(Results[T], Writing, Generic[T]):
         >>> Pipeline().create(["a", "bb"]).map(len).collect()
         [1, 2]
         """
-        rule = _rule(on_error, max_errors, max_error_rate)
+        rule = error_rule(on_error, max_errors, max_error_rate)
         return PCollection(self.pipeline, self._step("map", "map", fn, sides, result_of(fn), label, rule))
 
     def flat_map(
@@ -77,7 +73,7 @@ class PCollection(Results[T], Writing, Generic[T]):
         >>> Pipeline().create(["a b", "c"]).flat_map(str.split).collect()
         ['a', 'b', 'c']
         """
-        rule = _rule(on_error, max_errors, max_error_rate)
+        rule = error_rule(on_error, max_errors, max_error_rate)
         return PCollection(self.pipeline, self._step("flat_map", "flat_map", fn, sides, item_of(result_of(fn)), label, rule))
 
     def filter(
@@ -95,7 +91,7 @@ class PCollection(Results[T], Writing, Generic[T]):
         >>> Pipeline().create([1, 2, 3]).filter(lambda x: x > 1).collect()
         [2, 3]
         """
-        rule = _rule(on_error, max_errors, max_error_rate)
+        rule = error_rule(on_error, max_errors, max_error_rate)
         return type(self)(self.pipeline, self._step("filter", "filter", fn, sides, self.node.element, label, rule))
 
     def map_batches(
@@ -128,7 +124,7 @@ class PCollection(Results[T], Writing, Generic[T]):
             raise plan_error(f'map_batches has no format {form!r}; there are "arrow", "pandas", "numpy", "polars"', origin)
         if batch_size is not None and batch_size < 1:
             raise plan_error(f"batch_size must be at least 1, not {batch_size}", origin)
-        rule = _rule(on_error, None, None)
+        rule = error_rule(on_error, None, None)
         return PCollection(
             self.pipeline, self._step("map_batches", "map_batches", fn, sides, None, label, rule, arg=form, batch_size=batch_size)
         )
@@ -152,7 +148,7 @@ class PCollection(Results[T], Writing, Generic[T]):
             raise plan_error(f"parallel_do needs an instance: {dofn.__name__}()", origin)
         if not callable(getattr(dofn, "process", None)):
             raise plan_error(f"parallel_do needs a DoFn, an object with a process method, not {type(dofn).__name__}", origin)
-        rule = _rule(on_error, max_errors, max_error_rate)
+        rule = error_rule(on_error, max_errors, max_error_rate)
         element = item_of(result_of(dofn.process))
         node = self._step("do", "parallel_do", dofn, sides, element, label or type(dofn).__name__, rule, tags=tuple(tags))
         main: PCollection[U] = PCollection(self.pipeline, node)
@@ -165,8 +161,8 @@ class PCollection(Results[T], Writing, Generic[T]):
         >>> Pipeline().create(["a", "bb"]).key_by(len).collect()
         [(1, 'a'), (2, 'bb')]
         """
-        element = _pair_type(result_of(fn), self.node.element)
-        rule = _rule(on_error, None, None)
+        element = pair_type(result_of(fn), self.node.element)
+        rule = error_rule(on_error, None, None)
         return self._table(self._step("key_by", "key_by", fn, sides, element, label, rule))
 
     def as_table(self) -> PTable[Any, Any]:
@@ -233,103 +229,6 @@ class PCollection(Results[T], Writing, Generic[T]):
         outputs = self.parallel_do(_Partition(n, fn), tags=tags, label=label or name_of("partition", fn))
         return [outputs[tag] for tag in tags]
 
-    # -- the whole collection
-
-    def count(self, label: str | None = None) -> PTable[T, int]:
-        """How often each element occurs.
-
-        >>> from dataflow import Pipeline
-        >>> sorted(Pipeline().create(["a", "b", "a"]).count().collect())
-        [('a', 2), ('b', 1)]
-        """
-        from dataflow.algebra.aggregators import Count
-
-        return self._marked(label or "count").group_by_key(label=label).combine_values(Count(), label=label or "count")
-
-    def distinct(self, label: str | None = None) -> PCollection[T]:
-        """Each different element once.
-
-        >>> from dataflow import Pipeline
-        >>> sorted(Pipeline().create([2, 1, 2]).distinct().collect())
-        [1, 2]
-        """
-        return self.count(label=label or "distinct").keys()
-
-    def combine(self, aggregator: Any, label: str | None = None) -> PObject[Any]:
-        """One value of the whole collection: an aggregator, Beam's CombineFn, ``sum``, ``max``, or a function of an iterable.
-
-        >>> from dataflow import Pipeline
-        >>> Pipeline().create([1, 2, 3]).combine(sum).get()
-        6
-        """
-        from dataflow.algebra.aggregator import as_aggregator
-        from dataflow.api.pobject import PObject
-
-        origin = caller()
-        try:
-            known = as_aggregator(aggregator)
-        except TypeError as error:
-            raise plan_error(str(error), origin) from None
-        node = self._combined(known, label or f"combine {known!r}").node
-        view = View(label=self._label("value"), origin=origin, input=node, kind="singleton", default=_Nothing(known))
-        return PObject(self.pipeline, view)
-
-    def size(self) -> PObject[int]:
-        """How many elements there are.
-
-        >>> from dataflow import Pipeline
-        >>> Pipeline().create("abc").size().get()
-        3
-        """
-        from dataflow.algebra.aggregators import Count
-
-        return self.combine(Count(), label="size")
-
-    def reduce(self, fn: Callable[[T, T], T], label: str | None = None) -> PObject[T | None]:
-        """All elements folded by an associative and commutative function; None if there are none.
-
-        >>> from dataflow import Pipeline
-        >>> Pipeline().create([1, 2, 3]).reduce(lambda a, b: a * b).get()
-        6
-        """
-        from dataflow.algebra.aggregator import reducing
-
-        check_callable("reduce", fn, caller())
-        return self.combine(reducing(fn), label=label or name_of("reduce", fn))
-
-    def top(self, n: int, key: Callable[[T], Any] | None = None, *, smallest: bool = False, label: str | None = None) -> PCollection[T]:
-        """The ``n`` largest elements by ``key`` (``smallest``: the smallest), in order.
-
-        >>> from dataflow import Pipeline
-        >>> Pipeline().create([3, 9, 4]).top(2).collect()
-        [9, 4]
-        """
-        from dataflow.algebra.aggregators import Top
-
-        try:
-            aggregator = Top(n, key, smallest=smallest)
-        except ValueError as error:
-            raise plan_error(str(error)) from None
-        return self._combined(aggregator, label or "top").flat_map(_same, label=f"{label or 'top'} elements")
-
-    def sample(self, n: int | None = None, *, fraction: float | None = None, label: str | None = None) -> PCollection[T]:
-        """``n`` elements drawn evenly, or each with the chance ``fraction``. Seeded by shard: the same in every run.
-
-        >>> from dataflow import Pipeline
-        >>> len(Pipeline().create(range(100)).sample(5).collect())
-        5
-        """
-        from dataflow.algebra.aggregators import Sample
-
-        if (n is None) == (fraction is None):
-            raise plan_error("sample needs either n or fraction")
-        numbered = PCollection[Any](self.pipeline, self._step("number", "number", None, (), None, label or "sample", OnError()))
-        if fraction is not None:
-            if not 0 <= fraction <= 1:
-                raise plan_error(f"fraction lies between 0 and 1, not {fraction}")
-            return numbered.flat_map(_Below(int(fraction * 2**62)), label="sample fraction")
-        return numbered._combined(Sample(n or 0), label or "sample").flat_map(_same, label="sample elements")
-
     def sort(self, key: Callable[[T], Any] | None = None, *, descending: bool = False, label: str | None = None) -> PCollection[T]:
         """The elements in order of ``key(element)``; `collect` and the sinks keep the order. Larger than memory is fine.
 
@@ -357,80 +256,6 @@ class PCollection(Results[T], Writing, Generic[T]):
         )
         return type(self)(self.pipeline, node)
 
-    # -- as side inputs
-
-    def as_list(self) -> PObject[list[T]]:
-        """All elements as a list, for use as a side input."""
-        return self._view("list")
-
-    def as_dict(self) -> PObject[dict[Any, Any]]:
-        """A collection of pairs as a dict, for use as a side input; of equal keys one value stays."""
-        return self._view("dict")
-
-    def as_iterable(self) -> PObject[Iterable[T]]:
-        """All elements as an iterable that is read from disk at each use, for side inputs larger than memory."""
-        return self._view("iterable")
-
-    def as_singleton(self) -> PObject[T | None]:
-        """The one element, for use as a side input; None if there is none, an error if there are more."""
-        return self._view("singleton")
-
-    # -- for the verbs
-
-    def _label(self, wanted: str) -> str:
-        return self.pipeline.labels.unique(wanted)
-
-    def _table(self, node: Node) -> PTable[Any, Any]:
-        from dataflow.api.table import PTable
-
-        return PTable(self.pipeline, node)
-
-    def _view(self, kind: Any) -> PObject[Any]:
-        from dataflow.api.pobject import PObject
-
-        return PObject(self.pipeline, View(label=self._label(f"as {kind}"), origin=caller(), input=self.node, kind=kind))
-
-    def _marked(self, label: str) -> PTable[T, None]:
-        element = _pair_type(self.node.element, type(None))
-        return self._table(self._step("pair_with", "pair_with", None, (), element, f"{label} pairs", OnError()))
-
-    def _combined(self, aggregator: Any, label: str) -> PCollection[Any]:
-        """The aggregate of all elements as the one element of a collection; empty if there are none."""
-        paired = self._table(self._step("pair_with", "pair_with", None, (), None, f"{label} pairs", OnError(), arg=0))
-        return (
-            paired.swap(label=f"{label} all")
-            .group_by_key(label=f"{label} group")
-            .combine_values(aggregator, label=label)
-            .values(label=f"{label} value")
-        )
-
-    def _step(
-        self,
-        kind: StepKind,
-        verb: str,
-        fn: Any,
-        sides: Sequence[PObject[Any]],
-        element: Any,
-        label: str | None,
-        rule: OnError,
-        *,
-        arg: Any = None,
-        batch_size: int | None = None,
-        tags: tuple[str, ...] = (),
-    ) -> Node:
-        origin = caller()
-        if fn is not None and kind != "do":
-            check_callable(verb, fn, origin, len(sides))
-            if kind in ("map", "flat_map", "filter", "key_by"):
-                check_argument(verb, fn, self.node.element, origin)
-        if fn is not None and kind == "map_values":
-            check_argument(verb, fn, pair_of(self.node.element)[1], origin)
-        name = self._label(label or (name_of(verb, fn) if fn is not None else verb))
-        step = Step(kind, name, origin, fn, arg, batch_size, tags, rule)
-        return ParallelDo(
-            label=name, origin=origin, element=element, input=self.node, step=step, sides=_side_nodes(sides, self.pipeline, origin)
-        )
-
 
 class Outputs(Generic[T]):
     """What a parallel_do with tags gives: ``main`` and, by tag, the others."""
@@ -444,61 +269,6 @@ class Outputs(Generic[T]):
         source = self.main.node
         label = self.main.pipeline.labels.unique(f"{source.label} {tag}")
         return PCollection(self.main.pipeline, TaggedOutput(label=label, origin=caller(), input=source, tag=tag))
-
-
-def _side_nodes(sides: Sequence[PObject[Any]], pipeline: Any, origin: Origin) -> tuple[SideInput, ...]:
-    from dataflow.api.pobject import PObject
-
-    nodes: list[SideInput] = []
-    for side in sides:
-        if isinstance(side, PCollection):
-            raise plan_error(
-                "a collection is no side input by itself",
-                origin,
-                "say how to see it: as_list(), as_dict(), as_iterable() or as_singleton()",
-            )
-        if not isinstance(side, PObject):
-            raise plan_error(
-                f"a side input is a PObject, not {type(side).__name__}", origin, "plain values are best captured by the function"
-            )
-        if side.pipeline is not pipeline:
-            raise plan_error("the side input belongs to another pipeline", origin)
-        nodes.append(side.node)
-    return tuple(nodes)
-
-
-def _rule(on_error: str, max_errors: int | None, max_error_rate: float | None) -> OnError:
-    if on_error not in ("raise", "skip"):
-        raise plan_error(f'on_error is "raise" or "skip", not {on_error!r}')
-    return OnError(on_error == "skip", max_errors, max_error_rate)
-
-
-def _pair_type(key: Any, value: Any) -> Any:
-    return types.GenericAlias(tuple, (key or Any, value or Any))
-
-
-def _same(values: Iterable[T]) -> Iterable[T]:
-    return values
-
-
-class _Nothing:
-    """What an aggregator gives over no elements."""
-
-    def __init__(self, aggregator: Any) -> None:
-        self.aggregator = aggregator
-
-    def __call__(self) -> Any:
-        return self.aggregator.present(self.aggregator.create())
-
-
-class _Below:
-    """Keeps the elements whose random rank is below a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-
-    def __call__(self, pair: tuple[int, Any]) -> tuple[Any, ...]:
-        return (pair[1],) if pair[0] < self.limit else ()
 
 
 class _Partition(DoFn[Any, Any]):

@@ -52,10 +52,10 @@ class PObject(Generic[T]):
 
 def operate_node(pipeline: Pipeline, fn: Callable[..., U], args: tuple[PObject[Any], ...], label: str | None) -> PObject[U]:
     """The node of an `operate`."""
-    from dataflow.api.collection import _side_nodes
+    from dataflow.api.base import side_nodes
 
     origin = caller()
     check_callable("operate", fn, origin)
     label = pipeline.labels.unique(label or name_of("operate", fn))
-    node = Operate(label=label, origin=origin, element=result_of(fn), args=_side_nodes(args, pipeline, origin), fn=fn)
+    node = Operate(label=label, origin=origin, element=result_of(fn), args=side_nodes(args, pipeline, origin), fn=fn)
     return PObject(pipeline, node)

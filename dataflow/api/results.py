@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, TypeVar
 
+from dataflow.api.base import Deferred
 from dataflow.plan.explain import as_mermaid, as_svg, as_text
 from dataflow.plan.nodes import Node, View
 from dataflow.plan.origin import caller
 from dataflow.plan.types import show as show_type
-
-if TYPE_CHECKING:
-    from dataflow.api.pipeline import Pipeline
 
 __all__ = ["Results"]
 
@@ -21,11 +19,8 @@ T = TypeVar("T")
 PREVIEW_BYTES = 64 << 20
 
 
-class Results(Generic[T]):
+class Results(Deferred[T]):
     """The part of `PCollection` that runs the pipeline to look at elements."""
-
-    pipeline: Pipeline
-    node: Node
 
     @contextmanager
     def _elements(self, limit: int | None, options: dict[str, Any]) -> Generator[Any]:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, cast
 
 from dataflow.api import joins
+from dataflow.api.base import error_rule, pair_type
 from dataflow.api.building import check_callable, plan_error
-from dataflow.api.collection import PCollection, _pair_type, _rule
+from dataflow.api.collection import PCollection
 from dataflow.api.joins import JoinKind
 from dataflow.api.pobject import PObject
 from dataflow.plan.nodes import CombineValues, GroupByKey
@@ -33,8 +34,8 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
         >>> Pipeline().create([("a", 1)]).as_table().map_values(lambda v: v + 1).collect()
         [('a', 2)]
         """
-        element = _pair_type(pair_of(self.node.element)[0], result_of(fn))
-        return self._table(self._step("map_values", "map_values", fn, sides, element, label, _rule(on_error, None, None)))
+        element = pair_type(pair_of(self.node.element)[0], result_of(fn))
+        return self._table(self._step("map_values", "map_values", fn, sides, element, label, error_rule(on_error, None, None)))
 
     def keys(self, label: str | None = None) -> PCollection[K]:
         """The keys, one for every pair."""
@@ -47,7 +48,7 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
     def swap(self, label: str | None = None) -> PTable[V, K]:
         """(value, key) for every (key, value)."""
         key, value = pair_of(self.node.element)
-        return self._table(self._step("swap", "swap", None, (), _pair_type(value, key), label, OnError()))
+        return self._table(self._step("swap", "swap", None, (), pair_type(value, key), label, OnError()))
 
     def group_by_key(
         self,
@@ -81,7 +82,7 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
         node = GroupByKey(
             label=self._label(label or "group_by_key"),
             origin=origin,
-            element=_pair_type(key, types.GenericAlias(Iterable, (value or Any,))),
+            element=pair_type(key, types.GenericAlias(Iterable, (value or Any,))),
             input=self.node,
             sort_values=bool(sort_values),
             sort_key=sort_values if callable(sort_values) else None,
@@ -151,7 +152,7 @@ class PGroupedTable(PCollection[tuple[K, Iterable[V]]], Generic[K, V]):
             known = as_aggregator(aggregator)
         except TypeError as error:
             raise plan_error(str(error), origin) from None
-        element = _pair_type(pair_of(self.node.element)[0], None)
+        element = pair_type(pair_of(self.node.element)[0], None)
         label = self._label(label or f"combine {known!r}")
         return PTable(self.pipeline, CombineValues(label=label, origin=origin, element=element, input=self.node, aggregator=known))
 

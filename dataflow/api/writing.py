@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
+from dataflow.api.base import Deferred
 from dataflow.api.building import plan_error
-from dataflow.plan.nodes import Node, Redistribute, Write
+from dataflow.plan.nodes import Redistribute, Write
 from dataflow.plan.origin import caller
 from dataflow.plan.types import clashes, show
 
-if TYPE_CHECKING:
-    from dataflow.api.pipeline import Pipeline
-
 __all__ = ["Writing"]
 
+T = TypeVar("T")
 
-class Writing:
+
+class Writing(Deferred[T]):
     """The part of `PCollection` that writes.
 
     Common arguments: ``mode`` is "error" (the default: a target with data fails before any work), "overwrite" (the old
     data is replaced whole) or "append". ``files`` deals the rows over that many files; ``rows_per_file`` and
     ``bytes_per_file`` begin a new file when one has that much; ``storage_options`` go to fsspec and are never shown.
     """
-
-    pipeline: Pipeline
-    node: Node
 
     def write_parquet(
         self,

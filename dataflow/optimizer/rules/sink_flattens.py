@@ -18,13 +18,9 @@ from dataflow.plan.traversal import rewrite
 
 def sink_flattens(plan: Plan, remarks: Remarks) -> Plan:
     """Apply the rule everywhere, inputs first; a chain of ParallelDos lets a flatten sink all the way."""
-    copies: dict[tuple[int, int], Node] = {}
 
     def copy(node: Node, part: Node, index: int) -> Node:
-        key = (id(node), index)
-        if key not in copies:
-            copies[key] = replace(node.with_inputs((part, *node.inputs[1:])), label=f"{node.label}.{index}")
-        return copies[key]
+        return replace(node.with_inputs((part, *node.inputs[1:])), label=f"{node.label}@{index}")
 
     def sink(node: Node) -> Node:
         match node:

@@ -1,0 +1,181 @@
+"""Verbs on a whole collection: counting, aggregating, sampling, and seeing it as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dataflow.api.base import Deferred, pair_type
+from dataflow.api.building import check_callable, name_of, plan_error
+from dataflow.plan.nodes import View
+from dataflow.plan.origin import caller
+from dataflow.plan.steps import OnError
+
+if TYPE_CHECKING:
+    from dataflow.api.collection import PCollection
+    from dataflow.api.pobject import PObject
+    from dataflow.api.table import PTable
+
+__all__ = ["Aggregating"]
+
+T = TypeVar("T")
+
+
+class Aggregating(Deferred[T]):
+    """The part of `PCollection` that looks at all elements together."""
+
+    def count(self, label: str | None = None) -> PTable[T, int]:
+        """How often each element occurs.
+
+        >>> from dataflow import Pipeline
+        >>> sorted(Pipeline().create(["a", "b", "a"]).count().collect())
+        [('a', 2), ('b', 1)]
+        """
+        from dataflow.algebra.aggregators import Count
+
+        return self._marked(label or "count").group_by_key(label=label).combine_values(Count(), label=label or "count")
+
+    def distinct(self, label: str | None = None) -> PCollection[T]:
+        """Each different element once.
+
+        >>> from dataflow import Pipeline
+        >>> sorted(Pipeline().create([2, 1, 2]).distinct().collect())
+        [1, 2]
+        """
+        return self.count(label=label or "distinct").keys()
+
+    def combine(self, aggregator: Any, label: str | None = None) -> PObject[Any]:
+        """One value of the whole collection: an aggregator, Beam's CombineFn, ``sum``, ``max``, or a function of an iterable.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([1, 2, 3]).combine(sum).get()
+        6
+        """
+        from dataflow.algebra.aggregator import as_aggregator
+        from dataflow.api.pobject import PObject
+
+        origin = caller()
+        try:
+            known = as_aggregator(aggregator)
+        except TypeError as error:
+            raise plan_error(str(error), origin) from None
+        node = self._combined(known, label or f"combine {known!r}").node
+        view = View(label=self._label("value"), origin=origin, input=node, kind="singleton", default=_Nothing(known))
+        return PObject(self.pipeline, view)
+
+    def size(self) -> PObject[int]:
+        """How many elements there are.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create("abc").size().get()
+        3
+        """
+        from dataflow.algebra.aggregators import Count
+
+        return self.combine(Count(), label="size")
+
+    def reduce(self, fn: Callable[[T, T], T], label: str | None = None) -> PObject[T | None]:
+        """All elements folded by an associative and commutative function; None if there are none.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([1, 2, 3]).reduce(lambda a, b: a * b).get()
+        6
+        """
+        from dataflow.algebra.aggregator import reducing
+
+        check_callable("reduce", fn, caller())
+        return self.combine(reducing(fn), label=label or name_of("reduce", fn))
+
+    def top(self, n: int, key: Callable[[T], Any] | None = None, *, smallest: bool = False, label: str | None = None) -> PCollection[T]:
+        """The ``n`` largest elements by ``key`` (``smallest``: the smallest), in order.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([3, 9, 4]).top(2).collect()
+        [9, 4]
+        """
+        from dataflow.algebra.aggregators import Top
+
+        try:
+            aggregator = Top(n, key, smallest=smallest)
+        except ValueError as error:
+            raise plan_error(str(error)) from None
+        return self._combined(aggregator, label or "top").flat_map(_same, label=f"{label or 'top'} elements")
+
+    def sample(self, n: int | None = None, *, fraction: float | None = None, label: str | None = None) -> PCollection[T]:
+        """``n`` elements drawn evenly, or each with the chance ``fraction``. Seeded by shard: the same in every run.
+
+        >>> from dataflow import Pipeline
+        >>> len(Pipeline().create(range(100)).sample(5).collect())
+        5
+        """
+        from dataflow.algebra.aggregators import Sample
+
+        if (n is None) == (fraction is None):
+            raise plan_error("sample needs either n or fraction")
+        numbered = self._collection(self._step("number", "number", None, (), None, label or "sample", OnError()))
+        if fraction is not None:
+            if not 0 <= fraction <= 1:
+                raise plan_error(f"fraction lies between 0 and 1, not {fraction}")
+            return numbered.flat_map(_Below(int(fraction * 2**62)), label="sample fraction")
+        return numbered._combined(Sample(n or 0), label or "sample").flat_map(_same, label="sample elements")
+
+    # -- as side inputs
+
+    def as_list(self) -> PObject[list[T]]:
+        """All elements as a list, for use as a side input."""
+        return self._view("list")
+
+    def as_dict(self) -> PObject[dict[Any, Any]]:
+        """A collection of pairs as a dict, for use as a side input; of equal keys one value stays."""
+        return self._view("dict")
+
+    def as_iterable(self) -> PObject[Iterable[T]]:
+        """All elements as an iterable that is read from disk at each use, for side inputs larger than memory."""
+        return self._view("iterable")
+
+    def as_singleton(self) -> PObject[T | None]:
+        """The one element, for use as a side input; None if there is none, an error if there are more."""
+        return self._view("singleton")
+
+    def _view(self, kind: Any) -> PObject[Any]:
+        from dataflow.api.pobject import PObject
+
+        return PObject(self.pipeline, View(label=self._label(f"as {kind}"), origin=caller(), input=self.node, kind=kind))
+
+    def _marked(self, label: str) -> PTable[T, None]:
+        element = pair_type(self.node.element, type(None))
+        return self._table(self._step("pair_with", "pair_with", None, (), element, f"{label} pairs", OnError()))
+
+    def _combined(self, aggregator: Any, label: str) -> PCollection[Any]:
+        """The aggregate of all elements as the one element of a collection; empty if there are none."""
+        paired = self._table(self._step("pair_with", "pair_with", None, (), None, f"{label} pairs", OnError(), arg=0))
+        return (
+            paired.swap(label=f"{label} all")
+            .group_by_key(label=f"{label} group")
+            .combine_values(aggregator, label=label)
+            .values(label=f"{label} value")
+        )
+
+
+def _same(values: Iterable[T]) -> Iterable[T]:
+    return values
+
+
+class _Nothing:
+    """What an aggregator gives over no elements."""
+
+    def __init__(self, aggregator: Any) -> None:
+        self.aggregator = aggregator
+
+    def __call__(self) -> Any:
+        return self.aggregator.present(self.aggregator.create())
+
+
+class _Below:
+    """Keeps the elements whose random rank is below a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def __call__(self, pair: tuple[int, Any]) -> tuple[Any, ...]:
+        return (pair[1],) if pair[0] < self.limit else ()

@@ -1,0 +1,101 @@
+"""What all collections are: a pipeline, a node, and the way to add a step to it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from dataflow.api.building import check_argument, check_callable, name_of, plan_error
+from dataflow.plan.nodes import Node, ParallelDo, SideInput
+from dataflow.plan.origin import Origin, caller
+from dataflow.plan.steps import OnError, Step, StepKind
+from dataflow.plan.types import pair_of
+
+if TYPE_CHECKING:
+    from dataflow.api.collection import PCollection
+    from dataflow.api.pipeline import Pipeline
+    from dataflow.api.pobject import PObject
+    from dataflow.api.table import PTable
+
+__all__ = ["Deferred", "error_rule", "pair_type", "side_nodes"]
+
+T = TypeVar("T")
+
+
+class Deferred(Generic[T]):
+    """A node of a pipeline, with ways to add another."""
+
+    def __init__(self, pipeline: Pipeline, node: Node) -> None:
+        self.pipeline, self.node = pipeline, node
+
+    def _label(self, wanted: str) -> str:
+        return self.pipeline.labels.unique(wanted)
+
+    def _collection(self, node: Node) -> PCollection[Any]:
+        from dataflow.api.collection import PCollection
+
+        return PCollection(self.pipeline, node)
+
+    def _table(self, node: Node) -> PTable[Any, Any]:
+        from dataflow.api.table import PTable
+
+        return PTable(self.pipeline, node)
+
+    def _step(
+        self,
+        kind: StepKind,
+        verb: str,
+        fn: Any,
+        sides: Sequence[PObject[Any]],
+        element: Any,
+        label: str | None,
+        rule: OnError,
+        *,
+        arg: Any = None,
+        batch_size: int | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> Node:
+        origin = caller()
+        if fn is not None and kind != "do":
+            check_callable(verb, fn, origin, len(sides))
+            if kind in ("map", "flat_map", "filter", "key_by"):
+                check_argument(verb, fn, self.node.element, origin)
+        if fn is not None and kind == "map_values":
+            check_argument(verb, fn, pair_of(self.node.element)[1], origin)
+        name = self._label(label or (name_of(verb, fn) if fn is not None else verb))
+        step = Step(kind, name, origin, fn, arg, batch_size, tags, rule)
+        return ParallelDo(
+            label=name, origin=origin, element=element, input=self.node, step=step, sides=side_nodes(sides, self.pipeline, origin)
+        )
+
+
+def side_nodes(sides: Sequence[PObject[Any]], pipeline: Any, origin: Origin) -> tuple[SideInput, ...]:
+    from dataflow.api.pobject import PObject
+
+    nodes: list[SideInput] = []
+    for side in sides:
+        if isinstance(side, Deferred):
+            raise plan_error(
+                "a collection is no side input by itself",
+                origin,
+                "say how to see it: as_list(), as_dict(), as_iterable() or as_singleton()",
+            )
+        if not isinstance(side, PObject):
+            raise plan_error(
+                f"a side input is a PObject, not {type(side).__name__}", origin, "plain values are best captured by the function"
+            )
+        if side.pipeline is not pipeline:
+            raise plan_error("the side input belongs to another pipeline", origin)
+        nodes.append(side.node)
+    return tuple(nodes)
+
+
+def error_rule(on_error: str, max_errors: int | None, max_error_rate: float | None) -> OnError:
+    if on_error not in ("raise", "skip"):
+        raise plan_error(f'on_error is "raise" or "skip", not {on_error!r}')
+    return OnError(on_error == "skip", max_errors, max_error_rate)
+
+
+def pair_type(key: Any, value: Any) -> Any:
+    return types.GenericAlias(tuple, (key or Any, value or Any))

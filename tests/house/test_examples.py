@@ -1,0 +1,69 @@
+"""Every example runs, and gives what it says; the tour notebook too, cell by cell."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = ["to be or not to be\n", "that is the question\n", "\n", "def merge_keys(): pass\n"]
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    folder = tmp_path / "books"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.txt").write_text("".join(TEXT))
+    return folder
+
+
+def run_example(name: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dataflow", "run", str(ROOT / "examples" / name), "-p", f"input={folder}/*.txt", "-p", f"output={folder}/../out"]
+    return subprocess.run([*command, *more], capture_output=True, text=True, cwd=folder)
+
+
+def test_word_count(books: Path) -> None:
+    done = run_example("word_count.py", books)
+    assert done.returncode == 0, done.stderr
+    found = {row["key"]: row["value"] for row in pq.read_table(books / "../out").to_pylist()}
+    assert found == dict(collections.Counter("".join(TEXT * 3).split()))
+
+
+def test_grep(books: Path) -> None:
+    done = run_example("grep.py", books, "-p", "pattern=question", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counters"] == {"matches": 3}
+    lines = [line for part in (books / "../out").glob("part-*") for line in part.read_text().splitlines()]
+    assert sorted(lines) == [f"{books}/{n}.txt:2: that is the question" for n in range(3)]
+
+
+def test_inverted_index(books: Path) -> None:
+    assert run_example("inverted_index.py", books).returncode == 0
+    rows = {row["word"]: row for row in pq.read_table(books / "../out").to_pylist()}
+    assert rows["question"] == {"word": "question", "files": 3, "paths": [f"{books}/{n}.txt" for n in range(3)]}
+
+
+def test_external_sort(books: Path) -> None:
+    done = run_example("external_sort.py", books, "--memory", "1MiB", "--mode", "processes")
+    assert done.returncode == 0, done.stderr
+    lines = "".join(part.read_text() for part in sorted((books / "../out").glob("part-*"))).splitlines(keepends=True)
+    assert lines == sorted(TEXT * 3)
+
+
+def test_the_tour_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "examples" / "tour.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) >= 4
+    space: dict[str, object] = {"__name__": "__main__"}
+    for cell in cells:
+        exec(compile(cell, "<cell>", "exec"), space)
+    assert os.path.exists(tmp_path / "out" / "lengths")

@@ -1,0 +1,59 @@
+"""The house itself: what is imported when, what is public, what files say."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dataflow
+import dataflow.aggregators
+import dataflow.lib
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted([*ROOT.glob("dataflow/**/*.py"), *ROOT.glob("runners/**/*.py")])
+HEAVY = ("pyarrow", "numpy", "pandas", "polars", "ray", "torch", "apache_beam", "fsspec", "rich", "click")
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def test_import_is_light() -> None:
+    loaded = run_python("import sys, dataflow; print(*sorted(m.partition('.')[0] for m in sys.modules))").split()
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_building_a_pipeline_is_light() -> None:
+    code = "import sys; from dataflow import Pipeline; p = Pipeline(); p.create([1]).map(str).count(); print(*sys.modules)"
+    assert "polars" not in run_python(code).split()
+
+
+@pytest.mark.parametrize("module", [dataflow, dataflow.aggregators, dataflow.lib])
+def test_public_names_exist_and_are_documented(module: object) -> None:
+    for name in module.__all__:
+        found = getattr(module, name)
+        assert found.__doc__, name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_says_what_it_is_and_stays_small(path: Path) -> None:
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text)), "a file begins with one sentence on its idea"
+    assert text.count("\n") <= 500, "a file that grows past its idea needs a new room"
+
+
+def test_no_two_names_hide_in_one() -> None:
+    words = re.compile(r"class \w*(Manager|Helper|Util|Handler|Processor|Impl|Factory)\b")
+    assert [path.name for path in SOURCES if words.search(path.read_text())] == []
+
+
+def test_nothing_is_unpickled_from_data() -> None:
+    """Pickles are read in two places only: the codec of a run's own files, and the worker's own socket."""
+    allowed = {"dataflow/shard/codec.py", "dataflow/worker.py", "runners/local/pool.py", "runners/local/workers.py", "dataflow/execution/failing.py"}
+    found = {str(p.relative_to(ROOT)) for p in SOURCES if re.search(r"pickle\.loads?\(|\beval\(|\bexec\(", p.read_text())}
+    assert found <= allowed
