@@ -19,6 +19,7 @@ from dataflow.execution.group_external import SPREAD, external_groups
 from dataflow.execution.group_in_memory import groups_in_memory, merged_groups
 from dataflow.execution.shuffle import bucket_of
 from dataflow.physical.program import GroupRoot, ShuffleInput
+from dataflow.shard.arrow import to_numpy
 from dataflow.shard.batch import Batch
 from dataflow.shard.runfile import read_block
 
@@ -70,7 +71,7 @@ def read_range(given: ShuffleInput, first: int, last: int) -> Iterator[pa.Record
                 continue
             batch = read_block(file, block)
             if block.first < first or block.last >= last:
-                buckets = bucket_of(batch.column("#h").to_numpy())
+                buckets = bucket_of(to_numpy(batch.column("#h")))
                 start, stop = np.searchsorted(buckets, [first, last])
                 batch = batch.slice(int(start), int(stop - start))
             if batch.num_rows:

@@ -18,6 +18,7 @@ from dataflow.algebra.order import canonical, order_key
 from dataflow.execution.combine import DictCombiner
 from dataflow.kernels.combining import ACC_CODINGS, is_native_key, merge_accumulators, present_accumulators
 from dataflow.physical.program import GroupRoot
+from dataflow.shard.arrow import from_numpy, to_numpy
 from dataflow.shard.batch import Batch, Pairs
 from dataflow.shard.codec import coding_of, decode, decode_batch
 
@@ -63,7 +64,7 @@ def in_value_order(root: GroupRoot, values: list[Any]) -> list[Any]:
 
 def _columns(parts: list[pa.RecordBatch]) -> tuple[np.ndarray, Any, Any]:
     """Hashes, and keys and values: still Arrow where all parts agree, else as lists."""
-    hashes = np.concatenate([part.column("#h").to_numpy() for part in parts])
+    hashes = np.concatenate([to_numpy(part.column("#h")) for part in parts])
     codings = [coding_of(part) for part in parts]
     found: list[Any] = []
     for name, at in (("k", 1), ("v", 2)):
@@ -78,7 +79,7 @@ def _columns(parts: list[pa.RecordBatch]) -> tuple[np.ndarray, Any, Any]:
 def _taken(column: Any, order: np.ndarray) -> list[Any]:
     if isinstance(column, tuple):
         array, coding = column
-        return decode(array.take(pa.array(order)), coding)
+        return decode(array.take(from_numpy(order)), coding)
     return list(map(column.__getitem__, order.tolist()))
 
 

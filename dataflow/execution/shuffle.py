@@ -25,6 +25,7 @@ from dataflow.execution.combine import MapCombiner
 from dataflow.execution.context import TaskContext
 from dataflow.kernels.sorting import key_at, sort_order
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf
+from dataflow.shard.arrow import from_numpy, to_numpy
 from dataflow.shard.batch import Batch, NotPairs, Pairs, raw_pairs
 from dataflow.shard.codec import coding_of, decode, encode, encode_batch
 from dataflow.shard.keys import hash_keys
@@ -103,7 +104,7 @@ class ShuffleWriter:
             assert leaf.partitions
             shares = (np.arange(len(batch), dtype=np.uint64) + np.uint64(self.dealt)) % np.uint64(leaf.partitions)
             self.dealt += len(batch)
-            return with_column(coded, "#h", pa.array(shares << np.uint64(48)))
+            return with_column(coded, "#h", from_numpy(shares << np.uint64(48)))
         if leaf.kind == "sort":
             coded = encode_batch(batch)
             if leaf.sort_key is None:
@@ -123,7 +124,7 @@ class ShuffleWriter:
             hashes = (numbers << np.uint64(48)) | (hash_keys(keys) >> np.uint64(16))
         else:
             hashes = hash_keys(keys)
-        return with_column(coded, "#h", pa.array(hashes))
+        return with_column(coded, "#h", from_numpy(hashes))
 
     def _drain(self) -> None:
         assert self.combiner is not None
@@ -140,14 +141,13 @@ class ShuffleWriter:
     def _flush(self) -> None:
         """Write what is held as sorted runs."""
         for batches in self.held.values():
-            table = pa.Table.from_batches(batches).combine_chunks()
-            (whole,) = table.to_batches(max_chunksize=None) or [batches[0]]
+            whole = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
             if self.leaf.kind == "sort":
                 order = sort_order(*sort_column(whole))
             else:
-                order = np.argsort(bucket_of(whole.column("#h").to_numpy()), kind="stable")
+                order = np.argsort(bucket_of(to_numpy(whole.column("#h"))), kind="stable")
             self._write(whole, order)
-            del table, whole
+            del whole
         self.held, self.bytes = {}, 0
 
     def _write(self, whole: pa.RecordBatch, order: np.ndarray) -> None:
@@ -155,12 +155,12 @@ class ShuffleWriter:
             self.writer = RunWriter(self.context.spill_path("shuffle"), self.context.task)
         per_block = max(1, int(len(order) * BLOCK_BYTES / max(whole.nbytes, 1)))
         for start in range(0, len(order), per_block):
-            block = whole.take(pa.array(order[start : start + per_block]))
+            block = whole.take(from_numpy(order[start : start + per_block]))
             if self.leaf.kind == "sort":
                 column, coding = sort_column(block)
                 first, last = key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1)
             else:
-                buckets = bucket_of(block.column("#h").to_numpy())
+                buckets = bucket_of(to_numpy(block.column("#h")))
                 first, last = int(buckets[0]), int(buckets[-1])
             self.writer.write(block, self.runs, first, last)
         self.runs += 1

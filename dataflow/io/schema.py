@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.errors import Report, SchemaError, shorten
+from dataflow.shard.arrow import strings
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Values
 
 __all__ = ["conform", "plain", "table_of", "unify", "widen"]
@@ -75,7 +76,7 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
     items = list(map(plain, values))
     try:
         if declared is None and set(map(type, items)) <= {str, type(None)} and items:
-            found = pa.array(items, pa.large_string())
+            found = strings(items) if None not in items else pa.array(items, pa.large_string())
             return found.cast(pa.string()) if found.nbytes < 2**31 else found
         return pa.array(items, declared)
     except (

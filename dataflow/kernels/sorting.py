@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.algebra.order import order_key
+from dataflow.shard.arrow import from_numpy, to_numpy
 from dataflow.shard.batch import numpy_offsets
 from dataflow.shard.codec import Coding, decode
 from dataflow.shard.keys import padded, string_words, word_at
@@ -42,14 +43,14 @@ def sort_order(column: pa.Array, coding: Coding = "p") -> np.ndarray:
     if pa.types.is_null(column.type):
         return np.arange(len(column))
     if column.null_count:
-        empty = column.is_null().to_numpy(zero_copy_only=False)
+        empty = to_numpy(column.is_null())
         nulls, full = np.flatnonzero(empty), np.flatnonzero(~empty)
         return np.concatenate([nulls, full[sort_order(column.drop_null())]])
     if pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type):
         return _string_order(column)
     if pa.types.is_date32(column.type):
         column = column.cast(pa.int32())
-    return np.argsort(column.to_numpy(zero_copy_only=False), kind="stable")
+    return np.argsort(to_numpy(column), kind="stable")
 
 
 def _string_order(column: pa.Array) -> np.ndarray:
@@ -75,7 +76,7 @@ def _string_order(column: pa.Array) -> np.ndarray:
     rows = order[places]
     if int(left[rows].max()) <= 8 and int(left[rows].min()) == int(left[rows].max()):
         return order  # equal words of equal length are equal strings
-    table = pa.table({"word": ranked[places], "text": column.take(pa.array(rows))})
+    table = pa.table({"word": ranked[places], "text": column.take(from_numpy(rows))})
     order[places] = rows[pc.sort_indices(table, [("word", "ascending"), ("text", "ascending")]).to_numpy()]
     return order
 

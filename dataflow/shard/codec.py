@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dataflow.shard.arrow import blobs, from_numpy, strings, to_numpy
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Rows, Same, Values
 
 __all__ = ["Coding", "decode", "decode_batch", "encode", "encode_batch", "to_list"]
@@ -58,7 +59,7 @@ def encode(values: Sequence[Any]) -> tuple[pa.Array, Coding]:
         return values, "p"
     if isinstance(values, Same) and len(values):
         array, coding = encode([values.value])
-        return array.take(pa.array(np.zeros(len(values), np.int64))), coding
+        return array.take(from_numpy(np.zeros(len(values), np.int64))), coding
     kinds = set(map(type, values))
     nullable = _NONE in kinds
     kinds.discard(_NONE)
@@ -68,7 +69,7 @@ def encode(values: Sequence[Any]) -> tuple[pa.Array, Coding]:
         (kind,) = kinds
         if kind in _PLAIN:
             try:
-                return pa.array(values, _PLAIN[kind]), "p"
+                return _plain(values, kind, nullable), "p"
             except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):
                 return _pickled(values), "x"  # an int beyond 64 bits, a lone surrogate
         if kind is dt.datetime and all(v is None or (v.tzinfo is None and not v.fold) for v in values):
@@ -81,8 +82,19 @@ def encode(values: Sequence[Any]) -> tuple[pa.Array, Coding]:
             child, coding = encode(list(itertools.chain.from_iterable(values)))
             offsets = np.zeros(len(values) + 1, np.int64)
             np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=offsets[1:])
-            return pa.LargeListArray.from_arrays(pa.array(offsets), child), ["l", coding]
+            return pa.LargeListArray.from_arrays(from_numpy(offsets), child), ["l", coding]
     return _pickled(values), "x"
+
+
+def _plain(values: Sequence[Any], kind: type, nullable: bool) -> pa.Array:
+    if not nullable:
+        if kind is str:
+            return strings(values)
+        if kind is bytes:
+            return blobs(values)
+        if kind is int or kind is float or kind is bool:
+            return from_numpy(np.array(values, {int: np.int64, float: np.float64, bool: np.bool_}[kind]))
+    return pa.array(values, _PLAIN[kind])
 
 
 def _tuples(values: Sequence[Any]) -> tuple[pa.Array, Coding]:
@@ -108,7 +120,7 @@ def _dicts(values: Sequence[Any]) -> tuple[pa.Array, Coding]:
 
 
 def _pickled(values: Sequence[Any]) -> pa.Array:
-    return pa.array([_dumps(value) for value in values], pa.large_binary())
+    return blobs([_dumps(value) for value in values])
 
 
 def _dumps(value: Any) -> bytes:
@@ -129,7 +141,7 @@ def decode(array: pa.Array, coding: Coding) -> list[Any]:
     kind, *codings = coding
     if kind == "l":
         flat = decode(array.flatten(), codings[0])
-        ends = np.cumsum(array.value_lengths().to_numpy()).tolist()
+        ends = np.cumsum(to_numpy(array.value_lengths())).tolist()
         return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     columns = [decode(part, how) for part, how in zip(array.flatten(), codings, strict=True)]
     if kind == "t":
@@ -142,7 +154,7 @@ def to_list(array: pa.Array | pa.ChunkedArray) -> list[Any]:
     """An Arrow array as Python values (through NumPy where that is the same: four times faster)."""
     kind = array.type
     if array.null_count == 0 and (kind == pa.int64() or kind == pa.float64()):
-        return array.to_numpy().tolist()  # type: ignore[no-any-return]
+        return to_numpy(array).tolist()  # type: ignore[no-any-return]
     return array.to_pylist()  # type: ignore[no-any-return]
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataflow.algebra.order import canonical
+from dataflow.shard.arrow import blobs, strings, to_numpy
 from dataflow.shard.batch import numpy_offsets
 
 __all__ = ["hash_column", "hash_keys", "string_words"]
@@ -55,9 +56,9 @@ def hash_keys(keys: Sequence[Any]) -> np.ndarray:
         (kind,) = kinds
         if kind is str:
             try:
-                return _strings(pa.array(keys, pa.large_string()), _STR)
+                return _strings(strings(keys), _STR)
             except UnicodeEncodeError:
-                return _strings(pa.array([k.encode("utf-8", "surrogatepass") for k in keys], pa.large_binary()), _STR)
+                return _strings(blobs([k.encode("utf-8", "surrogatepass") for k in keys]), _STR)
         if kind is int:
             try:
                 return _integers(np.array(keys, np.int64))
@@ -66,7 +67,7 @@ def hash_keys(keys: Sequence[Any]) -> np.ndarray:
         if kind is float:
             return _floats(np.array(keys, np.float64))
         if kind is bytes:
-            return _strings(pa.array(keys, pa.large_binary()), _BYTES)
+            return _strings(blobs(keys), _BYTES)
         if kind is tuple and len(widths := set(map(len, keys))) == 1:
             return _tuples(keys, widths.pop())
     return _mixed(keys)
@@ -84,13 +85,13 @@ def hash_column(array: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         found = _strings(array.cast(pa.large_binary()), _BYTES)
     elif pa.types.is_integer(kind) and kind != pa.uint64():
-        found = _integers(array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64))
+        found = _integers(to_numpy(array.fill_null(0)).astype(np.int64))
     elif pa.types.is_float64(kind) or pa.types.is_float32(kind):
-        found = _floats(array.fill_null(0.0).to_numpy(zero_copy_only=False).astype(np.float64))
+        found = _floats(to_numpy(array.fill_null(0.0)).astype(np.float64))
     else:
         return None
     if array.null_count:
-        found[array.is_null().to_numpy(zero_copy_only=False)] = _mix(_NULL * np.ones(1, _U))[0]
+        found[to_numpy(array.is_null())] = _mix(_NULL * np.ones(1, _U))[0]
     return found
 
 
@@ -206,7 +207,7 @@ def _of_kind(kind: Any, keys: list[Any]) -> np.ndarray:
     if kind == "str":
         return hash_keys([str(key) for key in keys])
     if kind == "bytes":
-        return _strings(pa.array([bytes(key) for key in keys], pa.large_binary()), _BYTES)
+        return _strings(blobs([bytes(key) for key in keys]), _BYTES)
     if isinstance(kind, tuple):
         return _tuples(keys, kind[1])
     if kind == "set":
@@ -222,7 +223,7 @@ def _of_kind(kind: Any, keys: list[Any]) -> np.ndarray:
             texts.append(f"{'datetime' if isinstance(stand_in, dt.datetime) else 'day'}:{stand_in.isoformat()}")
         else:
             texts.append(f"{type(stand_in).__name__}:{stand_in!r}")
-    return _strings(pa.array(texts, pa.large_string()), _OTHER)
+    return _strings(strings(texts), _OTHER)
 
 
 def _number(key: Any) -> int:
@@ -238,4 +239,4 @@ def _number(key: Any) -> int:
         text = str(whole)
     else:
         text = str(key.normalize())
-    return int(_strings(pa.array([text], pa.large_string()), _BIG)[0])
+    return int(_strings(strings([text]), _BIG)[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import DataflowError
 from dataflow.execution.bundles import dofns, set_up, tear_down
@@ -17,7 +17,9 @@ from dataflow.execution.task import run_task
 from dataflow.physical.program import Program
 from dataflow.scheduling.events import AttemptId, Event, Failed, Finished
 from dataflow.scheduling.job import Work
-from runners.local.pool import WorkerPool
+
+if TYPE_CHECKING:
+    from runners.local.pool import WorkerPool
 
 __all__ = ["LocalWorkers", "Mode"]
 
@@ -55,6 +57,8 @@ class LocalWorkers:
 
     def _pool(self) -> WorkerPool:
         if self.pool is None:
+            from runners.local.pool import WorkerPool  # it brings subprocess and sockets, which a small run does not need
+
             self.pool = WorkerPool(self.count, self.folder)
         return self.pool
 
