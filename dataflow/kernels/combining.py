@@ -37,9 +37,7 @@ def accumulate(kind: Native, keys: pa.Array, values: pa.Array | None) -> tuple[p
     if kind == "count":
         counted = pc.value_counts(keys)
         return counted.field(0), counted.field(1)
-    if values is None or values.null_count:
-        return None
-    if not (pa.types.is_int64(values.type) or (pa.types.is_float64(values.type) and kind in ("sum", "mean"))):
+    if values is None:
         return None
     if kind in ("min", "max"):
         return merge_accumulators(kind, keys, _struct([values]))
@@ -56,12 +54,18 @@ def merge_accumulators(kind: Native, keys: pa.Array, accs: pa.Array) -> tuple[pa
     import alone (with datasets and pandas behind it) takes longer than a small run may.
     """
     parts = [accs] if kind in ("count", "sum") else accs.flatten()
-    if kind in ("count", "sum", "mean") and not _fits(parts[0]):
+    if not all(_foldable(kind, part) for part in parts) or not (kind in ("min", "max") or _fits(parts[0])):
         return None
     coded = keys.dictionary_encode(null_encoding="encode")
     groups, distinct = to_numpy(coded.indices), coded.dictionary
     folded = [_folded(kind, groups, len(distinct), to_numpy(part)) for part in parts]
     return distinct, folded[0] if kind in ("count", "sum") else _struct(folded)
+
+
+def _foldable(kind: Native, values: pa.Array) -> bool:
+    """Whether NumPy folds such values as Python does: integers, and floats but for min and max (NaN comes last there)."""
+    integers = pa.types.is_int64(values.type)
+    return not values.null_count and (integers or (kind in ("sum", "mean") and pa.types.is_float64(values.type)))
 
 
 def _folded(kind: Native, groups: np.ndarray, count: int, values: np.ndarray) -> pa.Array:

@@ -201,3 +201,11 @@ def test_worker_processes_agree() -> None:
     judged = build(Pipeline()).collect(runner="reference")
     found = build(Pipeline()).collect(mode="processes", workers=2, progress=False)
     assert bag(judged) == bag(found)
+
+
+@RELAXED
+@given(st.lists(st.tuples(texts, st.one_of(texts, st.floats(), st.none(), st.integers())), max_size=30))
+def test_extremes_of_any_values(pairs: list[Any]) -> None:
+    for make in (Min, Max, Count, lambda: Top(1)):
+        judged, found = both(lambda p, make=make: p.create(pairs).as_table().combine_per_key(make()))
+        assert bag([(canonical(k), same(v)) for k, v in judged]) == bag([(canonical(k), same(v)) for k, v in found]), make
