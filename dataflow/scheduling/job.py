@@ -96,6 +96,8 @@ class Job:
         self.open: dict[str, set[str]] = {}
         self.files: dict[str, dict[Filed, RunFile]] = {}
         self.written: dict[int, dict[Filed, list[Any]]] = {}
+        self.ordered: dict[str, tuple[Any, int, tuple[RunFile, ...]]] = {}  # `kept` for many readers of one shuffle
+        self.filings = 0
         self.work: dict[str, Task] = {}
         self.remaking: set[str] = set()
         self.steps: dict[str, StepSummary] = {}
@@ -135,7 +137,10 @@ class Job:
     def kept(self, name: str) -> tuple[RunFile, ...]:
         """The kept files of a view, in order."""
         found = self.files.get(name, {})
-        return tuple(found[order] for order in sorted(found))
+        known = self.ordered.get(name)
+        if known is None or known[0] is not found or known[1] != self.filings:
+            known = self.ordered[name] = (found, self.filings, tuple(found[order] for order in sorted(found)))
+        return known[2]
 
     def side(self, name: str) -> SideValue:
         """A view's value, as files."""
@@ -285,6 +290,7 @@ class Job:
                     files = self.files.setdefault(name, {})
                     if output is not None:
                         files[filed] = output
+                        self.filings += 1
         if task.id in self.remaking:
             self.remaking.discard(task.id)
             return  # its numbers were counted the first time

@@ -77,6 +77,7 @@ class Scheduler:
         self.progress = progress or (lambda task, rows, size: None)
         self.ready = ready or (lambda task: True)
         self.states: dict[str, _State] = {}
+        self.live: dict[str, _State] = {}  # those with attempts running: the clock's checks look at no others
         self.queue: deque[str] = deque()
         self.delayed: list[str] = []
         self.groups: dict[str, _Group] = {}
@@ -156,6 +157,7 @@ class Scheduler:
         state.running[attempt.number] = now
         state.progress[attempt.number] = (now, -1)
         self.active += 1
+        self.live[state.task.id] = state
         self.workers.start(attempt, state.task.payload)
 
     def _again(self, state: _State, delay: float = 0.0) -> None:
@@ -169,10 +171,17 @@ class Scheduler:
         state.not_before = self.clock.now() + delay
         self.delayed.append(state.task.id)
 
-    def _cancel(self, state: _State, number: int) -> None:
-        state.running.pop(number)
+    def _ended(self, state: _State, number: int) -> float:
+        """An attempt runs no more; gives when it began."""
+        begun = state.running.pop(number)
         state.progress.pop(number, None)
         self.active -= 1
+        if not state.running:
+            self.live.pop(state.task.id, None)
+        return begun
+
+    def _cancel(self, state: _State, number: int) -> None:
+        self._ended(state, number)
         self.workers.cancel(AttemptId(state.task.id, number))
 
     # -- events
@@ -189,9 +198,7 @@ class Scheduler:
                 state.progress[number] = (self.clock.now(), event.rows)
             self.progress(state.task, event.rows, event.bytes)
             return
-        begun = state.running.pop(number)
-        state.progress.pop(number, None)
-        self.active -= 1
+        begun = self._ended(state, number)
         match event:
             case Finished(result=result):
                 self._finished(state, result, self.clock.now() - begun)
@@ -285,7 +292,7 @@ class Scheduler:
 
     def _check_times(self, now: float) -> None:
         policy = self.policy
-        for state in list(self.states.values()):
+        for state in list(self.live.values()):
             for number, (moved, _) in list(state.progress.items()):
                 if policy.task_timeout is not None and now - moved > policy.task_timeout:
                     self._hung(state, number, now - moved)
@@ -317,12 +324,14 @@ class Scheduler:
         """A second attempt for the slowest task of a group that is nearly done (MapReduce's backup tasks)."""
         policy = self.policy
         slowest: tuple[float, _State] | None = None
-        for state in self.states.values():
+        for state in self.live.values():
             group = self.groups[state.task.group]
             if len(state.running) != 1 or group.done < policy.backup_after_done * (group.total - 1) or not group.seconds:
                 continue
             age = now - min(state.running.values())
-            if age > max(policy.backup_factor * median(group.seconds), policy.backup_floor) and (slowest is None or age > slowest[0]):
+            if age <= policy.backup_floor or (slowest is not None and age <= slowest[0]):
+                continue
+            if age > policy.backup_factor * median(group.seconds):
                 slowest = (age, state)
         if slowest is not None:
             self.backups += 1

@@ -35,8 +35,10 @@ def from_numpy(values: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
-def to_numpy(array: pa.Array) -> np.ndarray:
+def to_numpy(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Numbers without nulls as NumPy sees them, over the same bytes (``Array.to_numpy`` imports pandas too)."""
+    if isinstance(array, pa.ChunkedArray):
+        return np.concatenate([to_numpy(chunk) for chunk in array.chunks]) if array.num_chunks else np.empty(0)
     if array.null_count or str(array.type) not in _DTYPES:
         return array.to_numpy(zero_copy_only=False)
     dtype = _DTYPES[str(array.type)]
