@@ -52,11 +52,12 @@ __all__ = [
 ]
 
 MAX_LINES = 20
+MOST_PROBLEMS = 10
 _SECRET = re.compile(
     r"(?i)((?:password|passwd|secret|token|api_?key|access_?key|authorization)['\"]?\s*[:=]\s*)"
     r"('[^']*'|\"[^\"]*\"|[^\s,;&}\)]+)"
 )
-_URL_USER = re.compile(r"(\w+://)[^/@\s:]+:[^/@\s]+@")
+_URL_USER = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)[^/@\s:]{1,200}:[^/@\s]{1,200}@", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
@@ -80,7 +81,7 @@ def shorten(value: object, limit: int = 200) -> str:
         text = repr(value)
     except Exception as error:  # a user's __repr__ may fail; the report must not
         text = f"<{type(value).__name__} whose repr failed: {error!r}>"
-    text = redact(" ".join(text.split()))
+    text = redact(" ".join(text[: 20 * limit + 1000].split()))
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -136,8 +137,12 @@ class DataflowError(Exception):
         self.report = report if isinstance(report, Report) else Report(report)
         super().__init__(self.report.render())
 
-    def __reduce__(self) -> tuple[type[DataflowError], tuple[Report]]:
-        return type(self), (self.report,)
+    def __reduce__(self) -> tuple[type[DataflowError], tuple[Report], dict[str, object]]:
+        return type(self), (self.report,), {"__cause__": self.__cause__}
+
+    def __setstate__(self, state: dict[str, object] | None) -> None:
+        cause = (state or {}).get("__cause__")
+        self.__cause__ = cause if isinstance(cause, BaseException) else None
 
 
 class PlanError(DataflowError):
@@ -151,7 +156,9 @@ class PreflightError(DataflowError):
         self.problems = problems
         noun = "problem" if len(problems) == 1 else "problems"
         text = [f"{len(problems)} {noun} found before any work was done"]
-        text += ["\n".join(problem.render().splitlines()[:5]) for problem in problems]
+        text += ["\n".join(problem.render().splitlines()[:6]) for problem in problems[:MOST_PROBLEMS]]
+        if len(problems) > MOST_PROBLEMS:
+            text.append(f"and {len(problems) - MOST_PROBLEMS} more")
         super().__init__(Report(text[0]))
         self.args = ("\n\n".join(text),)
 

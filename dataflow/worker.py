@@ -4,7 +4,7 @@ A program of our own, fed over a socket: the user's script needs no ``__main__``
 travel by value, and a worker that dies is noticed at once, because its socket closes.
 
     driver ──("program", name, bytes)──> kept by name             ──("attempt", task, number, name, bytes)──> run
-    driver <──("ready",)  ("progress", rows, bytes)  ("finished", bytes)  ("failed", kind, bytes)────────── worker
+    driver <──("ready",)  ("progress", rows, bytes, pulse)  ("finished", bytes)  ("failed", kind, bytes)────────── worker
 
 The worker writes the rows it is about to process into the mark file, which outlives it: that is how a record that
 kills its process is found (MapReduce, section 3.6). A thread sends progress four times a second; when the socket is
@@ -102,7 +102,7 @@ class _Server:
             if context is None:
                 continue
             try:
-                self.channel.send("progress", context.task, context.attempt, context.rows_read, context.bytes_read)
+                self.channel.send("progress", context.task, context.attempt, context.rows_read, context.bytes_read, context.pulse())
             except OSError:
                 os._exit(1)
 
@@ -147,9 +147,11 @@ class _Server:
             MARK.pack_into(self.mark, 0, -1, -1)
             result = run_task(self.loaded[name], attempt, self._mark, self._watch)
             self.context = None
+            MARK.pack_into(self.mark, 0, -1, -1)
             self.channel.send("finished", task, number, result)
         except BaseException as error:
             rows = MARK.unpack_from(self.mark, 0)
+            MARK.pack_into(self.mark, 0, -1, -1)
             self.context = None
             kind, portable = failure_of(error, stage)
             self.channel.send("failed", task, number, kind, portable, rows if rows[0] >= 0 else None)

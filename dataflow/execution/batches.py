@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from dataflow.errors import DataflowError
 from dataflow.execution.context import TaskContext
 from dataflow.execution.failures import step_error
 from dataflow.execution.formats import from_format, joined, to_format
-from dataflow.execution.runner import Runner
+from dataflow.execution.runner import Runner, exited
 from dataflow.physical.program import BoundStep
 from dataflow.shard.batch import Batch
 
@@ -61,14 +61,17 @@ class Batches(Runner):
         try:
             given = to_format(batch, self.step.arg)
             found = self.fn(given)
-            results = itertools.chain((found,)) if not hasattr(found, "__next__") else found
+            results: Iterable[Any] = found if hasattr(found, "__next__") else (found,)
+            if self.step.on_error.skip:
+                results = list(results)  # of a batch that is set aside nothing may have left
             for result in results:
                 out = from_format(result)
                 self.stats.rows_out += len(out)
                 yield out, None
         except DataflowError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as stop:
+            error = exited(stop)
             if self.step.on_error.skip:
                 for record in batch.rows():
                     self.context.skip(self.step, record, error, None)

@@ -10,16 +10,25 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import length_hint
 from typing import Any
 
-from dataflow.errors import shorten
+from dataflow.errors import redact, shorten
 from dataflow.io.source import BadRow, Piece, Place
 from dataflow.plan.steps import Step
 from dataflow.shard.batch import Batch
 
-__all__ = ["StepStats", "TaskContext"]
+__all__ = ["StepStats", "TaskContext", "text_of"]
+
+
+def text_of(error: BaseException) -> str:
+    """An exception's text on one line, without secrets; a user's ``__str__`` may itself fail."""
+    try:
+        return redact(" ".join(str(error)[:20_000].split()))
+    except Exception:
+        return "<its text cannot be had>"
 
 
 @dataclass(slots=True)
@@ -53,7 +62,13 @@ class TaskContext:
     root: Batch | None = None
     root_offset: int = 0
     generation: int = 0
+    cursor: Iterator[Any] | None = None
     _files: int = 0
+
+    def pulse(self) -> int:
+        """A number that changes with every row a step takes; asked from another thread, it costs the step nothing."""
+        left = length_hint(self.cursor, 0) if self.cursor is not None else 0
+        return self.generation * 1_000_003 + sum(stats.rows_in for stats in list(self.stats.values())) * 1009 - left
 
     def enter(self, batch: Batch, place: Place | None, offset: int = 0) -> None:
         """A new batch of the root begins; ``offset`` rows of the place lie before it."""
@@ -85,7 +100,7 @@ class TaskContext:
                 "declared": str(step.origin),
                 "from": where,
                 "record": shorten(record, 2000),
-                "error": f"{type(error).__name__}: {shorten(str(error), 500)[1:-1]}",
+                "error": f"{type(error).__name__}: {text_of(error)[:500]}",
             }
         )
 

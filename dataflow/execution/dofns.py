@@ -9,7 +9,7 @@ from typing import Any
 from dataflow.errors import DataflowError
 from dataflow.execution.context import TaskContext
 from dataflow.execution.failures import step_error
-from dataflow.execution.runner import Pacer, Runner
+from dataflow.execution.runner import Pacer, Runner, exited
 from dataflow.physical.program import BoundStep
 from dataflow.shard.batch import Batch, Rows
 
@@ -39,24 +39,25 @@ class Do(Runner):
         try:
             found = method()
             out = list(found) if found is not None else []
-        except Exception as error:
-            raise step_error(self.step, error, f"<{name}>", "", self.context, self.path) from error
+        except (Exception, SystemExit) as error:
+            raise step_error(self.step, exited(error), f"<{name}>", "", self.context, self.path) from error
         yield from self._sorted_out(out)
 
     def apply(self, batch: Batch) -> Iterator[tuple[Batch, str | None]]:
         self.begin(batch)
         out: list[Any] = []
-        for index, element in enumerate(batch.rows()):
+        hands = self.context.cursor = iter(batch.rows())
+        for index, element in enumerate(hands):
             kept = len(out)
             try:
                 found = self.fn(element)
                 if found is None:
                     continue
+                if isinstance(found, (str, bytes)):
+                    raise TypeError(f"process returned a {type(found).__name__}, which would be taken apart; return a list of results")
                 if self.step.on_error.skip:
                     out.extend(list(found))
                     continue
-                if isinstance(found, (str, bytes)):
-                    raise TypeError(f"process returned a {type(found).__name__}, which would be taken apart; return a list of results")
                 stream = iter(found)
                 while len(out) - kept < self.pacer.rows:
                     room = self.pacer.rows - (len(out) - kept)
@@ -70,9 +71,7 @@ class Do(Runner):
                 raise
             except (Exception, SystemExit) as error:
                 del out[kept:]
-                self.failed(
-                    error if isinstance(error, Exception) else RuntimeError(f"process called sys.exit({error.code})"), element, index
-                )
+                self.failed(exited(error), element, index)
                 continue
             if len(out) >= self.pacer.rows:
                 yield from self._sorted_out(out)

@@ -14,7 +14,7 @@ from operator import length_hint
 from typing import Any
 
 from dataflow.execution.context import TaskContext
-from dataflow.execution.runner import Pacer, Runner, pairs_of
+from dataflow.execution.runner import Pacer, Runner, exited, pairs_of
 from dataflow.kernels.known_functions import known_flat_map, known_map
 from dataflow.physical.program import BoundStep
 from dataflow.shard.batch import Batch, Pairs, Rows
@@ -46,7 +46,7 @@ class Elementwise(Runner):
 
     def pieces(self, rows: Sequence[Any]) -> Iterator[list[Any]]:
         """The results of the function over the rows, in bounded pieces."""
-        hands = iter(rows)
+        hands = self.context.cursor = iter(rows)
         ended = _Ended()
         stream = self._stream(chain(hands, ended.mark()))
         while True:
@@ -59,7 +59,7 @@ class Elementwise(Runner):
                 self._error(error, rows, hands)
                 stream = self._stream(chain(hands, ended.mark()))
             except SystemExit as error:
-                self._error(RuntimeError(f"the function called sys.exit({error.code})"), rows, hands)
+                self._error(exited(error), rows, hands)
                 stream = self._stream(chain(hands, ended.mark()))
             if out:
                 self.stats.rows_out += len(out)
@@ -121,8 +121,8 @@ class OnPairs(Elementwise):
         for index, element in enumerate(rows):
             try:
                 found = self.fn(element)
-            except Exception as error:
-                self.failed(error, (keys[index], element) if keys else element, index)
+            except (Exception, SystemExit) as error:
+                self.failed(exited(error), (keys[index], element) if keys else element, index)
                 continue
             out.append((found, element) if self.step.kind == "key_by" else (keys[index], found))
         self.stats.rows_out += len(out)

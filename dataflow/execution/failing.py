@@ -7,7 +7,9 @@ import pickle
 import traceback
 from typing import Any
 
-from dataflow.errors import DataflowError, InputError, MemoryLimitError, Report, ResourceError, ShardCorruptError, StepError, redact
+from dataflow.errors import DataflowError, InputError, MemoryLimitError, Report, ResourceError, ShardCorruptError, StepError
+from dataflow.execution.context import text_of
+from dataflow.execution.failures import trace_of
 from dataflow.plan.origin import is_engine_file
 
 __all__ = ["RemoteCause", "failure_of"]
@@ -28,14 +30,14 @@ def failure_of(error: BaseException, stage: str) -> tuple[str, BaseException]:
         report = Report(
             f"the pipeline's functions cannot be loaded in a worker: {type(error).__name__}: {error}",
             hint="modules that functions use must be importable in the worker: install them, or put them beside the script",
-            trace="".join(traceback.format_exception(error)),
+            trace=trace_of(error),
         )
         return "load", _chained(DataflowError(report), error)
     if isinstance(error, ShardCorruptError):
         return "corrupt", error
     if isinstance(origin, MemoryError) or type(origin).__name__ == "ArrowMemoryError":
         report = Report(
-            "a task ran out of memory", steps=_steps(error), hint="give the run more memory=, or fewer workers", trace=_trace(error)
+            "a task ran out of memory", steps=_steps(error), hint="give the run more memory=, or fewer workers", trace=trace_of(error)
         )
         return "memory", _chained(MemoryLimitError(report), origin)
     if isinstance(origin, OSError) and origin.errno in _FULL:
@@ -44,7 +46,7 @@ def failure_of(error: BaseException, stage: str) -> tuple[str, BaseException]:
             f"no space left on disk: {origin.strerror}",
             location=str(where or ""),
             hint="free some space, or name another disk with spill_folders=",
-            trace=_trace(error),
+            trace=trace_of(error),
         )
         return "resource", _chained(ResourceError(report), origin)
     if isinstance(error, DataflowError):
@@ -58,9 +60,9 @@ def failure_of(error: BaseException, stage: str) -> tuple[str, BaseException]:
         )
         resource_ = error.errno in (errno.EMFILE, errno.ENFILE)
         text = f"{error.strerror or error} (errno {error.errno}, {errno.errorcode.get(error.errno or 0, '?')})"
-        report = Report(f"input or output failed: {text}", location=str(error.filename or ""), trace=_trace(error))
+        report = Report(f"input or output failed: {text}", location=str(error.filename or ""), trace=trace_of(error))
         return ("resource" if resource_ else kind), _chained((ResourceError if resource_ else InputError)(report), error)
-    report = Report(f"{type(error).__name__}: {redact(str(error))}", failed=_user(error), trace=_trace(error))
+    report = Report(f"{type(error).__name__}: {text_of(error)}", failed=_user(error), trace=trace_of(error))
     return "user", _chained(StepError(report), error)
 
 
@@ -72,19 +74,8 @@ def _chained(error: BaseException, cause: BaseException | None) -> BaseException
         pickle.loads(pickle.dumps(cause))
         error.__cause__ = cause
     except BaseException:  # a user's exception may break in any way when pickled
-        error.__cause__ = RemoteCause(f"{type(cause).__name__}: {_text(cause)}")
+        error.__cause__ = RemoteCause(f"{type(cause).__name__}: {text_of(cause)}")
     return error
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "<no text>"
-
-
-def _trace(error: BaseException) -> str:
-    return redact("".join(traceback.format_exception(error)))
 
 
 def _steps(error: BaseException) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 from dataflow.errors import DataflowError, KeyTypeError, Report, StepError, redact, shorten
-from dataflow.execution.context import TaskContext
+from dataflow.execution.context import TaskContext, text_of
 from dataflow.plan.origin import is_engine_file
 from dataflow.plan.steps import Step
 
@@ -31,13 +31,21 @@ def user_frames(error: BaseException) -> tuple[str, ...]:
     return tuple(frames)
 
 
+def trace_of(error: BaseException) -> str:
+    """The whole traceback, however the exception behaves."""
+    try:
+        return redact("".join(traceback.format_exception(error)))
+    except Exception:
+        return "".join(traceback.format_tb(error.__traceback__))
+
+
 def step_error(step: Step, error: BaseException, record: Any, location: str, context: TaskContext, path: tuple[str, ...]) -> DataflowError:
     """The error of a step on a record, with everything the user needs; ``__cause__`` is the user's exception."""
     if isinstance(error, DataflowError) and not isinstance(error, KeyTypeError):
         return error
     frames = user_frames(error)
     kind = type(error).__name__
-    text = redact(" ".join(str(error).split()))[:300]
+    text = text_of(error)[:300]
     hint = ""
     if not frames and isinstance(error, TypeError) and "not iterable" in text:
         hint = _HINTS.get(step.kind, "")
@@ -57,7 +65,7 @@ def step_error(step: Step, error: BaseException, record: Any, location: str, con
         location=location,
         attempt=f"{context.attempt + 1} of task {context.task}",
         hint=hint,
-        trace=redact("".join(traceback.format_exception(error))),
+        trace=trace_of(error),
         cause_type=kind,
     )
     wrapped = StepError(report) if not isinstance(error, KeyTypeError) else KeyTypeError(report)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataflow.algebra.aggregator import Aggregator
 from dataflow.algebra.order import canonical, order_key
@@ -25,6 +26,7 @@ from dataflow.shard.codec import coding_of, decode, decode_batch
 __all__ = ["Merging", "groups_in_memory", "in_value_order", "keys_apart", "merged_groups"]
 
 GROUPS = 4096
+_SIMPLE = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 def groups_in_memory(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[Batch]:
@@ -35,24 +37,41 @@ def groups_in_memory(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[B
     order = np.argsort(hashes, kind="stable")
     hashes = hashes[order]
     starts = np.concatenate([[0], np.flatnonzero(hashes[1:] != hashes[:-1]) + 1, [len(hashes)]])
-    keys, values = _taken(keys, order), _taken(values, order)
-    begin = starts.tolist()
-    collided = _collisions(keys, hashes)
+    firsts, apart = _keys_of(keys, order, starts, hashes)
+    values = _taken(values, order)
     out_keys: list[Any] = []
     out_values: list[Any] = []
-    for i, j in itertools.pairwise(begin):
-        if i in collided:
-            for key, group in keys_apart(keys[i:j], values[i:j]):
+    for at, (i, j) in enumerate(itertools.pairwise(starts.tolist())):
+        if i in apart:
+            for key, group in keys_apart(apart[i], values[i:j]):
                 out_keys.append(key)
                 out_values.append(in_value_order(root, group))
         else:
-            out_keys.append(keys[i])
+            out_keys.append(firsts[at])
             out_values.append(in_value_order(root, values[i:j]))
         if len(out_keys) >= GROUPS:
             yield Pairs(out_keys, out_values)
             out_keys, out_values = [], []
     if out_keys:
         yield Pairs(out_keys, out_values)
+
+
+def _keys_of(keys: Any, order: np.ndarray, starts: np.ndarray, hashes: np.ndarray) -> tuple[list[Any], dict[int, list[Any]]]:
+    """The first key of every run of equal hashes; and, by their start, the keys of those runs that hold several.
+
+    Where Arrow's equality is ours, the keys are compared as a column, and only the first of each run becomes Python.
+    """
+    if isinstance(keys, tuple) and keys[1] == "p" and is_native_key(keys[0].type) and not keys[0].null_count:
+        column = keys[0].take(from_numpy(order))
+        differ = to_numpy(pc.not_equal(column.slice(1), column.slice(0, max(0, len(column) - 1))))
+        if not (differ & (hashes[1:] == hashes[:-1])).any():
+            return decode(column.take(from_numpy(starts[:-1])), "p"), {}
+        everything = decode(column, "p")
+    else:
+        everything = _taken(keys, order)
+    ends = dict(itertools.pairwise(starts.tolist()))
+    apart = {start: everything[start : ends[start]] for start in _collisions(everything, hashes)}
+    return [everything[start] for start in starts[:-1].tolist()], apart
 
 
 def in_value_order(root: GroupRoot, values: list[Any]) -> list[Any]:
@@ -86,12 +105,12 @@ def _taken(column: Any, order: np.ndarray) -> list[Any]:
 def _collisions(keys: list[Any], hashes: np.ndarray) -> set[int]:
     """Where runs of one hash start that hold more than one key (keys equal by value may differ as objects)."""
     found: set[int] = set()
-    same = np.flatnonzero(hashes[1:] == hashes[:-1]).tolist()
-    for i in same:
+    for i in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
         one, two = keys[i], keys[i + 1]
-        if one is not two and one != two and canonical(one) != canonical(two):
-            start = int(np.searchsorted(hashes, hashes[i]))
-            found.add(start)
+        if one is two or (type(one) in _SIMPLE and type(two) in _SIMPLE and one == two):
+            continue
+        if canonical(one) != canonical(two):
+            found.add(int(np.searchsorted(hashes, hashes[i])))
     return found
 
 

@@ -6,6 +6,7 @@ root batch are run again through the steps before this one, counting, until the 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -17,7 +18,7 @@ from dataflow.physical.program import BoundStep
 from dataflow.shard.batch import Batch, NotPairs, raw_pairs
 from dataflow.shard.size import estimated_bytes
 
-__all__ = ["Pacer", "Runner", "pairs_of"]
+__all__ = ["Pacer", "Runner", "exited", "pairs_of"]
 
 TARGET = 4 << 20
 FIRST_ROWS = 1024
@@ -38,6 +39,14 @@ class Pacer:
         self.rows = max(1, min(MOST_ROWS, int(TARGET / max(size, 1)), self.rows * 8))
 
 
+def exited(error: BaseException) -> Exception:
+    """A user's exception; a call of sys.exit becomes one, because it must not look like success."""
+    if isinstance(error, Exception):
+        return error
+    code = getattr(error, "code", None)
+    return RuntimeError(f"the function called sys.exit({code})").with_traceback(error.__traceback__)
+
+
 class Runner:
     """One step of one attempt."""
 
@@ -47,6 +56,7 @@ class Runner:
         self.sides = tuple(context.sides[name] for name in bound.sides)
         self.fn: Callable[..., Any] = self._bound(bound.step.fn)
         self.seen, self.generation = 0, -1
+        self.counted: tuple[int, list[int]] = (-1, [])
 
     def _bound(self, fn: Any) -> Any:
         if not self.sides:
@@ -89,15 +99,18 @@ class Runner:
         root = self.context.root
         if root is None or not all(r.step.kind in (*ONE_TO_ONE, "filter", "flat_map") for r in self.before):
             return None
-        count = 0
-        for row, element in enumerate(root.rows()):
+        if self.counted[0] != self.generation:
+            self.counted = (self.generation, [])
+        counts = self.counted[1]  # elements that the rows so far became, summed: replayed once a batch, however many fail
+        rows = root.rows()
+        while len(counts) < len(rows) and (not counts or counts[-1] <= ordinal):
+            before = counts[-1] if counts else 0
             try:
-                count += sum(1 for _ in _replay(self.before, element))
+                counts.append(before + sum(1 for _ in _replay(self.before, rows[len(counts)])))
             except Exception:  # a record that an earlier step skipped
-                continue
-            if count > ordinal:
-                return row
-        return None
+                counts.append(before)
+        row = bisect_right(counts, ordinal)
+        return row if row < len(rows) else None
 
 
 def _replay(runners: tuple[Runner, ...], element: Any) -> Iterable[Any]:

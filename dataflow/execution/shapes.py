@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dataflow.execution.runner import Runner, pairs_of
+from dataflow.execution.runner import Runner, exited, pairs_of
 from dataflow.shard.batch import Batch, Pairs, Rows, Same, Values
 
 __all__ = ["Combine", "Shape"]
@@ -62,8 +62,8 @@ class Combine(Runner):
                 else:
                     acc = aggregator.add_all(aggregator.create(), values)
                 results.append(aggregator.present(acc))
-            except Exception as error:
-                self.failed(error, (key, values), index)
+            except (Exception, SystemExit) as error:
+                self.failed(exited(error), (key, values), index)
         self.stats.rows_out += len(results)
         self.seen += len(batch)
         yield Pairs(keys, results), None

@@ -7,7 +7,10 @@ Every target has a staging folder of the run. On this machine's disks it stands 
     data.dataflow-<run>/        <- hidden name: .data.dataflow-<run>
         _OWNER                  who is writing: pid, host
         attempts/               files as attempts left them
-        ready/                  the winners under their final names, and _MANIFEST.json
+        ready/                  the winners under their final names, and an empty file _COMMITTED-<run>, which makes
+                                the exchange known: whichever folder holds it is the new one
+        _MANIFEST.json          what the new target holds; it ends beside the target, as .data.manifest.json, because
+                                Polars refuses a folder with other files than data (empty ones it passes over)
         _COMMIT                 (first target only) the decision: a list of all targets. Its creation is the commit point.
         _PART                   (other targets) where the decision is to be found
 
@@ -31,18 +34,21 @@ import json
 import os
 import re
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.errors import OutputError, Report
-from dataflow.io.files import FileSystem, join
+from dataflow.io.files import FileSystem, file_system, join
 from dataflow.io.schema import conform, unify
 from dataflow.io.sink import FORMATS, FileSink, WrittenFile
 
 __all__ = ["Commit", "Staged", "recover", "staging_of"]
 
 MANIFEST = "_MANIFEST.json"
+MARK = "_COMMITTED-"
+_runs_here: set[str] = set()  # runs of this process that are not over
 _STAGING = re.compile(r"^\.(?P<name>.+)\.dataflow-(?P<run>[0-9a-z]+)$")
 
 
@@ -64,12 +70,18 @@ class Staged:
     staging: str
     files: list[WrittenFile] = field(default_factory=list)
 
+    @property
+    def scheme(self) -> str:
+        """What stands before the target's path to name its file system: empty for this machine's."""
+        return "" if self.fs.can_move_directories else self.sink.path.partition("://")[0]
+
 
 class Commit:
     """The commit of one run over all its targets."""
 
     def __init__(self, run: str, sinks: list[FileSink]) -> None:
         self.run = run
+        self.decided = False
         self.targets: list[Staged] = []
         for sink in sinks:
             fs, target = sink.files()
@@ -78,8 +90,9 @@ class Commit:
     def begin(self) -> None:
         """Make the staging folders; whoever else is at work on a target is an error."""
         owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "run": self.run}).encode()
+        _runs_here.add(self.run)
         for one in self.targets:
-            recover(one.fs, one.target)
+            recover(one.fs, one.target, one.sink.options, writing=True)
             one.fs.make_dir(join(one.staging, "attempts"))
             _write(one.fs, join(one.staging, "_OWNER"), owner)
 
@@ -97,16 +110,23 @@ class Commit:
                     name = f"{file.folder}/{name}"
                 one.fs.move(file.path, join(ready, name))
                 entries.append({"path": name, "rows": file.rows, "bytes": file.bytes, "crc32": file.crc})
-            _write(one.fs, join(ready, MANIFEST), json.dumps({"version": 1, "run": self.run, "files": entries}, indent=1).encode())
+            manifest = json.dumps({"version": 1, "run": self.run, "files": entries}, indent=1).encode()
+            _write(one.fs, join(one.staging, MANIFEST), manifest)
+            if one.fs.can_move_directories:
+                one.fs.create(join(ready, MARK + self.run)).close()
+            for folder in {file.folder for file in one.files if file.folder}:
+                one.fs.sync(join(ready, folder))
             one.fs.sync(ready)
 
     def decide(self) -> None:
         """Step 2: the commit point."""
-        record = [{"staging": t.staging, "target": t.target, "mode": t.sink.mode} for t in self.targets]
+        record = [{"staging": t.staging, "target": t.target, "mode": t.sink.mode, "scheme": t.scheme} for t in self.targets]
         first = self.targets[0]
         for other in self.targets[1:]:
-            _write(other.fs, join(other.staging, "_PART"), json.dumps({"decision": join(first.staging, "_COMMIT")}).encode())
+            part = {"decision": join(first.staging, "_COMMIT"), "scheme": first.scheme}
+            _write(other.fs, join(other.staging, "_PART"), json.dumps(part).encode())
             other.fs.sync(other.staging)
+        self.decided = True  # from here on nothing may be taken back, whatever is raised
         _write(first.fs, join(first.staging, "_COMMIT"), json.dumps({"version": 1, "run": self.run, "targets": record}).encode())
         first.fs.sync(first.staging)
 
@@ -119,17 +139,29 @@ class Commit:
         """Step 4: no trace but the data."""
         for one in reversed(self.targets):
             one.fs.remove(one.staging)
+        _runs_here.discard(self.run)
 
     def commit(self) -> None:
         """All the steps."""
-        if self.targets:
-            self.stage()
-            self.decide()
-            self.apply()
-            self.clean()
+        if not self.targets:
+            return
+        self.stage()
+        self.decide()
+        for patience in (0.05, 0.2, None):  # decided: what fails now is tried again, not taken back
+            try:
+                self.apply()
+                self.clean()
+                return
+            except OSError:
+                if patience is None:
+                    raise
+                time.sleep(patience)
 
     def abort(self) -> None:
-        """Leave nothing behind; the targets are as they were."""
+        """Leave nothing behind; the targets are as they were. Once the decision may exist, that is for `recover` to say."""
+        _runs_here.discard(self.run)
+        if self.decided and self.targets and self.targets[0].fs.exists(join(self.targets[0].staging, "_COMMIT")):
+            return
         for one in reversed(self.targets):
             with contextlib.suppress(OSError):
                 one.fs.remove(one.staging)
@@ -192,39 +224,53 @@ def _tables(fs: FileSystem, file: WrittenFile, sink: FileSink) -> Any:
 
 def _apply(fs: FileSystem, staging: str, target: str, mode: str, run: str) -> None:
     """Bring one target to its new state. Every step may be repeated after a crash."""
-    ready = join(staging, "ready")
-    if fs.exists(target) and _run_of(fs, target) == run:
-        return  # done before a crash
+    ready, manifest = join(staging, "ready"), join(staging, MANIFEST)
+    if not fs.exists(manifest):
+        return  # the last step was done before a crash
     if fs.can_move_directories and mode != "append":
-        if not fs.exists(ready):
-            return
-        if fs.exists(target):
-            fs.exchange(ready, target)
-        else:
-            fs.make_dir(target.rpartition("/")[0] or ".")
-            fs.move(ready, target)
-        fs.sync(target.rpartition("/")[0] or ("/" if target.startswith("/") else "."))
+        parent = target.rpartition("/")[0] or ("/" if target.startswith("/") else ".")
+        if fs.exists(join(ready, MARK + run)):
+            if fs.exists(target):
+                fs.exchange(ready, target)
+            else:
+                fs.make_dir(parent)
+                fs.move(ready, target)
+            fs.sync(parent)
+        fs.move(manifest, manifest_of(fs, target))
+        fs.sync(parent)
         return
-    new = json.loads(_read(fs, join(ready, MANIFEST)))
+    new = json.loads(_read(fs, manifest))
     old = _manifest(fs, target) if mode == "append" else None
+    kept = [entry for entry in (old or {"files": []})["files"] if not any(entry["path"] == e["path"] for e in new["files"])]
     fs.make_dir(target)
     for entry in new["files"]:
         source, final = join(ready, entry["path"]), join(target, entry["path"])
         if fs.exists(source):
             fs.make_dir(final.rpartition("/")[0])
             fs.move(source, final)
-    _write(fs, join(target, MANIFEST), json.dumps({**new, "files": [*(old or {"files": []})["files"], *new["files"]]}, indent=1).encode())
     fs.sync(target)
     if mode != "append":
         keep = {entry["path"] for entry in new["files"]}
         for info in fs.find(target):
-            relative = info.path.removeprefix(target.rstrip("/")).lstrip("/")
-            if relative not in keep:
+            if info.path.removeprefix(target.rstrip("/")).lstrip("/") not in keep:
                 fs.remove(info.path)
+    _write(fs, manifest_of(fs, target), json.dumps({**new, "files": [*kept, *new["files"]]}, indent=1).encode())
+    fs.remove(manifest)
 
 
-def recover(fs: FileSystem, target: str) -> None:
-    """Finish what a dead run decided on this target, and remove what it did not. Cheap where there is nothing to do."""
+def manifest_of(fs: FileSystem, target: str) -> str:
+    """Where a target's manifest is: a hidden file beside it, or on object stores in it."""
+    if not fs.can_move_directories:
+        return join(target, MANIFEST)
+    folder, _, name = target.rstrip("/").rpartition("/")
+    return os.path.join(folder or ("/" if target.startswith("/") else "."), f".{name}.manifest.json")
+
+
+def recover(fs: FileSystem, target: str, options: Mapping[str, Any] | None = None, writing: bool = False) -> None:
+    """Finish what a dead run decided on this target, and remove what it did not. Cheap where there is nothing to do.
+
+    A run that lives is left alone; for a writer that is an error.
+    """
     target = target.rstrip("/")
     folder, _, name = target.rpartition("/")
     if fs.can_move_directories:
@@ -234,22 +280,9 @@ def recover(fs: FileSystem, target: str) -> None:
         folder = target
         found = [n for n in fs.names(folder) if n.startswith("_dataflow-")]
     for staging in (join(folder, n) for n in found):
-        decision = join(staging, "_COMMIT")
-        if fs.exists(join(staging, "_PART")):
-            decision = str(json.loads(_read(fs, join(staging, "_PART")))["decision"])
-        if fs.exists(decision):
-            record = json.loads(_read(fs, decision))
-            if record["version"] != 1:
-                raise OutputError(
-                    Report("an interrupted commit was made by another version of the engine", location=decision, hint="upgrade")
-                )
-            parts = [(str(p["staging"]), str(p["target"]), str(p["mode"])) for p in record["targets"]]
-            for part in parts:
-                _apply(fs, *part, record["run"])
-            for part in reversed(parts):
-                fs.remove(part[0])
-        elif (owner := _owner(fs, staging)) and _alive(owner):
-            if owner["pid"] != os.getpid():
+        owner = _owner(fs, staging)
+        if owner is not None and _alive(owner) and not (owner["pid"] == os.getpid() and owner["run"] not in _runs_here):
+            if writing and not owner["pid"] == os.getpid():
                 raise OutputError(
                     Report(
                         f"a run is in progress on this target, by pid {owner['pid']} on {owner['host']}",
@@ -257,8 +290,48 @@ def recover(fs: FileSystem, target: str) -> None:
                         hint="wait for it, or stop it",
                     )
                 )
-        else:
-            fs.remove(staging)
+            continue
+        with _only_one(fs, staging):
+            _settle(fs, staging, options)
+
+
+def _settle(fs: FileSystem, staging: str, options: Mapping[str, Any] | None) -> None:
+    """Roll a dead run's staging forward if it was decided, else remove it."""
+    place, decision = fs, join(staging, "_COMMIT")
+    if fs.exists(join(staging, "_PART")):
+        part = json.loads(_read(fs, join(staging, "_PART")))
+        place, decision = _place(part["scheme"], options), str(part["decision"])
+    if not place.exists(decision):
+        fs.remove(staging)
+        return
+    record = json.loads(_read(place, decision))
+    if record["version"] != 1:
+        raise OutputError(Report("an interrupted commit was made by another version of the engine", location=decision, hint="upgrade"))
+    parts = [(_place(p["scheme"], options), str(p["staging"]), str(p["target"]), str(p["mode"])) for p in record["targets"]]
+    for where, part, into, mode in parts:
+        _apply(where, part, into, mode, str(record["run"]))
+    for where, part, _, _ in reversed(parts):
+        where.remove(part)
+
+
+def _place(scheme: str, options: Mapping[str, Any] | None) -> FileSystem:
+    return file_system(f"{scheme}://" if scheme else "/", options if scheme else None)[0]
+
+
+@contextlib.contextmanager
+def _only_one(fs: FileSystem, staging: str) -> Generator[None]:
+    """Two processes that recover the same dead run take turns (on this machine; an object store's steps can be repeated)."""
+    if not fs.can_move_directories:
+        yield
+        return
+    import fcntl
+
+    handle = os.open(os.path.dirname(staging), os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _owner(fs: FileSystem, staging: str) -> dict[str, Any] | None:
@@ -283,15 +356,10 @@ def _alive(owner: Mapping[str, Any]) -> bool:
 
 def _manifest(fs: FileSystem, target: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(_read(fs, join(target, MANIFEST)))
+        found = json.loads(_read(fs, manifest_of(fs, target)))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _run_of(fs: FileSystem, target: str) -> str | None:
-    found = _manifest(fs, target)
-    return found["run"] if found else None
 
 
 def _read(fs: FileSystem, path: str) -> bytes:

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import glob as globbing
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -78,6 +79,27 @@ def _hidden(relative: str) -> bool:
     return any(part.startswith(("_", ".")) and "=" not in part for part in relative.split("/") if part)
 
 
+def _pattern(glob: str) -> re.Pattern[str]:
+    """A glob with ``**`` as a regular expression."""
+    text, at = "", 0
+    while at < len(glob):
+        if glob.startswith("**/", at):
+            text, at = text + "(?:[^/]+/)*", at + 3
+        elif glob.startswith("**", at):
+            text, at = text + ".*", at + 2
+        elif glob[at] == "*":
+            text, at = text + "[^/]*", at + 1
+        elif glob[at] == "?":
+            text, at = text + "[^/]", at + 1
+        elif glob[at] == "[" and "]" in glob[at + 2 :]:
+            end = glob.index("]", at + 2)
+            inner = glob[at + 1 : end].replace("\\", "\\\\")
+            text, at = text + f"[{'^' + inner[1:] if inner[0] == '!' else inner}]", end + 1
+        else:
+            text, at = text + re.escape(glob[at]), at + 1
+    return re.compile(text)
+
+
 class LocalFiles:
     """This machine's files."""
 
@@ -85,21 +107,42 @@ class LocalFiles:
 
     def find(self, pattern: str) -> list[FileInfo]:
         if os.path.isdir(pattern):
-            return sorted(self._walk(pattern), key=lambda info: info.path)
-        if os.path.exists(pattern):
-            return [self.info(pattern)]
-        names = globbing.glob(pattern, recursive=True) if globbing.has_magic(pattern) else []
-        found: list[FileInfo] = []
-        for name in sorted(names):
-            if os.path.isdir(name):
-                found.extend(self._walk(name))
-            elif not _hidden(os.path.basename(name)):
-                found.append(self.info(name))
+            found = list(self._walk(pattern))
+        elif os.path.exists(pattern):
+            found = [self.info(pattern)]
+        elif not globbing.has_magic(pattern):
+            return []
+        elif "**" in pattern:  # our own walk, because glob's follows links in circles
+            root = pattern[: pattern.index("**")]
+            root = root[: root.rindex("/") + 1] if "/" in root else ""
+            roots = sorted(globbing.glob(root)) if globbing.has_magic(root) else [root or "."]
+            known = _pattern(pattern)
+            walked = [info for one in roots if os.path.isdir(one) for info in self._walk(one)]
+            found = [info for info in walked if known.fullmatch(info.path.removeprefix("./") if root == "" else info.path)]
+        else:
+            fixed = min(pattern.find(c) for c in "*?[" if c in pattern)
+            base = pattern[:fixed].rpartition("/")[0]
+            found = []
+            for name in sorted(globbing.glob(pattern)):
+                if _hidden(name.removeprefix(base)):
+                    continue
+                found.extend(self._walk(name) if os.path.isdir(name) else [self.info(name)])
         return sorted({info.path: info for info in found}.values(), key=lambda info: info.path)
 
     def _walk(self, root: str) -> Iterator[FileInfo]:
-        for folder, folders, names in os.walk(root):  # does not follow links: no loops
-            folders[:] = [name for name in folders if not _hidden(name)]
+        """The files below a folder, links to folders followed, each folder once."""
+        seen: set[tuple[int, int]] = set()
+
+        def fail(error: OSError) -> None:
+            raise error
+
+        for folder, folders, names in os.walk(root, followlinks=True, onerror=fail):
+            here = os.stat(folder)
+            if (here.st_dev, here.st_ino) in seen:
+                folders[:] = []
+                continue
+            seen.add((here.st_dev, here.st_ino))
+            folders[:] = sorted(name for name in folders if not _hidden(name))
             for name in names:
                 if not _hidden(name):
                     yield self.info(os.path.join(folder, name))
@@ -185,7 +228,8 @@ class RemoteFiles:
 
     @staticmethod
     def _info(path: str, info: dict[str, Any]) -> FileInfo:
-        version = str(info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("created") or "")
+        # "created" of fsspec's memory is a number here and a datetime there, so it is no version
+        version = str(info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or "")
         return FileInfo(path, int(info.get("size") or 0), f"{version}:{info.get('size')}")
 
     def info(self, path: str) -> FileInfo:

@@ -12,6 +12,7 @@ error that names the column and both types.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,15 +31,27 @@ def table_of(batch: Batch, declared: Mapping[str, pa.DataType] | None = None) ->
     """A batch as the columns of an output."""
     match batch:
         case Records(table=table):
-            return table
+            return _declared(table, declared or {})
         case Lines():
-            return pa.table({"value": batch.arrow()})
+            return _declared(pa.table({"value": batch.arrow()}), declared or {})
         case Values(array=array):
-            return pa.table({"value": array})
+            return _declared(pa.table({"value": array}), declared or {})
         case Pairs(keys=keys, values=values):
             return _table({"key": keys, "value": values}, declared or {})
         case _:
             return _from_rows(batch.rows(), declared or {})
+
+
+def _declared(table: pa.Table, declared: Mapping[str, pa.DataType]) -> pa.Table:
+    """A table with the types that were declared for its columns."""
+    for at, name in enumerate(table.column_names):
+        kind = declared.get(name)
+        if kind is not None and table.column(at).type != kind:
+            try:
+                table = table.set_column(at, name, table.column(at).cast(kind))
+            except pa.ArrowException as error:
+                raise SchemaError(Report(f"column {name!r} is not {kind}, as schema= says: {error}")) from error
+    return table
 
 
 def _from_rows(rows: list[Any], declared: Mapping[str, pa.DataType]) -> pa.Table:
@@ -65,8 +78,8 @@ def _from_rows(rows: list[Any], declared: Mapping[str, pa.DataType]) -> pa.Table
 
 def _table(columns: dict[str, Sequence[Any]], declared: Mapping[str, pa.DataType], rows: int = 0) -> pa.Table:
     arrays = {name: _column(name, values, declared.get(name)) for name, values in columns.items()}
-    if not arrays:
-        return pa.table({"": pa.nulls(rows)}).select([]) if rows == 0 else pa.Table.from_batches([pa.RecordBatch.from_pylist([{}] * rows)])
+    if not arrays and rows:
+        raise SchemaError(Report(f"{rows} records have no columns, and files of columns cannot hold them", hint="filter empty records out"))
     return pa.table(arrays)
 
 
@@ -75,7 +88,9 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
         return values
     items = list(map(plain, values))
     try:
-        if declared is None and set(map(type, items)) <= {str, type(None)} and items:
+        kinds = set(map(type, items))
+        _refuse_mixes(name, items, kinds)
+        if declared is None and str in kinds and kinds <= {str, type(None)}:
             found = strings(items) if None not in items else pa.array(items, pa.large_string())
             return found.cast(pa.string()) if found.nbytes < 2**31 else found
         return pa.array(items, declared)
@@ -89,15 +104,23 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
         TypeError,
     ) as error:
         row, value = _culprit(items, declared)
-        kinds = sorted({type(v).__name__ for v in items if v is not None})
-        text = f"column {name!r} cannot be written: it holds {', '.join(kinds[:4])}" + (
-            f", and Arrow says: {error}" if len(kinds) < 2 else ""
-        )
+        names = sorted({type(v).__name__ for v in items if v is not None})
+        text = f"column {name!r} cannot be written: it holds {', '.join(names[:4])}"
+        text += f", and Arrow says: {error}" if len(names) < 2 else ""
         if isinstance(error, OverflowError):
             text = f"column {name!r} holds an integer beyond 64 bits"
         raise SchemaError(
             Report(text, record=shorten(value), location=f"row {row + 1} of its batch", hint="map the values to one type first")
         ) from error
+
+
+def _refuse_mixes(name: str, items: list[Any], kinds: set[type]) -> None:
+    """Mixes that Arrow would take, and change: text becomes bytes, local times shift."""
+    if str in kinds and bytes in kinds:
+        raise SchemaError(Report(f"column {name!r} cannot be written: it holds bytes, str", hint="map the values to one type first"))
+    if dt.datetime in kinds and len({v.tzinfo is None for v in items if isinstance(v, dt.datetime)}) == 2:
+        text = f"column {name!r} cannot be written: it holds times with and without a time zone"
+        raise SchemaError(Report(text, hint="give all of them a time zone, or none"))
 
 
 def plain(value: Any) -> Any:
@@ -209,7 +232,11 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
             if low is not None and max(abs(low), abs(high)) > _EXACT:
                 text = f"column {field.name!r} holds floats and integers that no float can hold"
                 raise SchemaError(Report(text, record=str(max(abs(low), abs(high))), hint="map the values to one type"))
-        columns.append(_cast(column, field.type))
+        try:
+            columns.append(_cast(column, field.type))
+        except pa.ArrowException as error:
+            text = f"column {field.name!r} cannot become {field.type}: {error}"
+            raise SchemaError(Report(text, hint="map the values to one type")) from error
     return pa.Table.from_arrays(columns, schema=schema)
 
 

@@ -9,12 +9,14 @@ What becomes visible, and when, is `dataflow.io.commit`'s to say.
 from __future__ import annotations
 
 import json
+import os
 import urllib.parse
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from dataflow.errors import OutputError, Report, SchemaError
@@ -30,6 +32,7 @@ FORMATS: dict[str, str] = {"parquet": ".parquet", "csv": ".csv", "jsonl": ".json
 GROUP_ROWS = 1 << 18
 GROUP_BYTES = 32 << 20
 OPEN_WRITERS = 16
+PIECE_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ class FileSink:
 
     def files(self) -> tuple[FileSystem, str]:
         """The file system of the target and the path in it."""
-        return file_system(self.path.rstrip("/"), self.options)
+        fs, path = file_system(self.path.rstrip("/"), self.options)
+        # a link to a folder stays a link: what it points to is the target
+        return fs, os.path.realpath(path) if fs.can_move_directories and os.path.islink(path) else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +95,21 @@ def hive_folder(names: tuple[str, ...], values: tuple[Any, ...]) -> str:
 class _Checked:
     """A file that counts and sums what is written to it."""
 
-    def __init__(self, raw: BinaryIO) -> None:
-        self.raw, self.crc, self.bytes = raw, 0, 0
-        self.closed = False
+    def __init__(self, raw: BinaryIO, path: str) -> None:
+        self.raw, self.path, self.crc, self.bytes = raw, path, 0, 0
+        self.closed = self.silent = False
 
     def write(self, data: Any) -> int:
-        self.crc = zlib.crc32(data, self.crc)
         size = memoryview(data).nbytes
+        if self.silent:
+            return size
+        self.crc = zlib.crc32(data, self.crc)
         self.bytes += size
-        self.raw.write(data)
+        try:
+            self.raw.write(data)
+        except OSError as error:
+            error.filename = error.filename or self.path  # the system's own error does not say where
+            raise
         return size
 
     def flush(self) -> None:
@@ -125,7 +136,7 @@ class _Open:
 
     def __init__(self, sink: FileSink, fs: FileSystem, path: str, folder: str, schema: pa.Schema | None) -> None:
         self.sink, self.fs, self.path, self.folder, self.schema = sink, fs, path, folder, schema
-        self.file = _Checked(fs.create(path))
+        self.file = _Checked(fs.create(path), path)
         self.rows = 0
         self.held: list[pa.Table] = []
         self.held_rows = self.held_bytes = 0
@@ -173,9 +184,23 @@ class SinkWriter:
         self.count = 0
 
     def push(self, batch: Batch) -> None:
-        """Write a batch."""
-        if not len(batch):
-            return
+        """Write a batch, in slices where a file must end inside it."""
+        start, rows = 0, len(batch)
+        while start < rows:
+            stop = min(rows, start + self._room())
+            self._push(batch if (start, stop) == (0, rows) else batch.slice(start, stop))
+            start = stop
+
+    def _room(self) -> int:
+        """How many rows may be written before a file has to be looked at again."""
+        if self.sink.rows_per_file is not None and not self.sink.partition_by:
+            part = self.open.get("")
+            return self.sink.rows_per_file - (part.rows if part else 0)
+        if self.sink.bytes_per_file is not None or self.sink.rows_per_file is not None:
+            return min(PIECE_ROWS, self.sink.rows_per_file or PIECE_ROWS)
+        return 1 << 62
+
+    def _push(self, batch: Batch) -> None:
         if self.sink.format == "text":
             self._part("", None).write_bytes(_lines(batch), len(batch))
             self._roll("")
@@ -191,6 +216,8 @@ class SinkWriter:
                 raise SchemaError(
                     Report(f"partition_by names {name!r}, which is not a column", hint=f"columns: {', '.join(table.column_names)}")
                 )
+        if self.sink.partition_by and len(self.sink.partition_by) == len(table.column_names):
+            raise SchemaError(Report("partition_by names every column, and none is left to write", hint="keep one column besides"))
         for folder, part in _by_folder(table, self.sink.partition_by):
             if self.sink.format == "jsonl":
                 self._part(folder, None).write_bytes(_json_rows(part.to_pylist()), part.num_rows)
@@ -239,6 +266,7 @@ class SinkWriter:
     def abort(self) -> None:
         """Remove what was written."""
         for part in self.open.values():
+            part.file.silent = True  # a Parquet writer writes its footer even when it is thrown away
             part.file.raw.close()
             self.fs.remove(part.path)
         for file in self.done:
@@ -295,7 +323,7 @@ def _avro_type(f: pa.Field) -> Any:
     if t.is_null(kind):
         return "null"
     if t.is_timestamp(kind):
-        return {"type": "long", "logicalType": "timestamp-micros"}
+        return {"type": "long", "logicalType": "timestamp-micros" if kind.tz else "local-timestamp-micros"}
     if t.is_date(kind):
         return {"type": "int", "logicalType": "date"}
     if t.is_list(kind) or t.is_large_list(kind):
@@ -319,10 +347,13 @@ def _by_folder(table: pa.Table, names: tuple[str, ...]) -> list[tuple[str, pa.Ta
 
 
 def _lines(batch: Batch) -> bytes | memoryview:
-    if isinstance(batch, Lines) and b"\r" not in batch.data:
+    if isinstance(batch, Lines) and b"\r" not in batch.data:  # whole lines hold no others
         return batch.data if batch.data.endswith(b"\n") else batch.data + b"\n"
     if isinstance(batch, Values) and pa.types.is_large_string(batch.array.type) and not batch.array.null_count:
-        return joined_lines(batch.array)
+        text = joined_lines(batch.array)
+        # as many line ends as strings: none holds one
+        if np.count_nonzero(np.frombuffer(text, np.uint8) == 10) == len(batch) and b"\r" not in bytes(text):
+            return text
     rows = batch.rows()
     for row in rows:
         if type(row) is not str:
@@ -333,7 +364,26 @@ def _lines(batch: Batch) -> bytes | memoryview:
                     hint="map(str), or write_jsonl",
                 )
             )
-    return ("\n".join(rows) + "\n").encode("utf-8", "surrogatepass")
+        if "\n" in row or row.endswith("\r"):
+            raise SchemaError(
+                Report(
+                    "write_text writes one line a string, and this one holds a line end",
+                    record=repr(row)[:200],
+                    hint="replace line ends, or write_jsonl",
+                )
+            )
+    return _utf8("\n".join(rows) + "\n")
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise SchemaError(
+            Report(
+                "a string holds half a surrogate pair, which is not text", record=repr(text[max(0, error.start - 20) : error.start + 20])
+            )
+        ) from error
 
 
 def joined_lines(array: pa.Array) -> memoryview:
@@ -356,8 +406,10 @@ def _json_lines(batch: Batch) -> bytes:
 
 
 def _json_rows(rows: list[Any]) -> bytes:
-    dumps = json.JSONEncoder(ensure_ascii=False, default=_json_default).encode
-    return ("\n".join(map(dumps, rows)) + "\n").encode("utf-8", "surrogatepass")
+    try:
+        return ("\n".join(map(json.JSONEncoder(ensure_ascii=False, default=_json_default).encode, rows)) + "\n").encode()
+    except UnicodeEncodeError:  # half a surrogate pair has a spelling in JSON
+        return ("\n".join(map(json.JSONEncoder(default=_json_default).encode, rows)) + "\n").encode()
 
 
 def _json_default(value: Any) -> Any:

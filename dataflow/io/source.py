@@ -8,10 +8,12 @@ file's version at listing; a file that is another one when it is read is an erro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 from dataflow.errors import InputError, Report
 from dataflow.io.files import FileInfo, file_system, is_remote
@@ -119,18 +121,22 @@ class FileSource(Source):
         found: dict[str, FileInfo] = {}
         for path in self.paths:
             fs, inner = file_system(path, self.options)
-            recover(fs, inner)
+            recover(fs, inner, self.options)
             prefix = path.split("://")[0] + "://" if is_remote(path) else ""
             for info in fs.find(inner):
                 url = prefix + info.path.lstrip("/") if prefix else info.path
-                found[url] = FileInfo(url, info.size, info.version)
+                same = url if prefix else os.path.realpath(url)  # one file under two names is read once
+                found.setdefault(same, FileInfo(url, info.size, info.version))
         return list(found.values())
 
     def check(self) -> list[Report]:
+        from dataflow.io.commit import recover
+
         problems: list[Report] = []
         for path in self.paths:
             try:
                 fs, inner = file_system(path, self.options)
+                recover(fs, inner, self.options)
                 if not fs.find(inner):
                     problems.append(Report(f"no file matches {path}", hint=_nearby(path)))
             except (OSError, ValueError, ImportError) as error:
@@ -158,10 +164,23 @@ class FileSource(Source):
         except FileNotFoundError as error:
             raise InputError(Report(f"the input vanished during the run: {split.name}")) from error
 
-    def hive(self, path: str) -> dict[str, str]:
-        """The ``key=value`` folders on the way to a file."""
-        parts = PurePosixPath(path).parts[:-1]
-        return dict(part.split("=", 1) for part in parts if "=" in part and not part.startswith("="))
+    def hive(self, path: str) -> dict[str, str | None]:
+        """The ``key=value`` folders between a path that was given and a file; null for Hive's default partition."""
+        roots = [self._fixed(given) for given in self.paths]
+        root = max((r for r in roots if path.startswith(r)), key=len, default="")
+        parts = PurePosixPath(path.removeprefix(root)).parts[:-1]
+        found: dict[str, str | None] = {}
+        for part in parts:
+            name, equals, value = part.partition("=")
+            if equals and name:
+                found[unquote(name)] = None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
+        return found
+
+    @staticmethod
+    def _fixed(given: str) -> str:
+        """The part of a path before its first wildcard, up to a folder."""
+        at = min((given.find(c) for c in "*?[" if c in given), default=-1)
+        return given if at < 0 else given[: given.rfind("/", 0, at) + 1]
 
 
 def at_least_eight(total: int, target: int) -> int:
@@ -178,4 +197,6 @@ def _nearby(path: str) -> str:
     if is_remote(path) or not os.path.isdir(folder or "."):
         return "the folder does not exist" if folder and not is_remote(path) else ""
     close = difflib.get_close_matches(name, os.listdir(folder or "."), 1)
+    if close and close[0] == name:
+        return "the folder holds no data files"
     return f"did you mean {os.path.join(folder, close[0])}?" if close else ""

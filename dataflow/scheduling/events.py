@@ -68,11 +68,12 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A sign of life of an attempt: rows and bytes so far."""
+    """A sign of life of an attempt: rows and bytes so far; ``pulse`` is any number that changes while work goes on."""
 
     attempt: AttemptId
     rows: int
     bytes: int
+    pulse: int = 0
 
 
 Event = Finished | Failed | Died | Progress

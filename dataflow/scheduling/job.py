@@ -19,11 +19,13 @@ import math
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataflow.errors import OutputError, Report, RunInterrupted, SkipLimitError
+from dataflow.execution.failing import failure_of
 from dataflow.execution.task import Attempt, TaskResult
 from dataflow.io.commit import Commit
 from dataflow.io.source import Split
@@ -103,7 +105,7 @@ class Job:
         self.steps: dict[str, StepSummary] = {}
         self.stop = threading.Event()
         self.on_errors = {s.step.label: s.step.on_error for p in plan.phases for s in _all_steps(p.program.tree)}
-        self.readers = {name: sum(name in p.needs() for p in plan.phases) for p in plan.phases for name in p.needs()}
+        self.committing = False
 
     # -- the run
 
@@ -124,6 +126,10 @@ class Job:
             self.scheduler.cancel_all()
             self.commit.abort()
             raise RunInterrupted(Report("the run was stopped; no output became visible", hint="run it again")) from stop
+        except OSError as error:
+            self.scheduler.cancel_all()
+            self.commit.abort()
+            raise OutputError(Report(f"an output cannot be written: {error}", location=str(error.filename or ""))) from error
         except BaseException:
             self.scheduler.cancel_all()
             self.commit.abort()
@@ -159,7 +165,7 @@ class Job:
             if phase.needs() & unfinished:
                 continue
             self.waiting.remove(phase)
-            tasks = self._tasks(phase)
+            tasks = self._patiently(phase)
             self.open[phase.name] = {task.id for task in tasks}
             self.state.tasks_total += len(tasks)
             self.state.phase = phase.name
@@ -171,10 +177,15 @@ class Job:
     def _close_phases(self) -> None:
         for name in [name for name, tasks in self.open.items() if not tasks]:
             del self.open[name]
-            for used in self._phase(name).needs():
-                self.readers[used] -= 1
-                if not self.readers[used] and used not in self.plan.views:
-                    self._remove(used)
+        for used in [used for used in self.files if used not in self.plan.views and self._is_past(used)]:
+            self._remove(used)
+
+    def _is_past(self, used: str) -> bool:
+        """Whether nobody will read a shuffle again: neither its readers, nor they to make what they wrote anew."""
+        readers = [phase for phase in self.plan.phases if used in phase.needs()]
+        written = {name for phase in readers for name in phase.feeds()}
+        after = [phase for phase in self.plan.phases if written & phase.needs()]
+        return not any(phase in self.waiting or phase.name in self.open for phase in [*readers, *after, *self.plan.feeders(used)])
 
     def _phase(self, name: str) -> Phase:
         return next(phase for phase in self.plan.phases if phase.name == name)
@@ -186,6 +197,18 @@ class Job:
                 os.unlink(file.path)
 
     # -- tasks
+
+    def _patiently(self, phase: Phase) -> list[Task]:
+        """The tasks of a phase; looking at its sources is tried again where the trouble may pass."""
+        for pause in (0.05, 0.2, None):
+            try:
+                return self._tasks(phase)
+            except OSError as error:
+                kind, clear = failure_of(error, "run")
+                if kind != "transient" or pause is None:
+                    raise clear from error
+                time.sleep(pause)
+        raise AssertionError
 
     def _tasks(self, phase: Phase) -> list[Task]:
         inputs = self._inputs(phase)
@@ -214,6 +237,9 @@ class Job:
         source = self._phase(phase)
         if given.shuffle is not None and source.shuffle:
             return replace(given, shuffle=replace(given.shuffle, files=self.kept(source.shuffle)))
+        if given.files:
+            now = {file.producer: file for file in self.kept(source.kept or program.label)}
+            return replace(given, files=tuple(now.get(file.producer, file) for file in given.files))
         return given
 
     def _staged(self, leaf: Any) -> Any:
@@ -401,6 +427,8 @@ class Job:
         """The parts of a task that kills its worker: around the rows it died on, or halves of those; None for one row."""
         work: Work = task.payload
         low, high = work.input.rows
+        if rows is not None and not (low <= rows[0] < (high if high is not None else rows[0] + 1)):
+            rows = None  # a mark of another attempt
         if len(work.input.splits) > 1 and (low, high) == (0, None):
             half = len(work.input.splits) // 2
             size = work.input.bytes // 2
@@ -411,13 +439,10 @@ class Job:
                     return None
                 rows = (low, high)
             first, last = max(low, rows[0]), rows[1] if high is None else min(high, rows[1])
-            if (first, last) == (low, high):
-                if last - first <= 1:
-                    return self._poisoned(task, first, how)
-                middle = (first + last) // 2
-                edges: list[int | None] = [first, middle, last]
-            else:
-                edges = [low, first, last, high]
+            if (first, last) == (low, high) and last - first <= 1:
+                return self._poisoned(task, first, how)
+            middle = (first + last + 1) // 2
+            edges: list[int | None] = [low, first, middle, last, *([high] if high != last else [])]
             ranges = [(a, b) for a, b in itertools.pairwise(edges) if b is None or (a is not None and a < b)]
             pieces = [replace(work.input, rows=(a or 0, b), bytes=work.input.bytes // len(ranges)) for a, b in ranges]
         parts = [self._task(work.phase, (*work.order, i), piece, work.program, SPLIT_BYTES) for i, piece in enumerate(pieces)]
@@ -455,6 +480,7 @@ class Job:
             self.result.outputs.append(
                 Output(target.sink.path, sum(f.rows for f in target.files), sum(f.bytes for f in target.files), len(target.files))
             )
+        self.committing = True
         try:
             self.commit.commit()
         except OSError as error:

@@ -23,6 +23,7 @@ from typing import Any
 
 from dataflow.errors import DataflowError, MemoryLimitError, Report, TaskTimeoutError, WorkerCrashedError
 from dataflow.scheduling.events import AttemptId, Clock, Died, Event, Failed, Finished, Policy, Progress, Task, Workers
+from dataflow.scheduling.stacks import user_stack
 
 __all__ = ["Scheduler", "Splitter"]
 
@@ -39,7 +40,7 @@ class _State:
     failures: int = 0
     hangs: int = 0
     running: dict[int, float] = field(default_factory=dict)
-    progress: dict[int, tuple[float, int]] = field(default_factory=dict)
+    progress: dict[int, tuple[float, tuple[int, int]]] = field(default_factory=dict)
     rows: tuple[int, int] | None = None
     split_from: str = ""
     not_before: float = 0.0
@@ -77,6 +78,7 @@ class Scheduler:
         self.progress = progress or (lambda task, rows, size: None)
         self.ready = ready or (lambda task: True)
         self.states: dict[str, _State] = {}
+        self.winners: dict[str, int] = {}  # the attempt whose result was taken, of every task that is done
         self.live: dict[str, _State] = {}  # those with attempts running: the clock's checks look at no others
         self.queue: deque[str] = deque()
         self.delayed: list[str] = []
@@ -92,7 +94,7 @@ class Scheduler:
         for task in tasks:
             if task.id in self.states:
                 raise ValueError(f"task {task.id} is here already")
-            self.states[task.id] = _State(task)
+            self.states[task.id] = _State(task, self.winners.get(task.id, -1) + 1)
             self.groups.setdefault(task.group, _Group()).total += 1
             (self.queue.appendleft if front else self.queue.append)(task.id)
 
@@ -155,7 +157,7 @@ class Scheduler:
         state.attempts += 1
         now = self.clock.now()
         state.running[attempt.number] = now
-        state.progress[attempt.number] = (now, -1)
+        state.progress[attempt.number] = (now, (-1, 0))
         self.active += 1
         self.live[state.task.id] = state
         self.workers.start(attempt, state.task.payload)
@@ -189,18 +191,21 @@ class Scheduler:
     def _on_event(self, event: Event) -> None:
         state = self.states.get(event.attempt.task)
         if state is None or event.attempt.number not in state.running:
-            if isinstance(event, Finished):  # a late attempt of a task that is done: its files are nobody's
+            if (
+                isinstance(event, Finished) and self.winners.get(event.attempt.task) != event.attempt.number
+            ):  # a late attempt of a task that is done: its files are nobody's
                 self.discard(Task(event.attempt.task, "", None), event.result)
             return
         number = event.attempt.number
         if isinstance(event, Progress):
-            if event.rows != state.progress[number][1]:
-                state.progress[number] = (self.clock.now(), event.rows)
+            if (event.rows, event.pulse) != state.progress[number][1]:
+                state.progress[number] = (self.clock.now(), (event.rows, event.pulse))
             self.progress(state.task, event.rows, event.bytes)
             return
         begun = self._ended(state, number)
         match event:
             case Finished(result=result):
+                self.winners[state.task.id] = number
                 self._finished(state, result, self.clock.now() - begun)
             case Failed():
                 self._failed(state, event)
@@ -223,13 +228,17 @@ class Scheduler:
         limit = {"transient": self.policy.transient_attempts, "corrupt": self.policy.attempts, "resource": self.policy.attempts}
         if event.kind == "memory":
             parts = self.split(state.task, event.rows, "memory") if state.failures >= 2 else None
-            if parts:
+            if parts is not None:
                 self._replace(state, parts)
                 return
             if state.failures < 2:
                 self._again(state)
                 return
-        if event.kind == "corrupt" and self.corrupt(event.report.cause_type if event.report else ""):
+        if (
+            event.kind == "corrupt"
+            and state.failures < self.policy.attempts
+            and self.corrupt(event.report.cause_type if event.report else "")
+        ):
             self._again(state)
             return
         if state.failures < limit.get(event.kind, 1):
@@ -243,8 +252,9 @@ class Scheduler:
         state.deaths += 1
         state.rows = event.rows
         self.log.append(f"{event.attempt} died: {event.how}")
-        self.idle_deaths += 1
-        if self.idle_deaths >= self.policy.pool_deaths * max(2, self.workers.slots) * 2 and not self._splitting(state):
+        if not state.split_from:
+            self.idle_deaths += 1
+        if self.idle_deaths >= self.policy.pool_deaths * max(4, 2 * self.workers.slots):
             raise WorkerCrashedError(
                 Report(
                     f"workers die without any task getting done ({event.how}, {self.idle_deaths} times)",
@@ -252,16 +262,15 @@ class Scheduler:
                     hint="look at this machine's memory and at `dmesg`",
                 )
             )
-        if state.deaths < self.policy.deaths_before_split and not state.split_from:
+        one_row = event.rows is None or event.rows[1] - event.rows[0] <= 1
+        # a part of a split task is split on at once, but a last row is given up only when it killed twice: one may be chance
+        if state.deaths < (self.policy.deaths_before_split if not state.split_from else 2 if one_row else 1):
             self._again(state)
             return
         parts = self.split(state.task, event.rows, event.how)
         if parts is None:
             raise self._crash(state, event)
         self._replace(state, parts)
-
-    def _splitting(self, state: _State) -> bool:
-        return bool(state.split_from) or state.deaths <= self.policy.deaths_before_split
 
     def _crash(self, state: _State, event: Died) -> DataflowError:
         rows = f"row {event.rows[0] + 1} of its input" if event.rows else ""
@@ -270,7 +279,8 @@ class Scheduler:
             Report(
                 f"a task killed its worker again and again: {event.how}",
                 steps=(state.task.group,),
-                failed=tuple(event.trace.splitlines()[:5]),
+                failed=user_stack(event.trace),
+                trace=event.trace,
                 location=rows,
                 attempt=f"{state.attempts} of task {state.task.id}",
                 hint='on_error="skip" on the step sets such a record aside',
@@ -308,12 +318,11 @@ class Scheduler:
         if state.hangs < self.policy.hang_attempts:
             self._again(state)
             return
-        lines = [line.strip() for line in trace.splitlines() if line.strip()]
         raise TaskTimeoutError(
             Report(
                 f"a task made no progress for {seconds:.0f} s, twice",
                 steps=(state.task.group,),
-                failed=tuple(lines[:6]),
+                failed=user_stack(trace, hanging=True),
                 attempt=f"{state.attempts} of task {state.task.id}",
                 hint="raise task_timeout if the step is only slow",
                 trace=trace,

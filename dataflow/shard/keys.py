@@ -227,6 +227,8 @@ def _of_kind(kind: Any, keys: list[Any]) -> np.ndarray:
 
 
 def _number(key: Any) -> int:
+    if isinstance(key, Decimal) and key.is_nan():
+        key = float("nan")
     try:
         near = float(key)
     except OverflowError:

@@ -75,8 +75,12 @@ class RunWriter:
             stream.write_batch(batch)
         data = sink.getvalue()
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            error.filename = error.filename or self.path  # the system's own error does not say where
+            raise
         self._blocks.append(Block(self._offset, data.size, zlib.crc32(data), batch.num_rows, run, first, last))
         self._offset += data.size
 

@@ -56,6 +56,7 @@ class WorkerPool:
         self.selector = selectors.DefaultSelector()
         self.queue: deque[tuple[AttemptId, Any]] = deque()
         self.programs: dict[str, bytes] = {}
+        self.begun: list[Event] = []
         self.failures_to_start = 0
         self._made = 0
         self._looked = 0.0
@@ -108,6 +109,7 @@ class WorkerPool:
                     worker.programs.add(name)
                 import cloudpickle
 
+                self.begun.append(Progress(attempt, 0, 0))  # the wait for a worker is not its own
                 worker.channel.send("attempt", attempt.task, attempt.number, name, cloudpickle.dumps(payload, 5))
             except OSError:  # it died just now; its socket will say so
                 return
@@ -132,7 +134,7 @@ class WorkerPool:
 
     def wait(self, timeout: float) -> list[Event]:
         """The events of all workers."""
-        events: list[Event] = []
+        events, self.begun = self.begun, []
         for key, _ in self.selector.select(timeout):
             worker: _Worker = key.data
             try:
@@ -162,8 +164,8 @@ class WorkerPool:
                 case ("ready",):
                     worker.ready = True
                     self.failures_to_start = 0
-                case ("progress", task, number, rows, read):
-                    events.append(Progress(AttemptId(task, number), rows, read))
+                case ("progress", task, number, rows, read, pulse):
+                    events.append(Progress(AttemptId(task, number), rows, read, pulse))
                 case ("finished", task, number, result):
                     worker.busy = None
                     events.append(Finished(AttemptId(task, number), result))

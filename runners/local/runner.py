@@ -100,7 +100,7 @@ class LocalRunner:
         with ExitStack() as stack:
             folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
             skipped_to = self.skipped_to or os.path.join(tempfile.gettempdir(), f"dataflow-skipped-{run}")
-            workers = LocalWorkers(self.mode, self.workers, folders[0])
+            workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
             stack.callback(workers.close)
             options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy)
             job = Job(physical, options, workers, _MonotonicClock())
@@ -145,7 +145,8 @@ def _graceful_stop(job: Job) -> Generator[None]:
         if job.stop.is_set():
             os._exit(130)
         job.stop.set()
-        raise KeyboardInterrupt
+        if not job.committing:  # a commit is a matter of moments, and is not taken back
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, stop)
     try:

@@ -98,21 +98,23 @@ class LocalWorkers:
 
     def _run_here(self, attempt: AttemptId, work: Work) -> Event:
         program = work.program
+        marked: list[tuple[int, int]] = []
+
+        def mark(first: int, last: int) -> None:
+            marked[:] = [(first, last)]
+
         try:
             if program.phase not in self.programs:
                 self.programs[program.phase] = _own(program)
                 set_up(self.programs[program.phase])
-            return Finished(
-                attempt,
-                run_task(
-                    replace(self.programs[program.phase], root=program.root), work.attempt(attempt.task, attempt.number), watch=self.watch
-                ),
-            )
+            own = replace(self.programs[program.phase], root=program.root)
+            return Finished(attempt, run_task(own, work.attempt(attempt.task, attempt.number), mark, self.watch))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             kind, portable = failure_of(error, "run")
-            return Failed(attempt, kind, portable, portable.report if isinstance(portable, DataflowError) else None)
+            report = portable.report if isinstance(portable, DataflowError) else None
+            return Failed(attempt, kind, portable, report, marked[0] if marked else None)
 
     def close(self) -> None:
         """Tear down what was set up, here and in the pool."""
