@@ -94,6 +94,12 @@ def side_nodes(sides: Sequence[PObject[Any]], pipeline: Any, origin: Origin) -> 
 def error_rule(on_error: str, max_errors: int | None, max_error_rate: float | None) -> OnError:
     if on_error not in ("raise", "skip"):
         raise plan_error(f'on_error is "raise" or "skip", not {on_error!r}')
+    if (max_errors is not None or max_error_rate is not None) and on_error != "skip":
+        raise plan_error('max_errors and max_error_rate go with on_error="skip"')
+    if max_errors is not None and max_errors < 0:
+        raise plan_error(f"max_errors must not be negative: {max_errors}")
+    if max_error_rate is not None and not 0 <= max_error_rate <= 1:
+        raise plan_error(f"max_error_rate lies between 0 and 1, not {max_error_rate}")
     return OnError(on_error == "skip", max_errors, max_error_rate)
 
 

@@ -79,6 +79,7 @@ class Pipeline:
         """
         from dataflow.io.text import TextSource
 
+        _known_encoding(encoding)
         source = TextSource(_paths(paths), dict(storage_options or {}), _skips(on_error), encoding=encoding, errors=errors)
         return self._read(source, label or "read_text", str)
 
@@ -110,6 +111,7 @@ class Pipeline:
         """
         from dataflow.io.csv import CsvSource
 
+        _known_encoding(encoding)
         types = (
             {field.name: field.type for field in schema} if schema is not None and not isinstance(schema, Mapping) else dict(schema or {})
         )
@@ -250,6 +252,15 @@ def _paths(paths: Paths) -> tuple[str, ...]:
     if not found or not all(found):
         raise plan_error("no path was given")
     return found
+
+
+def _known_encoding(name: str) -> None:
+    import codecs
+
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise plan_error(f"there is no encoding {name!r}", hint="utf-8, latin-1 and utf-16 are common ones") from None
 
 
 def _skips(on_error: str) -> bool:

@@ -20,9 +20,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dataflow.algebra.order import canonical, order_key
 from dataflow.errors import DataflowError, KeyTypeError, Report, StepError, shorten
 from dataflow.execution.combine import MapCombiner
-from dataflow.execution.context import TaskContext
+from dataflow.execution.context import TaskContext, text_of
+from dataflow.execution.failures import trace_of, user_frames
+from dataflow.execution.runner import exited
 from dataflow.kernels.sorting import key_at, sort_order
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf
 from dataflow.shard.arrow import from_numpy, to_numpy
@@ -74,13 +77,17 @@ class ShuffleWriter:
         except NotPairs as error:
             raise self._failed(TypeError(str(error)), error.element) from error
         except KeyTypeError as error:
-            raise self._failed(error, None) from error
+            raise self._failed(error, self._culprit(batch)) from error
+        except (DataflowError, OSError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._broken(exited(error), self._culprit(batch)) from error
         if self.bytes > self.budget:
             self._flush()
 
     def _failed(self, error: Exception, record: Any) -> DataflowError:
         kind = KeyTypeError if isinstance(error, KeyTypeError) else StepError
-        base = error.report if isinstance(error, DataflowError) else Report(f"{self.leaf.label} needs pairs: {error}")
+        base = error.report if isinstance(error, DataflowError) else Report(f"pairs are needed: {error}")
         return kind(
             Report(
                 f"{self.leaf.label}: {base.sentence}",
@@ -89,6 +96,35 @@ class ShuffleWriter:
                 record=shorten(record) if record is not None else "",
                 location=self.context.whereabouts(),
                 hint=base.hint or "make pairs with key_by, or map to tuples of two",
+            )
+        )
+
+    def _culprit(self, batch: Batch) -> Any:
+        """The first element whose key fails, for the report."""
+        for element in batch.rows():
+            try:
+                if self.leaf.sort_key is not None:
+                    order_key(self.leaf.sort_key(element))
+                elif self.leaf.kind == "group":
+                    canonical(element[0])
+                else:
+                    order_key(element)
+            except (Exception, SystemExit):
+                return element
+        return None
+
+    def _broken(self, error: Exception, record: Any) -> StepError:
+        """The report of a user's sort key, partitioner or aggregator that failed."""
+        leaf = self.leaf
+        return StepError(
+            Report(
+                f"{leaf.label} failed: {type(error).__name__}: {text_of(error)[:300]}",
+                steps=(leaf.label,),
+                declared=leaf.declared,
+                failed=user_frames(error),
+                record=shorten(record) if record is not None else "",
+                location=self.context.whereabouts(),
+                trace=trace_of(error),
             )
         )
 

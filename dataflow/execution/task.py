@@ -11,15 +11,18 @@ from __future__ import annotations
 import gc
 import os
 import resource
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
+import pyarrow as pa
+
 from dataflow.counters import collect_counters
-from dataflow.execution.context import StepStats, TaskContext
-from dataflow.execution.failures import step_error
+from dataflow.errors import DataflowError, Report, SchemaError, StepError
+from dataflow.execution.context import StepStats, TaskContext, text_of
+from dataflow.execution.failures import step_error, trace_of, user_frames
 from dataflow.execution.flow import Flow, build_flow
 from dataflow.execution.group import read_groups, read_range
 from dataflow.execution.ordered import read_sorted
@@ -97,14 +100,20 @@ def run_task(
             flow = build_flow(program.tree, writers, context, program.label)
             _drive(program, given, flow, writers, context)
             outputs = [writer.close() for writer in writers]
-        except BaseException:
+        except BaseException as error:
             for writer in writers:
                 with suppress(Exception):
                     writer.abort()
             if context.skipped_path:
                 with suppress(FileNotFoundError):
                     os.unlink(context.skipped_path)
-            raise
+            if isinstance(error, (DataflowError, OSError, MemoryError, KeyboardInterrupt)):
+                raise
+            sentence = f"{program.label} failed: {type(error).__name__}: {text_of(error)[:300]}"
+            place = context.whereabouts()
+            raise StepError(
+                Report(sentence, steps=(program.label,), failed=user_frames(error), location=place, trace=trace_of(error))
+            ) from error
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return TaskResult(
         attempt.task, attempt.attempt, outputs, counters, context.stats, context.rows_read, context.bytes_read,
@@ -118,9 +127,42 @@ def _writer(leaf: Leaf, index: int, attempt: Attempt, context: TaskContext, shar
             return ShuffleWriter(leaf, context, share)
         case SinkLeaf():
             name = f"{attempt.task.replace('/', '_').replace(' ', '_')}-{index}-{attempt.attempt}-{os.getpid()}"
-            return SinkWriter(leaf.sink, leaf.staging, name)
+            return _NamedSink(SinkWriter(leaf.sink, leaf.staging, name), leaf, context)
         case KeepLeaf():
             return KeepWriter(leaf, context)
+
+
+class _NamedSink:
+    """A sink's writer whose errors name the write and its line."""
+
+    def __init__(self, writer: SinkWriter, leaf: SinkLeaf, context: TaskContext) -> None:
+        self.writer, self.leaf, self.context = writer, leaf, context
+        self.abort = writer.abort
+
+    def push(self, batch: Batch) -> None:
+        with self._named():
+            self.writer.push(batch)
+
+    def close(self) -> Any:
+        with self._named():
+            return self.writer.close()
+
+    @contextmanager
+    def _named(self) -> Generator[None]:
+        try:
+            yield
+        except (DataflowError, pa.ArrowException) as error:
+            report = (
+                error.report
+                if isinstance(error, DataflowError)
+                else Report(f"the rows cannot be written as {self.leaf.sink.format}: {error}")
+            )
+            kind = type(error) if isinstance(error, DataflowError) else SchemaError
+            leaf = self.leaf
+            place = "; ".join(text for text in (report.location, self.context.whereabouts()) if text)
+            raise kind(
+                replace(report, steps=(leaf.label,), declared=leaf.declared, declared_text=leaf.declared_text, location=place)
+            ) from error
 
 
 def _drive(program: Program, given: TaskInput, flow: Flow, writers: list[Any], context: TaskContext) -> None:
@@ -162,7 +204,8 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
         case SourceRoot(source=source):
             for split in given.splits:
                 for piece in source.read(split):
-                    context.receive(piece, program.label)
+                    # of a task that is restricted to some rows, the part with the first row accounts for bad ones
+                    context.receive(piece if given.rows[0] == 0 else replace(piece, bad=[]), program.label)
                     yield piece.batch, piece.place
         case GroupRoot() as root:
             assert given.shuffle is not None

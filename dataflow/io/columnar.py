@@ -6,6 +6,7 @@ and a flipped byte there can crash the process, so every batch from outside is v
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,7 +56,12 @@ class _ColumnarSource(FileSource):
         if problems:
             return problems
         try:
-            self._layout([info.path for info in self.files()][:100])
+            layout = self._layout([info.path for info in self.files()][:100])
+            for name in self.columns or ():
+                if layout is not None and layout.get_field_index(name) < 0:
+                    close = difflib.get_close_matches(name, layout.names, 1)
+                    hint = f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(layout.names)}"
+                    return [Report(f"there is no column {name!r}", hint=hint)]
         except (InputError, SchemaError) as error:
             return [error.report]
         return []
@@ -81,6 +87,8 @@ class _ColumnarSource(FileSource):
                 at = merged.get_field_index(field.name)
                 if at >= 0 and merged.field(at).type != field.type and pa.types.is_null(merged.field(at).type):
                     merged = merged.set(at, field)
+                elif at >= 0 and (wide := _same_kind(merged.field(at).type, field.type)) is not None:
+                    merged = merged.set(at, pa.field(field.name, wide))
                 elif at >= 0 and merged.field(at).type != field.type and not pa.types.is_null(field.type):
                     text = f"column {field.name!r} is {merged.field(at).type} in one file and {field.type} in another"
                     raise SchemaError(
@@ -236,6 +244,17 @@ class IpcSource(_ColumnarSource):
                 table = pa.table(batch)
                 wanted = layout if self.columns is None else pa.schema([layout.field(n) for n in self.columns])
                 yield Piece(self._aligned(table, wanted, split.name), Place(f"{split.name}, batch {index}", row), bytes=batch.nbytes)
+
+
+def _same_kind(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
+    """The wider of two Arrow types that spell the same values (string and large_string)."""
+    if one == two:
+        return one
+    for small, large in ((pa.string(), pa.large_string()), (pa.binary(), pa.large_binary())):
+        views = (small, large, pa.string_view() if small == pa.string() else pa.binary_view())
+        if one in views and two in views:
+            return large
+    return None
 
 
 def _skipped(split: Split, reason: str) -> Piece:

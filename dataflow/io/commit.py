@@ -39,7 +39,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataflow.errors import OutputError, Report
+from dataflow.errors import OutputError, Report, SchemaError
 from dataflow.io.files import FileSystem, file_system, join
 from dataflow.io.schema import conform, unify
 from dataflow.io.sink import FORMATS, FileSink, WrittenFile
@@ -173,6 +173,15 @@ class Commit:
             return one.files
         named = [(f"task {file.path.rpartition('/')[2]}", file.schema) for file in one.files if file.schema is not None]
         schema = unify(named)
+        if one.sink.mode == "append" and (before := _schema_of(one)) is not None:
+            wide = unify([("the folder", before), ("the new rows", schema)])
+            if not wide.equals(before):
+                changed = next(
+                    field.name for field in wide if before.get_field_index(field.name) < 0 or before.field(field.name).type != field.type
+                )
+                text = f"the rows to append do not have the columns of {one.sink.path}: {changed!r} differs"
+                raise SchemaError(Report(text, hint='mode="overwrite" replaces the folder; or map the rows to its types'))
+            schema = wide
         from dataclasses import replace
 
         from dataflow.io.sink import SinkWriter
@@ -191,6 +200,21 @@ class Commit:
                 writer.push(Records(conform(table, schema)))
             whole.extend(replace(new, folder=file.folder) for new in writer.close())
         return whole
+
+
+def _schema_of(one: Staged) -> Any:
+    """The schema of what a target holds already, where its format has one."""
+    found = one.fs.find(one.target) if one.fs.exists(one.target) else []
+    if not found or one.sink.format not in ("parquet", "ipc"):
+        return None
+    with one.fs.open(found[0].path) as raw:
+        if one.sink.format == "ipc":
+            import pyarrow as pa
+
+            return pa.ipc.open_file(raw).schema.remove_metadata()
+        import pyarrow.parquet as pq
+
+        return pq.read_schema(raw).remove_metadata()
 
 
 def _tables(fs: FileSystem, file: WrittenFile, sink: FileSink) -> Any:

@@ -7,11 +7,15 @@ quotes, found by counting quotes, so a newline within quotes is never a boundary
 
 from __future__ import annotations
 
+import gzip
 import io
 import itertools
-from collections.abc import Iterator, Mapping
+import lzma
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +23,8 @@ import pyarrow.csv as pacsv
 
 from dataflow.errors import InputError, Report, SchemaError, shorten
 from dataflow.io.files import FileInfo, file_system
-from dataflow.io.source import BadRow, FileSource, Piece, Place, Split
+from dataflow.io.schema import widen
+from dataflow.io.source import BadRow, FileSource, Piece, Place, Split, at_least_eight
 from dataflow.io.text import COMPRESSED, decompressed
 from dataflow.shard.batch import Records
 
@@ -27,6 +32,7 @@ __all__ = ["CsvSource"]
 
 SAMPLE = 1 << 20
 BLOCK = 1 << 22
+SAMPLED = 8
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,21 @@ class CsvSource(FileSource):
 
     format = "csv"
 
-    def split_file(self, info: FileInfo, target: int) -> list[Split]:
-        first = self._layout()
-        whole = Split(info.path, 0, info.size, info.size, info.version, first)
+    def splits(self, target: int) -> list[Split]:
+        found = self.files()
+        if not found:
+            raise InputError(Report(f"no file matches {', '.join(self.paths)}", hint="an empty input is an error"))
+        layout = self._layout(found)
+        target = at_least_eight(sum(info.size for info in found), target)
+        return [split for info in found for split in self.split_file(info, target, layout)]
+
+    def split_file(self, info: FileInfo, target: int, layout: Any = None) -> list[Split]:
+        layout = layout or self._layout(self.files())
+        whole = Split(info.path, 0, info.size, info.size, info.version, layout)
         if info.size <= 2 * target or info.path.endswith(tuple(COMPRESSED)) or self.encoding != "utf-8":
             return [whole]
         edges = [0, *self._boundaries(info, target), info.size]
-        return [Split(info.path, a, b, b - a, info.version, first) for a, b in itertools.pairwise(edges) if b > a]
+        return [Split(info.path, a, b, b - a, info.version, layout) for a, b in itertools.pairwise(edges) if b > a]
 
     def _boundaries(self, info: FileInfo, target: int) -> Iterator[int]:
         """Line ends outside quotes, one after every ``target`` bytes. One pass over the file at memory speed."""
@@ -68,16 +82,45 @@ class CsvSource(FileSource):
                     inside = int(parity[-1])
                 position += len(data)
 
-    def _layout(self) -> tuple[tuple[str, ...], pa.Schema]:
-        """The column names and types of the first file that is not empty: those of the whole source."""
-        for info in self.files():
+    def _layout(self, files: list[FileInfo]) -> tuple[tuple[str, ...], pa.Schema]:
+        """The column names of the first file that is not empty, and types that hold what the first rows of several have."""
+        schemas: list[tuple[str, pa.Schema]] = []
+        for info in files:
             with self.open(Split(info.path)) as raw:
-                data = decompressed(info.path, raw).read(SAMPLE)
-            data = data[: data.rfind(b"\n") + 1] or data
-            if data:
-                table = self._parse(data, None, info.path, [], 0)
-                return tuple(table.column_names), table.schema
-        return tuple(self.names), pa.schema([])
+                data = self._guarded(info.path, partial(_sample, info.path, raw))
+            data = data[: _last_row_end(data)] or data
+            if not data:
+                continue
+            table = self._parse(data, None, info.path, [], 1 + self.header)
+            schemas.append((info.path, table.schema))
+            if len(schemas) == SAMPLED:
+                break
+        if not schemas:
+            return tuple(self.names), pa.schema([])
+        names = schemas[0][1].names
+        fields = []
+        for name in names:
+            kind: pa.DataType = pa.null()
+            for _, schema in schemas:
+                if schema.get_field_index(name) >= 0:
+                    kind = widen(kind, schema.field(name).type) or kind  # what disagrees is an error where it is read
+            # a column without a value so far may hold anything later
+            fields.append(pa.field(name, pa.string() if pa.types.is_null(kind) else kind))
+            if pa.types.is_binary(kind):
+                hint = f'give read_csv an encoding, as encoding="latin-1"; {self.encoding} was assumed'
+                raise InputError(Report(f"column {name!r} is not {self.encoding} text", location=schemas[0][0], hint=hint))
+        return tuple(names), pa.schema(fields)
+
+    def _guarded(self, path: str, read: Callable[[], bytes]) -> bytes:
+        """A read whose failure to decompress names the file."""
+        try:
+            return read()
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise InputError(Report(f"a compressed file is truncated or corrupt: {error}", location=path)) from error
+        except OSError as error:
+            if error.errno is None:
+                raise InputError(Report(f"a compressed file is truncated or corrupt: {error}", location=path)) from error
+            raise
 
     def read(self, split: Split) -> Iterator[Piece]:
         names, schema = split.extra
@@ -96,7 +139,7 @@ class CsvSource(FileSource):
             if split.start and self.header and self.union:
                 own = self._header(split.name)
             while True:
-                data = plain.read(BLOCK if left < 0 else min(BLOCK, left))
+                data = self._guarded(split.name, lambda: plain.read(BLOCK if left < 0 else min(BLOCK, left)))
                 left -= len(data) if left >= 0 else 0
                 if not data and not rest:
                     return
@@ -148,7 +191,7 @@ class CsvSource(FileSource):
                     column_names=list(names) if names else None, autogenerate_column_names=not names and not self.header,
                 ),
                 pacsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=reject),
-                pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False),
+                pacsv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False),
             )  # fmt: skip
         except pa.ArrowInvalid as error:
             hint = (
@@ -198,6 +241,10 @@ class CsvSource(FileSource):
             if name not in table.column_names:
                 table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
         return Records(table)
+
+
+def _sample(path: str, raw: BinaryIO) -> bytes:
+    return decompressed(path, raw).read(SAMPLE)
 
 
 def _last_row_end(block: bytes) -> int:

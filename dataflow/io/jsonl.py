@@ -42,7 +42,7 @@ class JsonLinesSource(TextSource):
     def _parse(self, lines: list[str], split: Split, row: int) -> tuple[list[Any], list[BadRow]]:
         try:
             return list(map(json.loads, lines)), []
-        except ValueError:
+        except (ValueError, RecursionError):
             return self._one_by_one(lines, split, row)
 
     def _one_by_one(self, lines: list[str], split: Split, row: int) -> tuple[list[Any], list[BadRow]]:
@@ -53,7 +53,7 @@ class JsonLinesSource(TextSource):
                 continue
             try:
                 values.append(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 where = f"{split.name}, line {line_number(self, split, row + index)}"
                 if not self.skip_bad:
                     hint = 'read_jsonl(…, on_error="skip") sets such lines aside'

@@ -25,6 +25,7 @@ from dataflow.shard.batch import Batch, Lines, Pairs, Records, Values
 __all__ = ["conform", "plain", "table_of", "unify", "widen"]
 
 _EXACT = 2**53
+_KNOWN = {str, int, float, bool, bytes, type(None), dt.datetime, dt.date, dt.timedelta}
 
 
 def table_of(batch: Batch, declared: Mapping[str, pa.DataType] | None = None) -> pa.Table:
@@ -86,7 +87,9 @@ def _table(columns: dict[str, Sequence[Any]], declared: Mapping[str, pa.DataType
 def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> pa.Array:
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
-    items = list(map(plain, values))
+    kinds = set(map(type, values))
+    # the look at each value is for kinds Arrow does not know: half a second a million values
+    items = values if kinds <= _KNOWN else list(map(plain, values))
     try:
         kinds = set(map(type, items))
         _refuse_mixes(name, items, kinds)
@@ -114,7 +117,7 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
         ) from error
 
 
-def _refuse_mixes(name: str, items: list[Any], kinds: set[type]) -> None:
+def _refuse_mixes(name: str, items: Sequence[Any], kinds: set[type]) -> None:
     """Mixes that Arrow would take, and change: text becomes bytes, local times shift."""
     if str in kinds and bytes in kinds:
         raise SchemaError(Report(f"column {name!r} cannot be written: it holds bytes, str", hint="map the values to one type first"))
@@ -141,7 +144,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _culprit(values: list[Any], declared: pa.DataType | None) -> tuple[int, Any]:
+def _culprit(values: Sequence[Any], declared: pa.DataType | None) -> tuple[int, Any]:
     """The first value that does not fit with those before it (by halving, so a large batch is no matter)."""
     low, high = 0, len(values)
     while low < high - 1:

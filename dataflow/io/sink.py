@@ -22,7 +22,8 @@ import pyarrow as pa
 from dataflow.errors import OutputError, Report, SchemaError
 from dataflow.io.files import FileSystem, file_system, join
 from dataflow.io.schema import table_of, unify
-from dataflow.shard.batch import Batch, Lines, Values
+from dataflow.shard.batch import Batch, Lines, Records, Values
+from dataflow.shard.size import estimated_bytes
 
 __all__ = ["FORMATS", "FileSink", "SinkWriter", "WriteMode", "WrittenFile", "hive_folder"]
 
@@ -186,18 +187,27 @@ class SinkWriter:
     def push(self, batch: Batch) -> None:
         """Write a batch, in slices where a file must end inside it."""
         start, rows = 0, len(batch)
+        row_bytes = self._row_bytes(batch) if self.sink.bytes_per_file is not None and rows else 0.0
         while start < rows:
-            stop = min(rows, start + self._room())
+            stop = min(rows, start + self._room(row_bytes))
             self._push(batch if (start, stop) == (0, rows) else batch.slice(start, stop))
             start = stop
 
-    def _room(self) -> int:
+    @staticmethod
+    def _row_bytes(batch: Batch) -> float:
+        if isinstance(batch, Records):
+            return batch.table.nbytes / len(batch)
+        return estimated_bytes(batch.slice(0, min(len(batch), 256)).rows()) / min(len(batch), 256)
+
+    def _room(self, row_bytes: float) -> int:
         """How many rows may be written before a file has to be looked at again."""
         if self.sink.rows_per_file is not None and not self.sink.partition_by:
             part = self.open.get("")
             return self.sink.rows_per_file - (part.rows if part else 0)
         if self.sink.bytes_per_file is not None or self.sink.rows_per_file is not None:
-            return min(PIECE_ROWS, self.sink.rows_per_file or PIECE_ROWS)
+            most = min(PIECE_ROWS, self.sink.rows_per_file or PIECE_ROWS)
+            # a quarter of a file at a time, so that none grows far beyond what was asked
+            return max(1, min(most, int((self.sink.bytes_per_file or 0) / 4 / row_bytes))) if row_bytes else most
         return 1 << 62
 
     def _push(self, batch: Batch) -> None:

@@ -18,7 +18,7 @@ import itertools
 import lzma
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
@@ -41,13 +41,74 @@ def decompressed(name: str, raw: BinaryIO) -> BinaryIO:
         case "gzip":
             return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
         case "bz2":
-            return cast(BinaryIO, bz2.BZ2File(raw))
+            return cast(BinaryIO, io.BufferedReader(_Members(raw, bz2.BZ2Decompressor)))
         case "xz":
-            return cast(BinaryIO, lzma.LZMAFile(raw))
+            return cast(BinaryIO, io.BufferedReader(_Members(raw, lzma.LZMADecompressor)))
         case "zstd":
             return cast(BinaryIO, io.BufferedReader(_Zstd(raw)))
         case _:
             return raw
+
+
+def _is_ascii_superset(encoding: str) -> bool:
+    """Whether bytes below 128 mean in this encoding what they mean in ASCII, so that lines can be found undecoded."""
+    return codecs.lookup(encoding).name.startswith(("utf-8", "ascii", "iso8859", "cp125", "koi8", "latin"))
+
+
+class _Recoded(io.RawIOBase):
+    """A file in any encoding, as UTF-8."""
+
+    def __init__(self, raw: BinaryIO, encoding: str, errors: str) -> None:
+        self._reader = codecs.getreader(encoding)(raw, errors)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = self._reader.read(CHUNK // 4).encode("utf-8", "replace")
+        out, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(out)] = out
+        return len(out)
+
+
+class _Members(io.RawIOBase):
+    """All members of a bz2 or xz file. The standard library's readers take a damaged second member for rubbish at the end
+    and stop in silence; here what follows a member is another, or padding of zeros, or an error."""
+
+    def __init__(self, raw: BinaryIO, make: Callable[[], Any]) -> None:
+        self._raw, self._make = raw, make
+        self._member = make()
+        self._rest = b""
+        self._begun = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            if self._member.eof:
+                rest = self._member.unused_data or self._rest
+                rest = rest or self._raw.read(CHUNK)
+                while rest and not rest.strip(b"\0"):
+                    rest = self._raw.read(CHUNK)
+                if not rest:
+                    return 0
+                self._member, self._rest, self._begun = self._make(), rest.lstrip(b"\0"), False
+            if self._member.needs_input:
+                data, self._rest = self._rest or self._raw.read(CHUNK), b""
+                if not data:
+                    if not self._begun:
+                        return 0
+                    raise EOFError("the file ends inside a member")
+                self._begun = True
+            else:
+                data = b""
+            out = self._member.decompress(data, len(buffer))
+            if out:
+                buffer[: len(out)] = out
+                return len(out)
 
 
 class _Zstd(io.RawIOBase):
@@ -89,7 +150,7 @@ class TextSource(FileSource):
         return [Split(info.path, a, b, b - a, info.version) for a, b in itertools.pairwise(edges)]
 
     def _splittable(self) -> bool:
-        return codecs.lookup(self.encoding).name in ("utf-8", "ascii", "iso8859-1", "cp1252", "iso8859-15")
+        return _is_ascii_superset(self.encoding)
 
     def read(self, split: Split) -> Iterator[Piece]:
         row = 1
@@ -102,9 +163,15 @@ class TextSource(FileSource):
         """The split's bytes in blocks of whole lines."""
         with self.open(split) as raw:
             try:
-                yield from _whole_lines(decompressed(split.name, raw), split.start, split.stop)
+                plain = decompressed(split.name, raw)
+                if not self._splittable():  # a line end may be other bytes than 0A alone: decoded first, as UTF-8 from here on
+                    plain = cast(BinaryIO, io.BufferedReader(_Recoded(plain, self.encoding, self.errors)))
+                yield from _whole_lines(plain, split.start, split.stop)
             except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
                 raise InputError(Report(f"a compressed file is truncated or corrupt: {error}", location=split.name)) from error
+            except UnicodeDecodeError as error:
+                text = f"the file is not {self.encoding} text: {error.reason}"
+                raise InputError(Report(text, location=split.name, hint='give read_text another encoding, or errors="replace"')) from error
             except OSError as error:
                 if error.errno is None and split.stop == -1:  # bz2 and Arrow's codecs raise plain OSErrors
                     raise InputError(Report(f"a compressed file is truncated or corrupt: {error}", location=split.name)) from error
@@ -112,6 +179,8 @@ class TextSource(FileSource):
 
     def _decoded(self, data: bytes, split: Split, row: int) -> Piece:
         place = Place(split.name, row, split.start, "line")
+        if not self._splittable():
+            return Piece(Lines(data), place, bytes=len(data))
         if codecs.lookup(self.encoding).name == "utf-8" or (data.isascii() and self._splittable()):
             if data.isascii():
                 return Piece(Lines(data), place, bytes=len(data))
@@ -131,10 +200,9 @@ class TextSource(FileSource):
         """Name the first line that is not text, or set such lines aside."""
         good: list[bytes] = []
         bad: list[BadRow] = []
-        for index, line in enumerate(data.splitlines(keepends=True)):
+        for index, line in enumerate(data.removesuffix(b"\n").split(b"\n")):
             try:
-                line.decode(self.encoding)
-                good.append(line)
+                good.append(line.decode(self.encoding).encode() + b"\n")
             except UnicodeDecodeError as reason:
                 number = line_number(self, split, row + index)
                 where = f"{split.name}, line {number}"

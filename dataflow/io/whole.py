@@ -54,7 +54,7 @@ class AvroSource(FileSource):
                         yield Piece(Rows(rows), Place(split.name, done + 1))
                         done += len(rows)
                         rows = []
-            except (ValueError, EOFError, IndexError, KeyError, TypeError, OSError) as error:
+            except Exception as error:  # fastavro raises whatever a damaged byte leads it to
                 raise InputError(
                     Report(f"an Avro file cannot be read: {error}", location=f"{split.name}, after row {done + len(rows)}")
                 ) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,13 +25,17 @@ def preflight(plan: tuple[Node, ...], physical: PhysicalPlan) -> list[Report]:
     for node in topological(plan):
         match node:
             case Read(source=source) if hasattr(source, "check"):
-                problems += [_at(node, report) for report in source.check()]
+                problems += [_at(node, report) for report in _checked(source)]
             case Write(sink=sink) if isinstance(sink, FileSink):
                 path = os.path.abspath(sink.path) if "://" not in sink.path else sink.path.rstrip("/")
                 if path in targets:
                     problems.append(
                         _at(node, Report(f"two outputs go to {sink.path}", hint=f"the other is declared at {targets[path].origin}"))
                     )
+                for other, writer in targets.items():
+                    if path.startswith(f"{other}/") or other.startswith(f"{path}/"):
+                        text = f"the output {sink.path} and the output {other} lie one inside the other"
+                        problems.append(_at(node, Report(text, hint=f"the other is declared at {writer.origin}")))
                 targets.setdefault(path, node)
                 problems += [_at(node, report) for report in _check_target(sink)]
             case _:
@@ -39,6 +45,24 @@ def preflight(plan: tuple[Node, ...], physical: PhysicalPlan) -> list[Report]:
             if report is not None:
                 problems.append(_at(node, report))
     return problems
+
+
+def _checked(source: Any) -> list[Report]:
+    """A source's own check; trouble of the file system that may pass is given time to."""
+    for pause in (0.05, 0.2, None):
+        try:
+            return list(source.check())
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE) or pause is None:
+                name = errno.errorcode.get(error.errno or 0, "?")
+                return [
+                    Report(
+                        f"an input cannot be read: {error.strerror or error} (errno {error.errno}, {name})",
+                        location=str(error.filename or ""),
+                    )
+                ]
+            time.sleep(pause)
+    raise AssertionError
 
 
 def _at(node: Node, report: Report) -> Report:
@@ -64,6 +88,9 @@ def _check_target(sink: FileSink) -> Iterator[Report]:
     if isinstance(fs, LocalFiles):
         if any(len(os.fsencode(part)) > 200 for part in target.split("/")):
             yield Report(f"the output path has a name that is too long: {shorten(target, 120)}")
+            return
+        if len(os.fsencode(os.path.abspath(target))) > 3900:  # 4096, less the names of ours below it
+            yield Report(f"the output path is too long as a whole: {shorten(target, 120)}")
             return
         parent = os.path.dirname(os.path.abspath(target))
         while not os.path.lexists(parent):

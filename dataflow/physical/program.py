@@ -91,6 +91,9 @@ class SinkLeaf:
     index: int
     sink: FileSink
     staging: str
+    label: str = ""
+    declared: str = ""
+    declared_text: str = ""
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,8 @@ class _Planner:
                     phase.hang(KeepLeaf(node.label), None)
                 case Write(sink=sink):
                     self.sinks.append(sink)
-                    self._attach(node.input, SinkLeaf(len(self.sinks) - 1, sink, ""))  # type: ignore[arg-type]
+                    where = (node.label, str(node.origin), node.origin.text())
+                    self._attach(node.input, SinkLeaf(len(self.sinks) - 1, sink, "", *where))  # type: ignore[arg-type]
                 case Fused():
                     self._fused(node)
                 case _:

@@ -91,7 +91,16 @@ class Job:
         self.state = RunState()
         self.result = RunResult(options.run)
         self.scheduler = Scheduler(
-            workers, clock, options.policy, self._split, self._done, self._discard, self._corrupt, self._progress, self._ready
+            workers,
+            clock,
+            options.policy,
+            self._split,
+            self._done,
+            self._discard,
+            self._corrupt,
+            self._progress,
+            self._ready,
+            self._give_up,
         )
         self.commit = Commit(options.run, list(plan.sinks))
         self.waiting = list(plan.phases)
@@ -440,7 +449,7 @@ class Job:
                 rows = (low, high)
             first, last = max(low, rows[0]), rows[1] if high is None else min(high, rows[1])
             if (first, last) == (low, high) and last - first <= 1:
-                return self._poisoned(task, first, how)
+                return None
             middle = (first + last + 1) // 2
             edges: list[int | None] = [low, first, middle, last, *([high] if high != last else [])]
             ranges = [(a, b) for a, b in itertools.pairwise(edges) if b is None or (a is not None and a < b)]
@@ -452,9 +461,12 @@ class Job:
         self.work.update((part.id, part) for part in parts)
         return parts
 
-    def _poisoned(self, task: Task, row: int, how: str) -> list[Task] | None:
+    def _give_up(self, task: Task, how: str) -> list[Task] | None:
         """A single row kills its worker: with on_error="skip" on a step of the phase it is set aside, else the run fails."""
         work: Work = task.payload
+        row, end = work.input.rows
+        if end != row + 1:
+            return None
         label = next((s.step.label for s in _all_steps(work.program.tree) if s.step.on_error.skip), None)
         if label is None:
             return None

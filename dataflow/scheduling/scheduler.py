@@ -56,7 +56,11 @@ class _Group:
 
 
 class Scheduler:
-    """Runs tasks. ``split(task, rows, how)`` gives the parts of a task that kills workers, None for a single record."""
+    """Runs tasks.
+
+    ``split(task, rows, how)`` gives the parts of a task that kills workers, None where there is nothing to split;
+    ``give_up(task, how)`` then gives what may take its place (nothing, if its record may be skipped), None for an error.
+    """
 
     def __init__(
         self,
@@ -69,8 +73,10 @@ class Scheduler:
         corrupt: Callable[[str], bool] | None = None,
         progress: Callable[[Task, int, int], None] | None = None,
         ready: Callable[[Task], bool] | None = None,
+        give_up: Callable[[Task, str], list[Task] | None] | None = None,
     ) -> None:
         self.workers, self.clock, self.policy = workers, clock, policy or Policy()
+        self.give_up = give_up or (lambda task, how: None)
         self.split = split or (lambda task, rows, how: None)
         self.done = done or (lambda task, result: None)
         self.discard = discard or (lambda task, result: None)
@@ -228,6 +234,8 @@ class Scheduler:
         limit = {"transient": self.policy.transient_attempts, "corrupt": self.policy.attempts, "resource": self.policy.attempts}
         if event.kind == "memory":
             parts = self.split(state.task, event.rows, "memory") if state.failures >= 2 else None
+            if parts is None and state.failures >= 2:
+                parts = self.give_up(state.task, "out of memory")
             if parts is not None:
                 self._replace(state, parts)
                 return
@@ -262,12 +270,15 @@ class Scheduler:
                     hint="look at this machine's memory and at `dmesg`",
                 )
             )
-        one_row = event.rows is None or event.rows[1] - event.rows[0] <= 1
-        # a part of a split task is split on at once, but a last row is given up only when it killed twice: one may be chance
-        if state.deaths < (self.policy.deaths_before_split if not state.split_from else 2 if one_row else 1):
+        if state.deaths < (1 if state.split_from else self.policy.deaths_before_split):
             self._again(state)
             return
         parts = self.split(state.task, event.rows, event.how)
+        if parts is None and state.deaths < 2:
+            self._again(state)  # a last row is given up only when it killed twice: once may be chance
+            return
+        if parts is None:
+            parts = self.give_up(state.task, event.how)
         if parts is None:
             raise self._crash(state, event)
         self._replace(state, parts)

@@ -28,4 +28,6 @@ def user_stack(trace: str, hanging: bool = False) -> tuple[str, ...]:
             continue
         text = linecache.getline(file, int(found["line"])).strip()
         frames.append(f"{file.rpartition('/')[2]}:{found['line']} in {found['name']}" + (f": {text}" if text else ""))
+    if not frames and not _FRAME.search(trace):  # no stack, but perhaps words
+        return tuple(line.strip() for line in trace.splitlines() if line.strip())[:5]
     return tuple(reversed(frames))

@@ -128,7 +128,6 @@ def test_fault_21_an_allocation_that_the_system_refuses_ends_its_task_and_not_th
     assert Pipeline().create([1]).collect(progress=False) == [1]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: Scheduler._failed takes an empty list of parts for none")
 def test_fault_21_a_single_record_without_memory_is_set_aside_where_records_may_be_skipped(tmp_path):
     """Not in the step, which catches it, but in the shuffle below: the record is isolated as one that kills would be."""
 
@@ -302,7 +301,6 @@ def test_fault_25_a_full_spill_folder_is_an_error_that_names_it(tmp_path, small_
     assert list(small_disk.iterdir()) == [] and not (tmp_path / "out").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="bug: an OSError of write() has no filename, and nobody adds it")
 @pytest.mark.parametrize("mode", MODES)
 def test_fault_25_the_error_of_a_full_spill_folder_says_where(tmp_path, small_disk, mode):
     with pytest.raises(ResourceError) as caught:
@@ -412,7 +410,6 @@ def test_fault_26_a_full_disk_at_any_byte_of_the_output_leaves_the_old_data(tmp_
 
 
 @pytest.mark.parametrize("at", [0, 1, 50])
-@pytest.mark.xfail(strict=True, reason="bug: an OSError of Commit.begin leaves Job.run bare")
 def test_fault_26_a_disk_that_is_full_from_the_start_is_a_clear_error(tmp_path, monkeypatch, at):
     create = LocalFiles.create
     budget = [at, errno.ENOSPC]
@@ -546,7 +543,6 @@ def test_fault_27_a_write_error_that_passes_is_tried_again(tmp_path, monkeypatch
     assert lines_of(tmp_path / "out") == list(range(300))
 
 
-@pytest.mark.xfail(strict=True, reason="bug: an OSError of write() has no filename, and nobody adds it")
 def test_fault_27_a_write_error_that_stays_is_an_error_with_path_and_number(tmp_path, monkeypatch):
     failing_writes(monkeypatch, 10**6)
     p = Pipeline()
@@ -701,7 +697,6 @@ def test_fault_28_no_permission(tmp_path):
     refused(tmp_path, str(tmp_path / "closed" / "out"), "no permission")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the commit replaces the link by a folder")
 def test_fault_28_a_target_that_is_a_link_to_a_folder(tmp_path):
     """The folder that the link names gets the data, and the link stays; or it is refused before any work."""
     (tmp_path / "real").mkdir()
@@ -880,7 +875,6 @@ print(json.dumps(sorted(again.collect(mode={mode!r}, workers=2, progress=False, 
     assert json.loads(done.stdout) == sorted([k, sorted(v)] for k, v in expected.items())
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a corrupt file is made again without limit")
 def test_fault_34_a_disk_that_always_changes_bytes_is_an_error(tmp_path):
     """In a process of its own, which can be ended if it goes on for ever."""
     script = f"""

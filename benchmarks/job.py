@@ -1,0 +1,57 @@
+"""What a benchmark job is: an input, contenders that work on it, and a way to see that each is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Contender", "Input", "Job"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A script beside its job's description, run as ``python script input target``.
+
+    ``package``: what it needs in the peers' Python; "" runs it in ours, "-" needs the program ``needs``.
+    ``baseline``: ratios are taken to it.
+    ``goal``: how many times our seconds it should take at least. ``divisor``: at full size it gets this part of the
+    input, and its seconds are multiplied. ``checked``: it has a result. ``most_seconds`` and ``most_mb``: goals of our own.
+    """
+
+    name: str
+    script: str
+    package: str = ""
+    baseline: bool = False
+    goal: float | None = None
+    divisor: int = 1
+    most_seconds: float | None = None
+    most_mb: int | None = None
+    checked: bool = True
+    needs: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A script's first argument, and the fingerprint of a right result."""
+
+    argument: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job. ``prepare(folder, size)`` makes the input; ``fingerprint(target, printed)`` tells what a contender made.
+
+    ``from_start``: the seconds are those from process start to the printed result, not those the script reports.
+    """
+
+    name: str
+    title: str
+    sizes: Mapping[str, int]
+    prepare: Callable[[Path, int], Input]
+    fingerprint: Callable[[Path, Mapping[str, Any]], str]
+    contenders: tuple[Contender, ...]
+    from_start: bool = False

@@ -1,0 +1,1 @@
+"""One package a job: its description, and one script for each contender."""

@@ -1,0 +1,56 @@
+"""Reads what contenders wrote, in whatever files, and tells its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.data import counts_fingerprint
+
+__all__ = ["lines_fingerprint", "sums_fingerprint", "words_fingerprint"]
+
+
+def words_fingerprint(target: Path) -> str:
+    """Of Parquet files of (word, count)."""
+    return counts_fingerprint(pair for table in _tables(target) for pair in zip(table[0].to_pylist(), table[1].to_pylist(), strict=True))
+
+
+def sums_fingerprint(target: Path) -> str:
+    """Of Parquet files of (key, sum)."""
+    tables = list(_tables(target))
+    if not tables:
+        return "nothing"
+    whole = pa.concat_tables([table.rename_columns(["key", "sum"]) for table in tables])
+    return sums_of(whole["key"].to_numpy(), whole["sum"].to_numpy())
+
+
+def sums_of(keys: np.ndarray, sums: np.ndarray) -> str:
+    """Rows, sum and checksum of sums by key, in any order."""
+    mixed = (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ sums.astype(np.uint64)) * np.uint64(0xC2B2AE3D27D4EB4F)
+    return f"{len(keys)} keys, {int(sums.sum())} in all, checksum {int(mixed.sum(dtype=np.uint64)):016x}"
+
+
+def lines_fingerprint(target: Path) -> str:
+    """SHA-256 of a text file, or of the text files of a folder one after the other in order of their names."""
+    digest = hashlib.sha256()
+    for path in _files(target):
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _tables(target: Path) -> Iterator[pa.Table]:
+    for path in _files(target):
+        yield pq.read_table(path, partitioning=None)
+
+
+def _files(target: Path) -> list[Path]:
+    if target.is_file():
+        return [target]
+    return sorted(path for path in target.glob("**/*") if path.is_file() and not path.name.startswith((".", "_")))
