@@ -33,7 +33,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -89,7 +88,7 @@ class Commit:
 
     def begin(self) -> None:
         """Make the staging folders; whoever else is at work on a target is an error."""
-        owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "run": self.run}).encode()
+        owner = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "run": self.run}).encode()
         _runs_here.add(self.run)
         for one in self.targets:
             recover(one.fs, one.target, one.sink.options, writing=True)
@@ -367,7 +366,7 @@ def _owner(fs: FileSystem, staging: str) -> dict[str, Any] | None:
 
 
 def _alive(owner: Mapping[str, Any]) -> bool:
-    if owner.get("host") != socket.gethostname():
+    if owner.get("host") != os.uname().nodename:
         return True  # it cannot be known: better to refuse than to destroy
     try:
         os.kill(int(owner["pid"]), 0)

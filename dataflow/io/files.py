@@ -7,7 +7,6 @@ its import (0.1 s), and because only the operating system can rename, exchange a
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import glob as globbing
 import os
@@ -178,11 +177,13 @@ class LocalFiles:
 
     def exchange(self, one: str, two: str) -> None:
         """Swap two paths in one atomic step (Linux's renameat2); elsewhere two renames with a short gap."""
-        with contextlib.suppress(AttributeError, OSError):
-            libc = ctypes.CDLL(None, use_errno=True)
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        if hasattr(libc, "renameat2"):
             if libc.renameat2(-100, os.fsencode(one), -100, os.fsencode(two), 2) == 0:
                 return
-            if ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL):
+            if ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL):  # a kernel or file system without it
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), two)
         aside = f"{one}.aside"
         os.rename(two, aside)

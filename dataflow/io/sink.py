@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.parse
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,6 +83,8 @@ def hive_folder(names: tuple[str, ...], values: tuple[Any, ...]) -> str:
     >>> hive_folder(("day", "who"), ("2026-11-20", "../etc"))
     'day=2026-11-20/who=..%2Fetc'
     """
+    import urllib.parse
+
     parts = []
     for name, value in zip(names, values, strict=True):
         text = "__HIVE_DEFAULT_PARTITION__" if value is None else urllib.parse.quote(str(value), safe=" :+,@")

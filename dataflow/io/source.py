@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
-from urllib.parse import unquote
 
 from dataflow.errors import InputError, Report
 from dataflow.io.files import FileInfo, file_system, is_remote
@@ -166,6 +165,8 @@ class FileSource(Source):
 
     def hive(self, path: str) -> dict[str, str | None]:
         """The ``key=value`` folders between a path that was given and a file; null for Hive's default partition."""
+        from urllib.parse import unquote
+
         roots = [self._fixed(given) for given in self.paths]
         root = max((r for r in roots if path.startswith(r)), key=len, default="")
         parts = PurePosixPath(path.removeprefix(root)).parts[:-1]

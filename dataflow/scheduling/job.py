@@ -15,20 +15,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dataflow.errors import OutputError, Report, RunInterrupted, SkipLimitError
+from dataflow.errors import DataflowError, MemoryLimitError, OutputError, Report, RunInterrupted, WorkerCrashedError
 from dataflow.execution.failing import failure_of
 from dataflow.execution.task import Attempt, TaskResult
 from dataflow.io.commit import Commit
-from dataflow.io.source import Split
 from dataflow.physical.program import (
     DealRoot,
     GroupRoot,
@@ -36,7 +33,6 @@ from dataflow.physical.program import (
     KeptRoot,
     OperateRoot,
     Program,
-    ShuffleInput,
     ShuffleLeaf,
     SideValue,
     SinkLeaf,
@@ -47,16 +43,16 @@ from dataflow.physical.program import (
 from dataflow.physical.stages import Phase, PhysicalPlan
 from dataflow.plan.nodes import Operate
 from dataflow.scheduling.events import Clock, Policy, Task, Workers
+from dataflow.scheduling.inputs import gathered, hash_ranges, key_ranges
 from dataflow.scheduling.result import Output, RunResult, RunState, StepSummary
 from dataflow.scheduling.scheduler import Scheduler
+from dataflow.scheduling.skipped import SkippedRecords
 from dataflow.shard.runfile import RunFile
 
 __all__ = ["Job", "JobOptions", "Work"]
 
 Filed = tuple[tuple[int, ...], int]
-BUCKETS = 1 << 16
 SPLIT_BYTES = 32 << 20
-RANGE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +109,10 @@ class Job:
         self.remaking: set[str] = set()
         self.steps: dict[str, StepSummary] = {}
         self.stop = threading.Event()
-        self.on_errors = {s.step.label: s.step.on_error for p in plan.phases for s in _all_steps(p.program.tree)}
+        rules = {s.step.label: s.step.on_error for p in plan.phases for s in _all_steps(p.program.tree)}
+        self.skipped = SkippedRecords(options.skipped_to, rules, self.result, self.steps)
         self.committing = False
+        self.blamed: tuple[Work, str] | None = None
 
     # -- the run
 
@@ -129,12 +127,16 @@ class Job:
                 if self.stop.is_set():
                     raise KeyboardInterrupt
                 self._close_phases()
-            self._check_rates()
+            self.skipped.check_rates()
             self._commit()
         except KeyboardInterrupt as stop:
             self.scheduler.cancel_all()
             self.commit.abort()
             raise RunInterrupted(Report("the run was stopped; no output became visible", hint="run it again")) from stop
+        except (WorkerCrashedError, MemoryLimitError) as error:
+            self.scheduler.cancel_all()
+            self.commit.abort()
+            raise self._blamed(error) from error.__cause__
         except OSError as error:
             self.scheduler.cancel_all()
             self.commit.abort()
@@ -148,6 +150,20 @@ class Job:
         self.result.retries, self.result.backups = self.scheduler.retries, self.scheduler.backups
         self.result.log = self.scheduler.log
         return self.result
+
+    def _blamed(self, error: DataflowError) -> DataflowError:
+        """The error of a task that was given up, with its steps, their line, and the row it was on."""
+        if self.blamed is None:
+            return error
+        work, where = self.blamed
+        steps = [bound.step for bound in _all_steps(work.program.tree)]
+        first = next((step for step in steps if step.fn is not None), None)
+        report = replace(
+            error.report, steps=(work.program.label, *(step.label for step in steps[:6])), location=where or error.report.location
+        )
+        if first is not None:
+            report = replace(report, declared=str(first.origin), declared_text=first.origin.text())
+        return type(error)(report)
 
     def kept(self, name: str) -> tuple[RunFile, ...]:
         """The kept files of a view, in order."""
@@ -263,53 +279,21 @@ class Job:
         match root:
             case SourceRoot(source=source):
                 splits = source.splits(min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
-                return _gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
+                return gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
             case GroupRoot() | DealRoot():
-                return self._hash_ranges(phase, root)
+                return hash_ranges(self._feeding(phase.shuffle or ""), self.kept(phase.shuffle or ""), self.options.memory)
             case SortRoot():
-                return self._key_ranges(phase, root)
+                ranges = key_ranges(self.kept(phase.shuffle or ""), self.options.memory)
+                return ranges[::-1] if root.descending else ranges
             case KeptRoot():
                 return [TaskInput(files=(file,), bytes=file.bytes) for file in self.kept(phase.kept or phase.program.label)]
             case OperateRoot():
                 return [TaskInput()]
 
-    def _hash_ranges(self, phase: Phase, root: Any) -> list[TaskInput]:
-        """Ranges of buckets, as many as the bytes ask for, or as the user does."""
-        assert phase.shuffle
-        leaf = next(
-            one
-            for f in self.plan.feeders(phase.shuffle)
-            for one in f.program.leaves
-            if isinstance(one, ShuffleLeaf) and one.shuffle == phase.shuffle
-        )
-        files = self.kept(phase.shuffle)
-        total = sum(file.bytes for file in files)
-        if leaf.partitioner is not None or leaf.kind == "deal":
-            edges = list(range((leaf.partitions or 1) + 1))
-        else:
-            count = leaf.partitions or _count(total, self.options.memory)
-            edges = [BUCKETS * i // count for i in range(count + 1)]
-        size = total // max(1, len(edges) - 1)
-        return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
-
-    def _key_ranges(self, phase: Phase, root: SortRoot) -> list[TaskInput]:
-        """Ranges of keys of about equal bytes, cut at first keys of blocks."""
-        assert phase.shuffle
-        files = self.kept(phase.shuffle)
-        blocks = sorted(((b.first, b.length) for file in files for b in file.blocks), key=lambda pair: pair[0])
-        total = sum(length for _, length in blocks)
-        count = _count(total, self.options.memory)
-        edges: list[Any] = [None]
-        held = 0
-        for first, length in blocks:
-            if held >= total / count and first != edges[-1]:
-                edges.append(first)
-                held = 0
-            held += length
-        edges.append(None)
-        size = total // (len(edges) - 1)
-        inputs = [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
-        return inputs[::-1] if root.descending else inputs
+    def _feeding(self, shuffle: str) -> ShuffleLeaf:
+        """The leaf that its feeders have in common."""
+        leaves = (leaf for feeder in self.plan.feeders(shuffle) for leaf in feeder.program.leaves)
+        return next(leaf for leaf in leaves if isinstance(leaf, ShuffleLeaf) and leaf.shuffle == shuffle)
 
     # -- what the scheduler asks and tells
 
@@ -354,35 +338,9 @@ class Job:
         if result.skipped:
             final.skipped += result.skipped
             self.state.skipped = final.skipped
-            self._keep_skipped(result.skipped_path)
+            self.skipped.take(result.skipped_path)
             for label in result.stats:
-                self._check_limit(label)
-
-    def _keep_skipped(self, path: str) -> None:
-        os.makedirs(self.options.skipped_to, exist_ok=True)
-        self.result.skipped_file = os.path.join(self.options.skipped_to, "skipped.jsonl")
-        with open(path, "rb") as part, open(self.result.skipped_file, "ab") as whole:
-            shutil.copyfileobj(part, whole)
-        os.unlink(path)
-
-    def _check_limit(self, label: str) -> None:
-        step, rule = self.steps[label], self.on_errors.get(label)
-        if rule is not None and rule.max_errors is not None and step.skipped > rule.max_errors:
-            raise self._too_many(label, f"{step.skipped:,} records were skipped, and max_errors is {rule.max_errors:,}")
-
-    def _check_rates(self) -> None:
-        for label, step in self.steps.items():
-            rule = self.on_errors.get(label)
-            if rule is not None and rule.max_error_rate is not None and step.skipped > rule.max_error_rate * step.rows_in:
-                text = f"{step.skipped:,} of {step.rows_in:,} records were skipped, and max_error_rate is {rule.max_error_rate:g}"
-                raise self._too_many(label, text)
-
-    def _too_many(self, label: str, text: str) -> SkipLimitError:
-        first = next(iter(self.result.skipped_records()), None)
-        report = Report(f"{label}: {text}", steps=(label,), hint=f"all of them are in {self.result.skipped_file}")
-        if first is not None:
-            report = replace(report, declared=first.declared, record=first.record, location=first.source, failed=(first.error,))
-        return SkipLimitError(report)
+                self.skipped.check(label)
 
     def _enough(self, work: Work) -> None:
         """If only a few rows were asked for and the first tasks gave them, the others need not run."""
@@ -465,23 +423,19 @@ class Job:
         """A single row kills its worker: with on_error="skip" on a step of the phase it is set aside, else the run fails."""
         work: Work = task.payload
         row, end = work.input.rows
+        where = f"{work.input.splits[0].name}, row {row + 1} of its split" if work.input.splits else f"element {row + 1} of {work.phase}"
+        self.blamed = (work, where if end == row + 1 else "")
         if end != row + 1:
             return None
         label = next((s.step.label for s in _all_steps(work.program.tree) if s.step.on_error.skip), None)
         if label is None:
             return None
-        import json
-
-        where = f"{work.input.splits[0].name}, row {row + 1} of its split" if work.input.splits else f"element {row + 1} of {work.phase}"
-        os.makedirs(self.options.skipped_to, exist_ok=True)
-        self.result.skipped_file = os.path.join(self.options.skipped_to, "skipped.jsonl")
-        with open(self.result.skipped_file, "a", encoding="utf-8") as out:
-            out.write(json.dumps({"step": label, "declared": "", "from": where, "record": "", "error": f"worker died: {how}"}) + "\n")
+        self.skipped.add(label, where, f"worker died: {how}")
         step = self.steps.setdefault(label, StepSummary(label))
         step.rows_in += 1
         step.skipped += 1
         self.result.skipped += 1
-        self._check_limit(label)
+        self.skipped.check(label)
         self.open[work.phase].discard(task.id)
         return []
 
@@ -510,31 +464,6 @@ def _of_this_process(program: Program) -> bool:
     paths = list(getattr(program.root.source, "paths", ())) if isinstance(program.root, SourceRoot) else []
     paths += [leaf.sink.path for leaf in program.leaves if isinstance(leaf, SinkLeaf)]
     return any(path.startswith("memory://") for path in paths)
-
-
-def _count(total: int, memory: int) -> int:
-    """How many ranges a shuffle of so many bytes is read in."""
-    size = min(RANGE_BYTES, max(1 << 18, memory // 12))
-    count = math.ceil(total / size)
-    return max(count, 4 if total > 16 << 20 else 1)
-
-
-def _gathered(splits: list[Split], target: int) -> list[TaskInput]:
-    """Splits put together until a task has enough to do: several small files a task."""
-    total = sum(split.bytes for split in splits)
-    target = min(target, max(1 << 20, total // 8))
-    inputs: list[TaskInput] = []
-    held: list[Split] = []
-    size = 0
-    for split in splits:
-        if held and (size + split.bytes > target * 1.25 or len(held) >= 1000):
-            inputs.append(TaskInput(tuple(held), bytes=size))
-            held, size = [], 0
-        held.append(split)
-        size += split.bytes
-    if held:
-        inputs.append(TaskInput(tuple(held), bytes=size))
-    return inputs
 
 
 def _all_steps(branch: Any) -> list[Any]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 from dataflow.errors import DataflowError, MemoryLimitError, Report, TaskTimeoutError, WorkerCrashedError
@@ -351,7 +350,7 @@ class Scheduler:
             age = now - min(state.running.values())
             if age <= policy.backup_floor or (slowest is not None and age <= slowest[0]):
                 continue
-            if age > policy.backup_factor * median(group.seconds):
+            if age > policy.backup_factor * sorted(group.seconds)[len(group.seconds) // 2]:
                 slowest = (age, state)
         if slowest is not None:
             self.backups += 1

@@ -6,7 +6,6 @@ plan ─optimize─> plan ─plan_phases─> phases ─preflight─> Job(LocalWo
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import tempfile
@@ -92,7 +91,7 @@ class LocalRunner:
 
     @contextmanager
     def _job(self, plan: tuple[Node, ...]) -> Generator[Job]:
-        run = secrets.token_hex(8)
+        run = os.urandom(8).hex()
         physical = plan_phases(optimize(plan, Remarks()))
         problems = preflight(plan, physical)
         if problems:

@@ -30,34 +30,19 @@ AWAY = {"mode": "processes", "workers": 2, "progress": False}
 BOTH = pytest.mark.parametrize("where", [pytest.param(HERE, id="in_process"), pytest.param(AWAY, id="processes")])
 
 BROKEN = {
-    "test_fault_48_a_dofn_that_returns_no_list_is_an_error_never_taken_apart": (
-        "bug: with skip a DoFn's str or bytes is taken apart into letters",
-        ["[skip-text]", "[skip-bytes]"],
-    ),
     "test_fault_50_exceptions_that_do_not_pickle_still_arrive_with_their_text": (
         "bug: DataflowError.__reduce__ drops __cause__ on the way from a worker",
         [
-            "[Unpicklable-args0-hello-processes]",
-            "[TwoArguments-args1-1 and 2-processes]",
             "[Reduces-args2-Reduces-processes]",
-            "[ExceptionGroup-args3-many-processes]",
         ],
     ),
     "test_fault_50_sys_exit_in_a_function_is_an_error_with_its_step_not_a_success": (
         "bug: SystemExit in batches, aggregators and sort keys arrives without step and line",
         [
-            "[0-map_batches-in_process]",
             "[0-combine-in_process]",
             "[0-combine-processes]",
-            "[0-sort-in_process]",
-            "[3-map_batches-in_process]",
             "[3-combine-in_process]",
-            "[3-sort-in_process]",
         ],
-    ),
-    "test_fault_50_sys_exit_is_skipped_like_any_failure": (
-        "bug: key_by, map_values and map_batches do not catch SystemExit",
-        ["[key_by]", "[map_values]", "[map_batches]"],
     ),
 }
 
@@ -146,7 +131,6 @@ EQUAL_KEYS = [
 ]  # fmt: skip
 
 
-@pytest.mark.xfail(strict=True, reason="bug: _collisions compares Decimal with a NumPy integer, which raises TypeError")
 @BOTH
 def test_fault_44_keys_equal_by_value_are_one_group_and_others_are_not(where):
     pairs = [(key, number) for number, group in enumerate(EQUAL_KEYS) for key in group]
@@ -189,7 +173,6 @@ def test_fault_44_keys_without_value_equality_are_refused_with_the_step_and_the_
     assert "test_user_functions.py" in str(error), str(error)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: keys._number converts a signalling NaN to float")
 def test_fault_44_a_signalling_nan_is_one_group_or_refused_by_name():
     rows = [(Decimal("sNaN"), 1), (Decimal("sNaN"), 2)]
     try:
@@ -376,7 +359,6 @@ def test_fault_48_with_skip_a_generator_that_raises_midway_leaves_none_of_its_ou
     assert Counter(found) == dict.fromkeys((1, 2, 4, 5, 7, 8), before)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: _Batches gives results before it knows that the batch fails: rows come twice")
 def test_fault_48_with_skip_a_batch_whose_generator_raises_midway_is_set_aside_or_given_not_both(tmp_path):
     def broken(batch):
         yield batch
@@ -603,14 +585,12 @@ def test_fault_49_max_error_rate_counts_a_step_behind_a_filter_by_what_reaches_i
         p.run(**HERE, skipped_to=str(tmp_path / "skipped"))
 
 
-@pytest.mark.xfail(strict=True, reason="bug: max_errors and max_error_rate are not checked")
 @pytest.mark.parametrize("name,value", [("max_errors", -1), ("max_error_rate", 1.5), ("max_error_rate", -0.1)])
 def test_fault_49_limits_that_make_no_sense_fail_where_they_are_written(name, value):
     with pytest.raises(DataflowError, match=name):
         Pipeline().create([1]).map(str, on_error="skip", **{name: value})
 
 
-@pytest.mark.xfail(strict=True, reason='bug: max_errors without on_error="skip" is silently without effect')
 def test_fault_49_a_limit_without_skip_is_an_error_where_it_is_written():
     with pytest.raises(DataflowError, match="max_errors"):
         Pipeline().create([1]).map(str, max_errors=5)
@@ -626,7 +606,6 @@ def test_fault_49_rows_are_right_behind_filters_flat_maps_and_earlier_skips(tmp_
     assert found == sorted([("first", "3"), ("first", "50")] + [("last", n) for n in ("10", "52", "200") for _ in "ab"])
 
 
-@pytest.mark.xfail(strict=True, reason="bug: Runner._root_row replays the batch for each skipped record: quadratic")
 def test_fault_49_many_skipped_records_behind_a_flat_map_take_linear_time(tmp_path):
     """Each skipped record asks for its row; asking must not run the steps before it over the whole batch again."""
     calls = []
@@ -675,7 +654,6 @@ def test_fault_49_skipped_files_hold_no_secrets_and_no_megabytes(tmp_path):
     assert "hunter2" not in text and len(text) < 10_000
 
 
-@pytest.mark.xfail(strict=True, reason="bug: redact's _URL_USER takes the square of a word's length")
 def test_fault_49_a_record_with_a_long_word_is_reported_in_no_time(tmp_path):
     """A base64 blob in a record, or in the text of an exception, must not cost the square of its length."""
     from dataflow.errors import redact, shorten
@@ -686,7 +664,6 @@ def test_fault_49_a_record_with_a_long_word_is_reported_in_no_time(tmp_path):
     assert time.perf_counter() - begun < 0.2
 
 
-@pytest.mark.xfail(strict=True, reason="bug: each half of a bisected task counts the source's bad rows again")
 def test_fault_49_source_rows_skipped_beside_a_poison_record_are_counted_once(tmp_path):
     path = tmp_path / "a.jsonl"
     lines = [json.dumps(i) for i in range(14)]
@@ -798,7 +775,6 @@ def test_fault_50_exceptions_that_do_not_pickle_still_arrive_with_their_text(whe
     assert error.__cause__ is not None
 
 
-@pytest.mark.xfail(strict=True, reason="bug: step_error and TaskContext.skip call str(error) unguarded")
 @BOTH
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 def test_fault_50_an_exception_whose_text_fails_is_still_reported(where, on_error):
@@ -872,7 +848,6 @@ def test_fault_50_sys_exit_is_skipped_like_any_failure(verb):
     assert c.collect(**HERE) == []
 
 
-@pytest.mark.xfail(strict=True, reason="bug: WorkerCrashedError names neither file nor record nor the user's line")
 def test_fault_50_os_exit_in_a_worker_names_the_record_after_bisection(tmp_path):
     def dies(x):
         if x == "11":
@@ -945,7 +920,6 @@ def test_fault_50_a_recursion_error_is_an_error_with_its_record(where):
     assert "RecursionError" in str(error) and "record   7" in str(error)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: pickling errors of results have no step and no line")
 def test_fault_50_a_result_that_cannot_be_pickled_is_an_error_with_its_step():
     def opens(x):
         return __import__("threading").Lock()

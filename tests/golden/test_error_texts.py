@@ -233,7 +233,6 @@ def test_an_error_has_at_most_20_lines_in_the_order_of_the_design(tmp_path, name
         assert all(len(line) < 400 for line in report.splitlines())
 
 
-@pytest.mark.xfail(strict=True, reason="bug: PreflightError lists any number of problems in full")
 def test_a_hundred_problems_do_not_fill_the_screen(tmp_path):
     with pytest.raises(DataflowError) as caught:
         Pipeline().read_text([str(tmp_path / f"{i}.txt") for i in range(100)]).collect(**HERE)
@@ -257,14 +256,12 @@ def test_an_error_on_a_record_shows_the_record(tmp_path, name):
     assert "\n  record   " in text, text
 
 
-@pytest.mark.xfail(strict=True, reason="bug: the RuntimeError put in SystemExit's place has no traceback")
 @pytest.mark.parametrize("name", ["a_dofn_leaves_the_program"])
 def test_an_exit_names_the_users_line_that_exits(tmp_path, name):
     text, _ = error_text(name, tmp_path)
     assert "failed   test_error_texts.py" in text, text
 
 
-@pytest.mark.xfail(strict=True, reason="bug: PreflightError keeps five lines of a problem, and the hint comes last")
 def test_a_hint_is_not_cut_off_a_problem_that_has_one(tmp_path):
     text, _ = error_text("a_parquet_file_is_truncated", tmp_path)
     assert "hint" in text, text

@@ -1,0 +1,72 @@
+"""What the tasks of a phase read: splits put together, ranges of hashes, ranges of keys.
+
+How many there are depends on the bytes there are and on the memory allowed, never on the number of workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+from dataflow.io.source import Split
+from dataflow.physical.program import ShuffleInput, ShuffleLeaf, TaskInput
+from dataflow.shard.runfile import RunFile
+
+__all__ = ["gathered", "hash_ranges", "key_ranges"]
+
+BUCKETS = 1 << 16
+RANGE_BYTES = 64 << 20
+
+
+def hash_ranges(leaf: ShuffleLeaf, files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
+    """Ranges of buckets, as many as the bytes ask for, or as the user does."""
+    total = sum(file.bytes for file in files)
+    if leaf.partitioner is not None or leaf.kind == "deal":
+        edges = list(range((leaf.partitions or 1) + 1))
+    else:
+        count = leaf.partitions or _count(total, memory)
+        edges = [BUCKETS * i // count for i in range(count + 1)]
+    size = total // max(1, len(edges) - 1)
+    return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
+
+
+def key_ranges(files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
+    """Ranges of keys of about equal bytes, cut at first keys of blocks."""
+    blocks = sorted(((b.first, b.length) for file in files for b in file.blocks), key=lambda pair: pair[0])
+    total = sum(length for _, length in blocks)
+    count = _count(total, memory)
+    edges: list[Any] = [None]
+    held = 0
+    for first, length in blocks:
+        if held >= total / count and first != edges[-1]:
+            edges.append(first)
+            held = 0
+        held += length
+    edges.append(None)
+    size = total // (len(edges) - 1)
+    return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
+
+
+def _count(total: int, memory: int) -> int:
+    """How many ranges a shuffle of so many bytes is read in."""
+    size = min(RANGE_BYTES, max(1 << 18, memory // 12))
+    return max(math.ceil(total / size), 4 if total > 16 << 20 else 1)
+
+
+def gathered(splits: list[Split], target: int) -> list[TaskInput]:
+    """Splits put together until a task has enough to do: several small files a task."""
+    total = sum(split.bytes for split in splits)
+    target = min(target, max(1 << 20, total // 8))
+    inputs: list[TaskInput] = []
+    held: list[Split] = []
+    size = 0
+    for split in splits:
+        if held and (size + split.bytes > target * 1.25 or len(held) >= 1000):
+            inputs.append(TaskInput(tuple(held), bytes=size))
+            held, size = [], 0
+        held.append(split)
+        size += split.bytes
+    if held:
+        inputs.append(TaskInput(tuple(held), bytes=size))
+    return inputs
