@@ -69,6 +69,7 @@ class _ColumnarSource(FileSource):
     def _layout(self, paths: list[str]) -> pa.Schema | None:
         """The one schema of the files; files that disagree are an error that names both."""
         first: tuple[str, pa.Schema] | None = None
+        come_from: dict[str, str] = {}
         merged: Any = None
         for path in paths:
             try:
@@ -78,6 +79,8 @@ class _ColumnarSource(FileSource):
                     continue
                 raise
             schema = schema.remove_metadata()
+            for name in schema.names:
+                come_from.setdefault(name, path)
             if first is None or merged is None:
                 first, merged = (path, schema), schema
                 continue
@@ -92,7 +95,7 @@ class _ColumnarSource(FileSource):
                 elif at >= 0 and merged.field(at).type != field.type and not pa.types.is_null(field.type):
                     text = f"column {field.name!r} is {merged.field(at).type} in one file and {field.type} in another"
                     raise SchemaError(
-                        Report(text, location=f"{first[0]} and {path}", hint="read them apart and map one to the other's type")
+                        Report(text, location=f"{come_from[field.name]} and {path}", hint="read them apart and map one to the other's type")
                     )
                 elif at < 0 and self.union:
                     merged = merged.append(field)

@@ -81,6 +81,7 @@ class Commit:
     def __init__(self, run: str, sinks: list[FileSink]) -> None:
         self.run = run
         self.decided = False
+        self.staging: Staged | None = None  # the target at work, for the error that names its write
         self.targets: list[Staged] = []
         for sink in sinks:
             fs, target = sink.files()
@@ -102,6 +103,7 @@ class Commit:
             one.fs.make_dir(ready)
             entries = []
             unique = f"-{self.run[:12]}" if one.sink.mode == "append" or not one.fs.can_move_directories else ""
+            self.staging = one
             for index, file in enumerate(self._conformed(one)):
                 name = f"part{unique}-{index:05d}{FORMATS[one.sink.format]}"
                 if file.folder:

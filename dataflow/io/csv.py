@@ -11,6 +11,7 @@ import gzip
 import io
 import itertools
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from dataflow.errors import InputError, Report, SchemaError, shorten
 from dataflow.io.files import FileInfo, file_system
 from dataflow.io.schema import widen
 from dataflow.io.source import BadRow, FileSource, Piece, Place, Split, at_least_eight
-from dataflow.io.text import COMPRESSED, decompressed
+from dataflow.io.text import COMPRESSED, decompressed, is_ascii_superset, recoded
 from dataflow.shard.batch import Records
 
 __all__ = ["CsvSource"]
@@ -64,12 +65,19 @@ class CsvSource(FileSource):
         edges = [0, *self._boundaries(info, target), info.size]
         return [Split(info.path, a, b, b - a, info.version, layout) for a, b in itertools.pairwise(edges) if b > a]
 
+    def _strays(self, block: bytes) -> bool:
+        """Whether quotes stand inside plain fields (as in ``5" wide``): counting them then says nothing about rows."""
+        mark = re.escape(self.delimiter.encode())
+        return b'"' in block and re.search(rb'[^"\r\n' + mark + rb']"[^"\r\n' + mark + rb"]", block) is not None
+
     def _boundaries(self, info: FileInfo, target: int) -> Iterator[int]:
         """Line ends outside quotes, one after every ``target`` bytes. One pass over the file at memory speed."""
         fs, inner = file_system(info.path, self.options)
         inside, position, wanted = 0, 0, target
         with fs.open(inner) as raw:
             while data := raw.read(BLOCK):
+                if self._strays(data):
+                    return
                 if position + len(data) <= wanted:
                     inside ^= data.count(b'"') & 1
                 else:
@@ -87,11 +95,11 @@ class CsvSource(FileSource):
         schemas: list[tuple[str, pa.Schema]] = []
         for info in files:
             with self.open(Split(info.path)) as raw:
-                data = self._guarded(info.path, partial(_sample, info.path, raw))
+                data = self._guarded(info.path, partial(self._sample, info.path, raw))
             data = data[: _last_row_end(data)] or data
             if not data:
                 continue
-            table = self._parse(data, None, info.path, [], 1 + self.header)
+            table = self._parse(data, None, info.path, [], 1)
             schemas.append((info.path, table.schema))
             if len(schemas) == SAMPLED:
                 break
@@ -111,6 +119,13 @@ class CsvSource(FileSource):
                 raise InputError(Report(f"column {name!r} is not {self.encoding} text", location=schemas[0][0], hint=hint))
         return tuple(names), pa.schema(fields)
 
+    def _sample(self, path: str, raw: BinaryIO) -> bytes:
+        return self._utf8(decompressed(path, raw)).read(SAMPLE)
+
+    def _utf8(self, plain: BinaryIO) -> BinaryIO:
+        """Encodings in which a line end is not the byte 0A are decoded before anything looks for rows."""
+        return plain if is_ascii_superset(self.encoding) else recoded(plain, self.encoding, "strict")
+
     def _guarded(self, path: str, read: Callable[[], bytes]) -> bytes:
         """A read whose failure to decompress names the file."""
         try:
@@ -125,7 +140,7 @@ class CsvSource(FileSource):
     def read(self, split: Split) -> Iterator[Piece]:
         names, schema = split.extra
         with self.open(split) as raw:
-            plain = decompressed(split.name, raw)
+            plain = self._utf8(decompressed(split.name, raw))
             own = names
             row = 1
             left = -1
@@ -145,22 +160,28 @@ class CsvSource(FileSource):
                     return
                 block = rest + data
                 if data:
-                    cut = _last_row_end(block)
+                    cut = 0 if self._strays(block) else _last_row_end(block)
                     block, rest = block[:cut], block[cut:]
                     if not block:
                         continue
                 else:
                     rest = b""
                 bad: list[BadRow] = []
+                gaps: list[int] = []
                 own_now = None if first and self.header else own
-                table = self._parse(block, own_now, split.name, bad, row, schema)
+                table = self._parse(block, own_now, split.name, bad, row, schema, gaps)
                 if first and self.header:
                     own = tuple(table.column_names)
                     self._same_columns(own, names, split.name)
                     row += 1
                 first = False
                 table = self._aligned(table, names, schema)
-                yield Piece(self._with_hive(table, split.name), Place(split.name, row, split.start, "row"), bad, len(data))
+                yield Piece(
+                    self._with_hive(table, split.name),
+                    Place(split.name, row, split.start, "row", tuple(gap - row for gap in gaps)),
+                    bad,
+                    len(data),
+                )
                 row += table.num_rows + len(bad)
                 if not data:
                     return
@@ -171,9 +192,17 @@ class CsvSource(FileSource):
         return tuple(self._parse(line, None, path, [], 1).column_names)
 
     def _parse(
-        self, data: bytes, names: tuple[str, ...] | None, path: str, bad: list[BadRow], row: int, schema: pa.Schema | None = None
+        self,
+        data: bytes,
+        names: tuple[str, ...] | None,
+        path: str,
+        bad: list[BadRow],
+        row: int,
+        schema: pa.Schema | None = None,
+        gaps: list[int] | None = None,
     ) -> pa.Table:
         rejected: list[Any] = []
+        encoding = self.encoding if is_ascii_superset(self.encoding) else "utf-8"
 
         def reject(found: Any) -> str:
             rejected.append(found)
@@ -187,7 +216,7 @@ class CsvSource(FileSource):
             table = pacsv.read_csv(
                 io.BytesIO(data),
                 pacsv.ReadOptions(
-                    use_threads=False, block_size=max(len(data), 1), encoding=self.encoding,
+                    use_threads=False, block_size=max(len(data), 1), encoding=encoding,
                     column_names=list(names) if names else None, autogenerate_column_names=not names and not self.header,
                 ),
                 pacsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=reject),
@@ -207,6 +236,8 @@ class CsvSource(FileSource):
                 hint = 'read_csv(…, on_error="skip") sets such rows aside'
                 raise InputError(Report(f"a CSV row has {reason}", record=shorten(item.text), location=where, hint=hint))
             bad.append(BadRow(where, shorten(item.text), reason))
+            if gaps is not None:
+                gaps.append(row + (item.number or 1) - 1)
         if len(set(table.column_names)) != len(table.column_names):
             twice = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
             raise SchemaError(Report(f"a CSV file has columns of the same name: {', '.join(twice)}", location=path))
@@ -241,10 +272,6 @@ class CsvSource(FileSource):
             if name not in table.column_names:
                 table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
         return Records(table)
-
-
-def _sample(path: str, raw: BinaryIO) -> bytes:
-    return decompressed(path, raw).read(SAMPLE)
 
 
 def _last_row_end(block: bytes) -> int:

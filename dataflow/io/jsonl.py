@@ -29,27 +29,30 @@ class JsonLinesSource(TextSource):
         for data in self.blocks(split):
             piece = self._decoded(data, split, row)
             assert isinstance(piece.batch, Lines)
-            lines = piece.batch.rows()
+            lines: list[str | None] = list(piece.batch.rows())
+            for gap in piece.place.gaps:  # lines that are no text keep their places
+                lines.insert(gap, None)
             for start in range(0, len(lines), ROWS):
-                part = lines[start : start + ROWS]
-                values, bad = self._parse(part, split, row + start)
+                values, bad, gaps = self._parse(lines[start : start + ROWS], split, row + start)
                 if extra:
                     values = [{**value, **extra} if isinstance(value, dict) else value for value in values]
-                place = Place(split.name, row + start, split.start, "line")
+                place = Place(split.name, row + start, split.start, "line", gaps)
                 yield Piece(Rows(values), place, bad + (piece.bad if start == 0 else []), len(data) if start == 0 else 0)
-            row += len(lines) + len(piece.bad)
+            row += len(lines)
 
-    def _parse(self, lines: list[str], split: Split, row: int) -> tuple[list[Any], list[BadRow]]:
+    def _parse(self, lines: list[str | None], split: Split, row: int) -> tuple[list[Any], list[BadRow], tuple[int, ...]]:
         try:
-            return list(map(json.loads, lines)), []
-        except (ValueError, RecursionError):
+            return list(map(json.loads, lines)), [], ()  # type: ignore[arg-type]
+        except (ValueError, RecursionError, TypeError):
             return self._one_by_one(lines, split, row)
 
-    def _one_by_one(self, lines: list[str], split: Split, row: int) -> tuple[list[Any], list[BadRow]]:
+    def _one_by_one(self, lines: list[str | None], split: Split, row: int) -> tuple[list[Any], list[BadRow], tuple[int, ...]]:
         values: list[Any] = []
         bad: list[BadRow] = []
+        gaps: list[int] = []
         for index, line in enumerate(lines):
-            if not line.strip():
+            if line is None or not line.strip():
+                gaps.append(index)
                 continue
             try:
                 values.append(json.loads(line))
@@ -59,4 +62,5 @@ class JsonLinesSource(TextSource):
                     hint = 'read_jsonl(…, on_error="skip") sets such lines aside'
                     raise InputError(Report(f"a line is not JSON: {error}", record=shorten(line), location=where, hint=hint)) from error
                 bad.append(BadRow(where, shorten(line), str(error)))
-        return values, bad
+                gaps.append(index)
+        return values, bad, tuple(gaps)

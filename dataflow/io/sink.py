@@ -296,6 +296,10 @@ def _columnar_writer(sink: FileSink, file: _Checked, schema: pa.Schema) -> Any:
         case "csv":
             import pyarrow.csv as pacsv
 
+            for field_ in schema:
+                if pa.types.is_nested(field_.type):
+                    text = f"CSV has no form for column {field_.name!r} of type {field_.type}"
+                    raise SchemaError(Report(text, hint="write Parquet or JSON lines, or map the column to a string"))
             return pacsv.CSVWriter(out, schema)
         case _:
             return _AvroWriter(file, schema)

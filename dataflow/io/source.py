@@ -35,15 +35,19 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the first row of a batch came from. ``row`` counts from 1 within the split when ``from_split``."""
+    """Where a batch came from: its first row counts from 1 in its split. ``gaps`` are places that gave no row (empty, or
+    set aside), counted from the batch's first, in order."""
 
     name: str
     row: int
     split_start: int = 0
     unit: str = "row"
+    gaps: tuple[int, ...] = ()
 
     def of(self, offset: int) -> str:
         """The place of a row of the batch, for people."""
+        for gap in self.gaps:
+            offset += gap <= offset
         row = self.row + offset
         if self.split_start:
             return f"{self.name}, {self.unit} {row} after byte {self.split_start}"

@@ -27,7 +27,7 @@ from dataflow.io.files import FileInfo
 from dataflow.io.source import BadRow, FileSource, Piece, Place, Split
 from dataflow.shard.batch import Lines
 
-__all__ = ["COMPRESSED", "TextSource", "decompressed", "line_number"]
+__all__ = ["COMPRESSED", "TextSource", "decompressed", "is_ascii_superset", "line_number", "recoded"]
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".lzma": "xz"}
 CHUNK = 1 << 20
@@ -50,9 +50,14 @@ def decompressed(name: str, raw: BinaryIO) -> BinaryIO:
             return raw
 
 
-def _is_ascii_superset(encoding: str) -> bool:
+def is_ascii_superset(encoding: str) -> bool:
     """Whether bytes below 128 mean in this encoding what they mean in ASCII, so that lines can be found undecoded."""
     return codecs.lookup(encoding).name.startswith(("utf-8", "ascii", "iso8859", "cp125", "koi8", "latin"))
+
+
+def recoded(raw: BinaryIO, encoding: str, errors: str) -> BinaryIO:
+    """A file in any encoding, as UTF-8."""
+    return cast(BinaryIO, io.BufferedReader(_Recoded(raw, encoding, errors)))
 
 
 class _Recoded(io.RawIOBase):
@@ -150,7 +155,7 @@ class TextSource(FileSource):
         return [Split(info.path, a, b, b - a, info.version) for a, b in itertools.pairwise(edges)]
 
     def _splittable(self) -> bool:
-        return _is_ascii_superset(self.encoding)
+        return is_ascii_superset(self.encoding)
 
     def read(self, split: Split) -> Iterator[Piece]:
         row = 1
@@ -165,7 +170,7 @@ class TextSource(FileSource):
             try:
                 plain = decompressed(split.name, raw)
                 if not self._splittable():  # a line end may be other bytes than 0A alone: decoded first, as UTF-8 from here on
-                    plain = cast(BinaryIO, io.BufferedReader(_Recoded(plain, self.encoding, self.errors)))
+                    plain = recoded(plain, self.encoding, self.errors)
                 yield from _whole_lines(plain, split.start, split.stop)
             except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
                 raise InputError(Report(f"a compressed file is truncated or corrupt: {error}", location=split.name)) from error
@@ -200,6 +205,7 @@ class TextSource(FileSource):
         """Name the first line that is not text, or set such lines aside."""
         good: list[bytes] = []
         bad: list[BadRow] = []
+        gaps: list[int] = []
         for index, line in enumerate(data.removesuffix(b"\n").split(b"\n")):
             try:
                 good.append(line.decode(self.encoding).encode() + b"\n")
@@ -217,7 +223,8 @@ class TextSource(FileSource):
                         )
                     ) from error
                 bad.append(BadRow(where, shorten(line), str(reason)))
-        return Piece(Lines(b"".join(good)), Place(split.name, row, split.start, "line"), bad, len(data))
+                gaps.append(index)
+        return Piece(Lines(b"".join(good)), Place(split.name, row, split.start, "line", tuple(gaps)), bad, len(data))
 
 
 def line_number(source: FileSource, split: Split, row: int) -> int:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dataflow.errors import DataflowError, MemoryLimitError, OutputError, Report, RunInterrupted, WorkerCrashedError
+from dataflow.errors import DataflowError, MemoryLimitError, OutputError, Report, RunInterrupted, SchemaError, WorkerCrashedError
 from dataflow.execution.failing import failure_of
 from dataflow.execution.task import Attempt, TaskResult
 from dataflow.io.commit import Commit
@@ -449,6 +449,12 @@ class Job:
         self.committing = True
         try:
             self.commit.commit()
+        except SchemaError as error:
+            at = next(i for i, target in enumerate(self.commit.targets) if target is self.commit.staging)
+            leaves = (leaf for phase in self.plan.phases for leaf in phase.program.leaves)
+            leaf = next(leaf for leaf in leaves if isinstance(leaf, SinkLeaf) and leaf.index == at)
+            report = replace(error.report, steps=(leaf.label,), declared=leaf.declared, declared_text=leaf.declared_text)
+            raise SchemaError(report) from error
         except OSError as error:
             raise OutputError(
                 Report(

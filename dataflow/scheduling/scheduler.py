@@ -232,14 +232,14 @@ class Scheduler:
         self.log.append(f"{event.attempt} failed ({event.kind}): {event.error}")
         limit = {"transient": self.policy.transient_attempts, "corrupt": self.policy.attempts, "resource": self.policy.attempts}
         if event.kind == "memory":
-            parts = self.split(state.task, event.rows, "memory") if state.failures >= 2 else None
-            if parts is None and state.failures >= 2:
+            if state.failures < 2 and not state.split_from:
+                self._again(state)
+                return
+            parts = self.split(state.task, event.rows, "memory")
+            if parts is None:
                 parts = self.give_up(state.task, "out of memory")
             if parts is not None:
                 self._replace(state, parts)
-                return
-            if state.failures < 2:
-                self._again(state)
                 return
         if (
             event.kind == "corrupt"

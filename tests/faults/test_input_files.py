@@ -30,10 +30,6 @@ from dataflow.io.text import TextSource
 HERE = {"mode": "in_process", "progress": False}
 
 BROKEN = {
-    "test_fault_38_a_record_behind_empty_lines_keeps_its_own_line_number": (
-        "bug: empty lines are not counted in the places of the lines behind them",
-        ["[\\n]", "[\\n\\n \\n]"],
-    ),
 }
 
 
@@ -289,7 +285,6 @@ def test_fault_37_quotes_with_newlines_at_block_boundaries_equal_pythons_csv(tmp
     assert in_splits(CsvSource((str(tmp_path / "wild.csv.gz"),)), 500) == expected
 
 
-@pytest.mark.xfail(strict=True, reason="bug: CsvSource._boundaries counts quotes within plain fields, and cuts inside quoted ones")
 def test_fault_37_a_stray_quote_in_a_plain_field_does_not_move_the_split_boundaries_into_quotes(tmp_path):
     lines = ["name,size,note"]
     for i in range(60):
@@ -335,7 +330,6 @@ def test_fault_37_csv_without_rows_is_empty_or_an_error_with_the_file(tmp_path, 
         assert str(path) in str(error)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: CsvSource._layout parses with row=0, so the row is not named")
 def test_fault_37_a_ragged_row_is_named_by_file_and_row(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n3,4\n5,6,7\n8,9\n")
@@ -354,7 +348,6 @@ def test_fault_37_ragged_rows_are_skipped_and_counted_exactly(tmp_path):
     assert [r.source for r in result.skipped_records()] == [f"{path}, row {i + 1}" for i in range(10, 101, 10)]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: rows set aside are not counted in the places of the rows behind them")
 def test_fault_37_a_record_behind_a_skipped_csv_row_keeps_its_own_row_number(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n3,4,5\n6,7\n0,1\n")
@@ -371,7 +364,6 @@ def test_fault_37_latin_1_csv_is_an_error_that_says_so_and_reads_with_the_encodi
     assert rows == [{"name": "Müller", "n": 1}, {"name": "José", "n": 2}]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: blocks are cut at the byte 0A before they are decoded")
 def test_fault_37_utf_16_csv_reads_with_the_encoding(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("name,n\nMüller,1\nJosé,2\n".encode("utf-16"))
@@ -437,7 +429,6 @@ def test_fault_38_a_bad_json_line_is_named_by_its_line_in_the_file_whatever_the_
         assert f"{path}, line 378" in str(caught.value), (target, str(caught.value))
 
 
-@pytest.mark.xfail(strict=True, reason="bug: lines set aside by the decoder are not counted in the numbers of the lines behind them")
 def test_fault_38_bad_lines_are_skipped_with_their_numbers(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a": 1}\n\n{"a": 2\n{"a": 3}\n\xff\xfe\n{"a": 4}\nnope\n')
@@ -491,7 +482,6 @@ def test_fault_39_a_type_conflict_is_an_error_that_names_both_files_even_with_un
         assert "1.parquet" in text and "2.parquet" in text and "int64" in text and "string" in text
 
 
-@pytest.mark.xfail(strict=True, reason="bug: _layout names the first file, not the one the column came from")
 def test_fault_39_a_type_conflict_names_the_files_that_conflict_not_the_first_one(tmp_path):
     pq.write_table(pa.table({"z": [0]}), tmp_path / "1.parquet")
     pq.write_table(pa.table({"z": [0], "a": [1]}), tmp_path / "2.parquet")
@@ -602,7 +592,6 @@ def test_fault_40_only_the_line_that_is_not_text_is_skipped_and_no_other_line_ch
     assert [r.source for r in result.skipped_records()] == [f"{path}, line 2"]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: lines set aside are not counted in the places of the lines behind them")
 def test_fault_40_a_record_behind_a_skipped_line_keeps_its_own_line_number(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"1\n\xff\n2\nx\n")

@@ -74,10 +74,7 @@ def small_disk(tmp_path):
 # -- 21: a task that needs too much memory
 
 
-HERE = pytest.mark.xfail(strict=True, reason="bug: LocalWorkers._run_here tells no rows, so a task without memory cannot be split")
-
-
-@pytest.mark.parametrize("mode", [pytest.param("in_process", marks=HERE), "processes"])
+@pytest.mark.parametrize("mode", ["in_process", "processes"])
 def test_fault_21_a_task_that_runs_out_of_memory_is_done_in_smaller_parts(tmp_path, mode):
     """Native code that cannot take many rows at once: a part of the rows it can."""
 
@@ -317,10 +314,7 @@ def test_fault_25_the_next_spill_folder_is_taken_when_one_is_full(tmp_path, smal
     assert result.retries > 0 and list(small_disk.iterdir()) == [] and leftovers(tmp_path) == []
 
 
-POOL = pytest.mark.xfail(strict=True, reason="bug: WorkerPool._launch needs space in the first spill folder, else a bare OSError")
-
-
-@pytest.mark.parametrize("mode", ["in_process", pytest.param("processes", marks=POOL)])
+@pytest.mark.parametrize("mode", ["in_process", "processes"])
 def test_fault_25_a_spill_folder_that_is_full_from_the_start_is_passed_over(tmp_path, small_disk, mode):
     """Not a byte is free, not even for what the pool keeps there."""
     with open(small_disk / "filler", "wb", buffering=0) as out, contextlib.suppress(OSError):
@@ -495,10 +489,7 @@ def inputs(tmp_path, form):
     return lambda: getattr(Pipeline(), f"read_{form}")(str(tmp_path / "in"))
 
 
-BARE = pytest.mark.xfail(strict=True, reason="bug: an OSError while the driver looks at sources leaves the run bare")
-READS = [(form, True) for form in ("jsonl", "csv", "parquet", "ipc")] + [
-    pytest.param(form, False, marks=BARE) for form in ("csv", "parquet", "ipc")
-]
+READS = [(form, True) for form in ("jsonl", "csv", "parquet", "ipc")] + [(form, False) for form in ("csv", "parquet", "ipc")]
 
 
 @pytest.mark.parametrize(("form", "of_tasks"), READS)
@@ -635,7 +626,6 @@ def test_fault_28_a_name_that_is_too_long(tmp_path):
     refused(tmp_path, str(tmp_path / ("ü" * 130)), "too long")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: preflight looks at the length of names, not at that of the path")
 def test_fault_28_a_path_that_is_too_long_as_a_whole(tmp_path):
     refused(tmp_path, "/".join([str(tmp_path), *["n" * 100] * 45]), "too long")
 

@@ -25,6 +25,8 @@ from dataflow.algebra.order import canonical
 from dataflow.errors import KeyTypeError, SkipLimitError, StepError, WorkerCrashedError
 from dataflow.shard.keys import hash_keys
 
+pytestmark = pytest.mark.slow  # real processes, disks and crashes: with -m "not slow" the rest takes under a minute
+
 HERE = {"mode": "in_process", "progress": False}
 AWAY = {"mode": "processes", "workers": 2, "progress": False}
 BOTH = pytest.mark.parametrize("where", [pytest.param(HERE, id="in_process"), pytest.param(AWAY, id="processes")])
@@ -425,12 +427,12 @@ def test_fault_48_stop_iteration_in_aggregators_and_batches_is_an_error():
 
 def test_fault_48_one_record_that_becomes_a_million_streams_on(tmp_path):
     script = """
-import resource
 from dataflow import Pipeline
+from dataflow.execution.task import peak_memory
 p = Pipeline()
 many = p.create([2_000_000]).flat_map(lambda n: ("%0200d" % i for i in range(n)))
 many.filter(lambda s: s.endswith("99999")).map(int).write_jsonl("out")
-print(p.run(mode="in_process", progress=False).outputs[0].rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(p.run(mode="in_process", progress=False).outputs[0].rows, peak_memory() >> 20)
 """
     done = run_script(tmp_path, script)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -18,7 +18,7 @@ from dataflow.plan.nodes import Read, Write
 from dataflow.plan.traversal import topological
 
 sys.path.insert(0, str(Path(__file__).parent))
-from flume_pipelines import SHAPES  # noqa: E402 - the folder is no package
+from flume_pipelines import SHAPES
 
 PLANS = Path(__file__).parent / "plans"
 

@@ -26,7 +26,17 @@ def books(tmp_path: Path) -> Path:
 
 
 def run_example(name: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dataflow", "run", str(ROOT / "examples" / name), "-p", f"input={folder}/*.txt", "-p", f"output={folder}/../out"]
+    command = [
+        sys.executable,
+        "-m",
+        "dataflow",
+        "run",
+        str(ROOT / "examples" / name),
+        "-p",
+        f"input={folder}/*.txt",
+        "-p",
+        f"output={folder}/../out",
+    ]
     return subprocess.run([*command, *more], capture_output=True, text=True, cwd=folder)
 
 

@@ -54,6 +54,12 @@ def test_no_two_names_hide_in_one() -> None:
 
 def test_nothing_is_unpickled_from_data() -> None:
     """Pickles are read in two places only: the codec of a run's own files, and the worker's own socket."""
-    allowed = {"dataflow/shard/codec.py", "dataflow/worker.py", "runners/local/pool.py", "runners/local/workers.py", "dataflow/execution/failing.py"}
+    allowed = {
+        "dataflow/shard/codec.py",
+        "dataflow/worker.py",
+        "runners/local/pool.py",
+        "runners/local/workers.py",
+        "dataflow/execution/failing.py",
+    }
     found = {str(p.relative_to(ROOT)) for p in SOURCES if re.search(r"pickle\.loads?\(|\beval\(|\bexec\(", p.read_text())}
     assert found <= allowed

@@ -10,7 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow.aggregators import (
-    Aggregator, AllOf, ApproxDistinct, ApproxQuantiles, Collect, CollectSet, Count, First, Max, Mean, Min, Sum, Top, Variance, combine,
+    Aggregator,
+    AllOf,
+    ApproxDistinct,
+    ApproxQuantiles,
+    Collect,
+    CollectSet,
+    Count,
+    First,
+    Max,
+    Mean,
+    Min,
+    Sum,
+    Top,
+    Variance,
+    combine,
 )  # fmt: skip
 from dataflow.algebra.aggregator import as_aggregator, reducing
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflow import Pipeline, PCollection
+from dataflow import PCollection, Pipeline
 from dataflow.aggregators import AllOf, Collect, Count, Max, Mean, Min, Sum, Top
 from dataflow.algebra.order import canonical, order_key
 
