@@ -29,8 +29,7 @@ from dataflow.io.text import TextSource
 
 HERE = {"mode": "in_process", "progress": False}
 
-BROKEN = {
-}
+BROKEN = {}
 
 
 @pytest.fixture(autouse=True)

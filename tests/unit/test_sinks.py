@@ -26,8 +26,7 @@ HERE = {"mode": "in_process", "progress": False}
 RECORD_FORMATS = ("parquet", "csv", "jsonl", "ipc", "avro")
 ENDINGS = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl", "text": "txt", "ipc": "arrow", "avro": "avro"}
 
-BROKEN = {
-}
+BROKEN = {}
 
 
 @pytest.fixture(autouse=True)
