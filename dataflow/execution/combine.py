@@ -41,6 +41,7 @@ class DictCombiner:
         self.aggregator = aggregator
         self.accs: dict[Any, Any] = {}
         self.keys: dict[Any, Any] = {}
+        self.at: Any = None  # the key at which the user's aggregator failed
         self.batched = type(aggregator).add_all is not Aggregator.add_all
 
     def add(self, keys: Sequence[Any], values: Sequence[Any]) -> None:
@@ -58,13 +59,17 @@ class DictCombiner:
                     groups[key].append(value)
                 else:
                     groups[key] = [value]
-            for key, group in groups.items():
-                acc = accs[key] if key in accs else aggregator.create()
-                accs[key] = aggregator.add_all(acc, group)
+            for self.at, group in groups.items():
+                acc = accs[self.at] if self.at in accs else aggregator.create()
+                accs[self.at] = aggregator.add_all(acc, group)
             return
         add, create = aggregator.add, aggregator.create
-        for key, value in zip(stand_ins, values, strict=True):
-            accs[key] = add(accs[key] if key in accs else create(), value)
+        key = None
+        try:
+            for key, value in zip(stand_ins, values, strict=True):
+                accs[key] = add(accs[key] if key in accs else create(), value)
+        finally:
+            self.at = key
 
     def bytes(self) -> int:
         """About how much the dict holds."""

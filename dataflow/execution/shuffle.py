@@ -81,6 +81,9 @@ class ShuffleWriter:
         except (DataflowError, OSError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
+            if self.combiner is not None:
+                key = self.combiner.python.at
+                raise self._broken(exited(error), self._culprit(batch), f"{self.leaf.combiner!r} on key {shorten(key)}") from error
             raise self._broken(exited(error), self._culprit(batch)) from error
         if self.bytes > self.budget:
             self._flush()
@@ -113,12 +116,12 @@ class ShuffleWriter:
                 return element
         return None
 
-    def _broken(self, error: Exception, record: Any) -> StepError:
+    def _broken(self, error: Exception, record: Any, what: str = "") -> StepError:
         """The report of a user's sort key, partitioner or aggregator that failed."""
         leaf = self.leaf
         return StepError(
             Report(
-                f"{leaf.label} failed: {type(error).__name__}: {text_of(error)[:300]}",
+                f"{what or leaf.label} failed: {type(error).__name__}: {text_of(error)[:300]}",
                 steps=(leaf.label,),
                 declared=leaf.declared,
                 failed=user_frames(error),

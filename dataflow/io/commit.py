@@ -153,7 +153,7 @@ class Commit:
                 self.apply()
                 self.clean()
                 return
-            except OSError:
+            except (OSError, KeyboardInterrupt):
                 if patience is None:
                     raise
                 time.sleep(patience)

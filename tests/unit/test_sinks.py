@@ -799,7 +799,6 @@ def test_s3_reading_a_missing_bucket_or_key_is_a_clear_error_without_secrets(s3)
         assert path in str(caught.value) and "verysecret" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: FileNotFoundError of the target escapes begin() raw")
 def test_s3_writing_into_a_bucket_that_is_not_there_is_a_clear_error_without_secrets(s3):
     error = error_of(["a"], "text", "s3://nobucket/out", storage_options=s3)
     assert "nobucket" in str(error) and "verysecret" not in str(error)
