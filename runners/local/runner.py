@@ -33,6 +33,7 @@ from runners.local.workers import LocalWorkers, Mode
 __all__ = ["LocalRunner"]
 
 DEFAULT_SHARE = 0.6
+WEEK = 7 * 24 * 3600
 
 
 class _MonotonicClock:
@@ -98,7 +99,7 @@ class LocalRunner:
             raise PreflightError(tuple(problems))
         with ExitStack() as stack:
             folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
-            skipped_to = self.skipped_to or os.path.join(tempfile.gettempdir(), f"dataflow-skipped-{run}")
+            skipped_to = self.skipped_to or _left_of(run)
             workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
             stack.callback(workers.close)
             options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy)
@@ -158,7 +159,24 @@ def _keep_trace(error: DataflowError, run: str) -> None:
     """The whole trace goes to a file, and the report says which; the report itself stays short."""
     if not error.report.trace:
         return
-    path = os.path.join(tempfile.gettempdir(), f"dataflow-trace-{run}.txt")
-    with suppress(OSError), open(path, "w", encoding="utf-8") as file:
-        file.write(error.report.trace)
+    folder = _left_of(run)
+    path = os.path.join(folder, "trace.txt")
+    with suppress(OSError):
+        _forget_old(os.path.dirname(folder))
+        os.makedirs(folder, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(error.report.trace)
         error.add_note(f"  trace    {path}")
+
+
+def _left_of(run: str) -> str:
+    """The folder of what a run leaves for people: its trace if it failed, the records it skipped."""
+    return os.path.join(tempfile.gettempdir(), f"dataflow-runs-{os.getuid()}", run)
+
+
+def _forget_old(folder: str) -> None:
+    """Runs of more than a week ago leave nothing."""
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.stat().st_mtime < time.time() - WEEK:
+                shutil.rmtree(entry.path, ignore_errors=True)

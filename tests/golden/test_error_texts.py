@@ -198,7 +198,7 @@ def a_worker_dies_on_a_record(folder):
 def normalised(error, folder):
     text = "\n".join([str(error), *(note for note in getattr(error, "__notes__", ()))])
     text = text.replace(str(folder), "<folder>")
-    text = re.sub(r"/tmp/dataflow-(trace|skipped)-[0-9a-f]+", r"<tmp>/dataflow-\1-<run>", text)
+    text = re.sub(r"\S*/dataflow-runs-\d+/[0-9a-f]+", r"<tmp>/dataflow-runs/<run>", text)
     text = re.sub(r"(\w+\.py):\d+", r"\1:<line>", text)
     text = re.sub(r"(0x)[0-9a-f]{6,}", r"\1<address>", text)
     text = re.sub(r"\b[0-9a-f]{16}\b", "<run>", text)
