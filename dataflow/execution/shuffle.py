@@ -162,7 +162,8 @@ class ShuffleWriter:
             )
             hashes = (numbers << np.uint64(48)) | (hash_keys(keys) >> np.uint64(16))
         else:
-            hashes = hash_keys(keys)
+            # the encoded column is numbers already, where the keys would have to become them again
+            hashes = hash_keys(coded.column(0) if coding_of(coded)[1] == "p" else keys)
         return with_column(coded, "#h", from_numpy(hashes))
 
     def _drain(self) -> None:
