@@ -39,6 +39,9 @@ def to_numpy(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Numbers without nulls as NumPy sees them, over the same bytes (``Array.to_numpy`` imports pandas too)."""
     if isinstance(array, pa.ChunkedArray):
         return np.concatenate([to_numpy(chunk) for chunk in array.chunks]) if array.num_chunks else np.empty(0)
+    if pa.types.is_boolean(array.type) and not array.null_count:
+        bits = np.frombuffer(array.buffers()[1], np.uint8) if len(array) else np.empty(0, np.uint8)
+        return np.unpackbits(bits, bitorder="little")[array.offset : array.offset + len(array)].astype(bool)
     if array.null_count or str(array.type) not in _DTYPES:
         return array.to_numpy(zero_copy_only=False)
     dtype = _DTYPES[str(array.type)]

@@ -20,7 +20,7 @@ from dataflow import DataflowError, Pipeline
 from dataflow.errors import InputError, MemoryLimitError, OutputError, PreflightError, ResourceError, ShardCorruptError
 from dataflow.io.files import LocalFiles
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]  # real memory and disks
 MODES = ["in_process", "processes"]
 
 

@@ -21,7 +21,7 @@ from dataflow import DataflowError, DoFn, Pipeline
 from dataflow.errors import MemoryLimitError, TaskTimeoutError, WorkerCrashedError
 from dataflow.scheduling.events import Policy
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]  # real processes that are killed, hang and wait
 
 
 @pytest.fixture
