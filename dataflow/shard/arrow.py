@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["blobs", "from_numpy", "strings", "to_numpy"]
+__all__ = ["blobs", "from_numpy", "raw_numpy", "strings", "to_numpy"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "int8": np.dtype("i1"), "int16": np.dtype("i2"), "int32": np.dtype("i4"), "int64": np.dtype("i8"), "uint8": np.dtype("u1"),
@@ -44,6 +44,11 @@ def to_numpy(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
         return np.unpackbits(bits, bitorder="little")[array.offset : array.offset + len(array)].astype(bool)
     if array.null_count or str(array.type) not in _DTYPES:
         return array.to_numpy(zero_copy_only=False)
+    return raw_numpy(array)
+
+
+def raw_numpy(array: pa.Array) -> np.ndarray:
+    """Numbers as they lie in the buffer; where there is a null, anything."""
     dtype = _DTYPES[str(array.type)]
     return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize) if len(array) else np.empty(0, dtype)
 

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataflow.algebra.order import canonical
-from dataflow.shard.arrow import blobs, strings, to_numpy
+from dataflow.shard.arrow import blobs, raw_numpy, strings, to_numpy
 from dataflow.shard.batch import numpy_offsets
 
 __all__ = ["hash_column", "hash_keys", "string_words"]
@@ -85,9 +85,9 @@ def hash_column(array: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         found = _strings(array.cast(pa.large_binary()), _BYTES)
     elif pa.types.is_integer(kind) and kind != pa.uint64():
-        found = _integers(to_numpy(array.fill_null(0)).astype(np.int64))
+        found = _integers(raw_numpy(array).astype(np.int64))
     elif pa.types.is_float64(kind) or pa.types.is_float32(kind):
-        found = _floats(to_numpy(array.fill_null(0.0)).astype(np.float64))
+        found = _floats(raw_numpy(array).astype(np.float64))
     else:
         return None
     if array.null_count:

@@ -69,7 +69,8 @@ def test_a_small_run_imports_neither_pandas_nor_datasets() -> None:
     """Arrow imports pandas at the least occasion, where it is installed: 0.25 s and 90 MB a process."""
     code = (
         "import sys; from dataflow import Pipeline; p = Pipeline(); "
-        "p.create(['a b', 'a'] * 50).flat_map(str.split).key_by(len).group_by_key().map_groups(lambda k, v: len(v)).collect(progress=False); "
+        "words = p.create(['a b', 'a'] * 50).flat_map(str.split); "
+        "words.key_by(len).group_by_key().map_groups(lambda k, v: len(v)).collect(progress=False); "
         "p.create([3, 1, 2]).sort().collect(progress=False); p.create(['b', 'a']).count().collect(progress=False); print(*sys.modules)"
     )
     loaded = run_python(code).split()
