@@ -122,11 +122,23 @@ class Aggregating(Deferred[T]):
     # -- as side inputs
 
     def as_list(self) -> PObject[list[T]]:
-        """All elements as a list, for use as a side input."""
+        """All elements as a list, for use as a side input.
+
+        >>> from dataflow import Pipeline
+        >>> c = Pipeline().create([1, 2])
+        >>> c.map(lambda x, everyone: x / sum(everyone), c.as_list()).collect()
+        [0.3333333333333333, 0.6666666666666666]
+        """
         return self._view("list")
 
     def as_dict(self) -> PObject[dict[Any, Any]]:
-        """A collection of pairs as a dict, for use as a side input; of equal keys one value stays."""
+        """A collection of pairs as a dict, for use as a side input; of equal keys one value stays.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create(["a"]).map(lambda x, names: names[x], p.create([("a", "Ann")]).as_dict()).collect()
+        ['Ann']
+        """
         return self._view("dict")
 
     def as_iterable(self) -> PObject[Iterable[T]]:
@@ -134,7 +146,12 @@ class Aggregating(Deferred[T]):
         return self._view("iterable")
 
     def as_singleton(self) -> PObject[T | None]:
-        """The one element, for use as a side input; None if there is none, an error if there are more."""
+        """The one element, for use as a side input; None if there is none, an error if there are more.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([5]).as_singleton().get()
+        5
+        """
         return self._view("singleton")
 
     def _view(self, kind: Any) -> PObject[Any]:

@@ -192,7 +192,13 @@ class PCollection(Aggregating[T], Results[T], Writing[T]):
         return type(self)(self.pipeline, node)
 
     def union(self, *others: PCollection[T], label: str | None = None) -> PCollection[T]:
-        """All elements of all the collections, as `flatten`."""
+        """All elements of all the collections, as `flatten`.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create([1]).union(p.create([2])).collect()
+        [1, 2]
+        """
         return self.flatten(*others, label=label or "union")
 
     def intersect(self, other: PCollection[T], label: str | None = None) -> PCollection[T]:
@@ -248,7 +254,12 @@ class PCollection(Aggregating[T], Results[T], Writing[T]):
         return type(self)(self.pipeline, node)
 
     def redistribute(self, partitions: int, label: str | None = None) -> PCollection[T]:
-        """The same elements, dealt evenly over that many tasks: after few large inputs, before slow steps."""
+        """The same elements, dealt evenly over that many tasks: after few large inputs, before slow steps.
+
+        >>> from dataflow import Pipeline
+        >>> sorted(Pipeline().create([3, 1, 2]).redistribute(2).collect())
+        [1, 2, 3]
+        """
         if partitions < 1:
             raise plan_error(f"redistribute needs at least one partition, not {partitions}")
         node = Redistribute(

@@ -38,15 +38,30 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
         return self._table(self._step("map_values", "map_values", fn, sides, element, label, error_rule(on_error, None, None)))
 
     def keys(self, label: str | None = None) -> PCollection[K]:
-        """The keys, one for every pair."""
+        """The keys, one for every pair.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([("a", 1), ("a", 2)]).as_table().keys().collect()
+        ['a', 'a']
+        """
         return PCollection(self.pipeline, self._step("keys", "keys", None, (), pair_of(self.node.element)[0], label, OnError()))
 
     def values(self, label: str | None = None) -> PCollection[V]:
-        """The values."""
+        """The values.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([("a", 1), ("a", 2)]).as_table().values().collect()
+        [1, 2]
+        """
         return PCollection(self.pipeline, self._step("values", "values", None, (), pair_of(self.node.element)[1], label, OnError()))
 
     def swap(self, label: str | None = None) -> PTable[V, K]:
-        """(value, key) for every (key, value)."""
+        """(value, key) for every (key, value).
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([("a", 1)]).as_table().swap().collect()
+        [(1, 'a')]
+        """
         key, value = pair_of(self.node.element)
         return self._table(self._step("swap", "swap", None, (), pair_type(value, key), label, OnError()))
 
@@ -101,7 +116,12 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
         return self.group_by_key().combine_values(aggregator, label=label)
 
     def reduce_per_key(self, fn: Callable[[V, V], V], label: str | None = None) -> PTable[K, V]:
-        """Each key's values folded by an associative and commutative function."""
+        """Each key's values folded by an associative and commutative function.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([("a", 2), ("a", 3)]).as_table().reduce_per_key(lambda x, y: x * y).collect()
+        [('a', 6)]
+        """
         from dataflow.algebra.aggregator import reducing
 
         return self.group_by_key().combine_values(reducing(fn), label=label)
@@ -157,7 +177,12 @@ class PGroupedTable(PCollection[tuple[K, Iterable[V]]], Generic[K, V]):
         return PTable(self.pipeline, CombineValues(label=label, origin=origin, element=element, input=self.node, aggregator=known))
 
     def map_groups(self, fn: Callable[[K, Iterable[V]], W], label: str | None = None) -> PTable[K, W]:
-        """(key, ``fn(key, values)``) for every key."""
+        """(key, ``fn(key, values)``) for every key.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([("a", 2), ("a", 3)]).as_table().group_by_key().map_groups(lambda k, v: sum(v)).collect()
+        [('a', 5)]
+        """
         origin = caller()
         check_callable("map_groups", fn, origin)
         return cast("PTable[K, W]", self.map(_OfGroup(fn), label=label or "map_groups").as_table())

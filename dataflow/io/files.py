@@ -37,7 +37,6 @@ class FileSystem(Protocol):
 
     def info(self, path: str) -> FileInfo: ...
     def exists(self, path: str) -> bool: ...
-    def is_dir(self, path: str) -> bool: ...
     def names(self, path: str) -> list[str]: ...
     def open(self, path: str) -> BinaryIO: ...
     def create(self, path: str) -> BinaryIO: ...
@@ -153,9 +152,6 @@ class LocalFiles:
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)
 
-    def is_dir(self, path: str) -> bool:
-        return os.path.isdir(path)
-
     def names(self, path: str) -> list[str]:
         try:
             return sorted(os.listdir(path))
@@ -239,9 +235,6 @@ class RemoteFiles:
     def exists(self, path: str) -> bool:
         self.fs.invalidate_cache()
         return bool(self.fs.exists(path))
-
-    def is_dir(self, path: str) -> bool:
-        return bool(self.fs.isdir(path))
 
     def names(self, path: str) -> list[str]:
         self.fs.invalidate_cache()

@@ -366,8 +366,9 @@ def _lines(batch: Batch) -> bytes | memoryview:
         return batch.data if batch.data.endswith(b"\n") else batch.data + b"\n"
     if isinstance(batch, Values) and pa.types.is_large_string(batch.array.type) and not batch.array.null_count:
         text = joined_lines(batch.array)
+        found = np.frombuffer(text, np.uint8)
         # as many line ends as strings: none holds one
-        if np.count_nonzero(np.frombuffer(text, np.uint8) == 10) == len(batch) and b"\r" not in bytes(text):
+        if np.count_nonzero(found == 10) == len(batch) and not (found == 13).any():
             return text
     rows = batch.rows()
     for row in rows:

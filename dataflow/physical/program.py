@@ -10,7 +10,7 @@ A program is pickled once a phase and sent to each worker once; tasks carry only
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dataflow.algebra.aggregator import Aggregator
@@ -166,11 +166,3 @@ class TaskInput:
     rows: tuple[int, int | None] = (0, None)
     bytes: int = 0
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Share:
-    """Sizes for one attempt: bytes it may hold, where it may spill."""
-
-    memory: int
-    spill: tuple[str, ...] = field(default=())

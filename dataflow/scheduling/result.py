@@ -114,9 +114,12 @@ class RunState:
     bytes_total: int = 0
     skipped: int = 0
     running: dict[str, tuple[int, int]] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
+    here: Any = None  # the `TaskContext` of the attempt that runs in this process, read as it changes
 
     def now(self) -> tuple[int, int]:
         """Rows and bytes so far, running attempts included."""
-        rows = self.rows + sum(r for r, _ in self.running.values())
-        return rows, self.bytes + sum(b for _, b in self.running.values())
+        running = list(self.running.values())
+        here = self.here
+        if here is not None:
+            running.append((here.rows_read, here.bytes_read))
+        return self.rows + sum(rows for rows, _ in running), self.bytes + sum(size for _, size in running)

@@ -20,7 +20,7 @@ import datetime as dt
 import itertools
 import json
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -204,6 +204,3 @@ def decode_batch(batch: pa.RecordBatch) -> Batch:
     if kind == "pairs":
         return Pairs(decode(columns[0][1], codings[0]), decode(columns[1][1], codings[1]))
     return Rows(decode(columns[0][1], codings[0]))
-
-
-Decoder = Callable[[pa.Array, Coding], list[Any]]

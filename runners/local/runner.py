@@ -104,7 +104,7 @@ class LocalRunner:
             stack.callback(workers.close)
             options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy)
             job = Job(physical, options, workers, _MonotonicClock())
-            workers.watch = lambda context: job.state.extra.__setitem__("here", context)
+            workers.watch = lambda context: setattr(job.state, "here", context)
             if self.mode == "processes" or (self.mode == "auto" and _source_bytes(physical) > Job.small_bytes):
                 workers.warm()
             stack.enter_context(_graceful_stop(job))

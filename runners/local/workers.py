@@ -7,11 +7,13 @@ in this process, and a small input that grew goes to the pool.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from dataflow.errors import DataflowError
 from dataflow.execution.bundles import dofns, set_up, tear_down
+from dataflow.execution.context import TaskContext
 from dataflow.execution.failing import failure_of
 from dataflow.execution.task import run_task
 from dataflow.physical.program import Program
@@ -44,7 +46,7 @@ class LocalWorkers:
         self.here: deque[tuple[AttemptId, Work]] = deque()
         self.programs: dict[str, Program] = {}
         self.away: set[AttemptId] = set()
-        self.watch: Any = None
+        self.watch: Callable[[TaskContext | None], None] = lambda context: None
 
     @property
     def slots(self) -> int:
@@ -115,6 +117,8 @@ class LocalWorkers:
             kind, portable = failure_of(error, "run")
             report = portable.report if isinstance(portable, DataflowError) else None
             return Failed(attempt, kind, portable, report, marked[0] if marked else None)
+        finally:
+            self.watch(None)
 
     def close(self) -> None:
         """Tear down what was set up, here and in the pool."""

@@ -240,13 +240,34 @@ def test_a_hundred_problems_do_not_fill_the_screen(tmp_path):
     assert "100 problems" in text and len(text.splitlines()) <= 80
 
 
-@pytest.mark.parametrize("name", ["a_column_holds_two_types", "a_sort_key_fails", "a_worker_dies_on_a_record"])
+STEPLESS = pytest.mark.xfail(strict=True, reason="gap: the report is made outside of any step; step or line are missing")
+RECORDLESS = pytest.mark.xfail(strict=True, reason="gap: the report is made where the record is not at hand")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a_column_holds_two_types",
+        "a_sort_key_fails",
+        "a_worker_dies_on_a_record",
+        pytest.param("an_aggregator_fails", marks=STEPLESS),
+        pytest.param("a_line_is_not_json", marks=STEPLESS),
+    ],
+)
 def test_an_error_while_running_names_the_step_and_the_users_line(tmp_path, name):
     text, _ = error_text(name, tmp_path)
     assert "declared test_error_texts.py" in text and "\n  in       " in text, text
 
 
-@pytest.mark.parametrize("name", ["a_sort_key_fails", "a_key_is_a_list"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a_sort_key_fails",
+        "a_key_is_a_list",
+        pytest.param("an_aggregator_fails", marks=RECORDLESS),
+        pytest.param("a_worker_dies_on_a_record", marks=RECORDLESS),
+    ],
+)
 def test_an_error_on_a_record_shows_the_record(tmp_path, name):
     text, _ = error_text(name, tmp_path)
     assert "\n  record   " in text, text

@@ -467,6 +467,12 @@ def test_a_partitioned_folder_is_read_by_arrow_polars_and_pandas(tmp_path):
     assert sorted((str(r["k"]), int(r["day"]), r["n"]) for r in frame.to_dict("records")) == expected
 
 
+@pytest.mark.xfail(strict=True, reason="gap: values in the names of Hive folders are read as strings (docs/semantics.md)")
+def test_partition_values_that_are_no_strings_come_back_of_their_type(tmp_path):
+    write([{"day": 1, "n": 1}, {"day": 2, "n": 2}], "parquet", tmp_path / "out", partition_by="day")
+    assert in_order(read("parquet", tmp_path / "out")) == in_order([{"day": 1, "n": 1}, {"day": 2, "n": 2}])
+
+
 def test_a_partition_column_that_is_not_there_is_an_error(tmp_path):
     assert "'nope'" in str(error_of([{"n": 1}], "parquet", tmp_path / "out", partition_by="nope"))
 
@@ -594,7 +600,14 @@ def test_structs_within_lists_with_different_fields_become_one_struct(tmp_path):
     assert in_order(read("parquet", tmp_path / "out")) == in_order(expected)
 
 
-@pytest.mark.parametrize("form", ["parquet", "ipc"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "parquet",
+        pytest.param("csv", marks=pytest.mark.xfail(strict=True, reason="gap: a CSV column's types are guessed anew by its reader")),
+        "ipc",
+    ],
+)
 def test_partitioned_parts_with_different_schemas_keep_folder_and_rows(tmp_path, form):
     write(
         None,
