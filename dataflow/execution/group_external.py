@@ -21,7 +21,7 @@ from dataflow.execution.context import TaskContext
 from dataflow.execution.group_in_memory import Merging, groups_in_memory, in_value_order, keys_apart, merged_groups
 from dataflow.execution.shuffle import with_column
 from dataflow.physical.program import GroupRoot
-from dataflow.shard.arrow import from_numpy, to_numpy
+from dataflow.shard.arrow import from_numpy, taken, to_numpy
 from dataflow.shard.batch import Batch, Pairs, Rows
 from dataflow.shard.codec import decode_batch, encode_batch
 from dataflow.shard.merge import merge_rounds
@@ -163,7 +163,7 @@ def _sorted_runs(parts: Iterator[pa.RecordBatch], context: TaskContext, budget: 
             order = np.argsort(to_numpy(table.column("#h")), kind="stable")
             per_block = max(1, int(len(order) * (budget // 16) / max(table.nbytes, 1)))
             for start in range(0, len(order), per_block):
-                writer.write(table.take(from_numpy(order[start : start + per_block])), runs)
+                writer.write(taken(table, order[start : start + per_block]), runs)
             runs += 1
         held, size = {}, 0
 

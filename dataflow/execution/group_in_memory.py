@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflow.algebra.aggregator import Aggregator
 from dataflow.algebra.order import canonical, order_key
 from dataflow.execution.combine import DictCombiner
 from dataflow.kernels.combining import ACC_CODINGS, is_native_key, merge_accumulators, present_accumulators
 from dataflow.physical.program import GroupRoot
-from dataflow.shard.arrow import from_numpy, to_numpy
+from dataflow.shard.arrow import call, taken, to_numpy
 from dataflow.shard.batch import Batch, Pairs
 from dataflow.shard.codec import coding_of, decode, decode_batch
 
@@ -62,10 +61,10 @@ def _keys_of(keys: Any, order: np.ndarray, starts: np.ndarray, hashes: np.ndarra
     Where Arrow's equality is ours, the keys are compared as a column, and only the first of each run becomes Python.
     """
     if isinstance(keys, tuple) and keys[1] == "p" and is_native_key(keys[0].type) and not keys[0].null_count:
-        column = keys[0].take(from_numpy(order))
-        differ = to_numpy(pc.not_equal(column.slice(1), column.slice(0, max(0, len(column) - 1))))
+        column = taken(keys[0], order)
+        differ = to_numpy(call("not_equal", column.slice(1), column.slice(0, max(0, len(column) - 1))))
         if not (differ & (hashes[1:] == hashes[:-1])).any():
-            return decode(column.take(from_numpy(starts[:-1])), "p"), {}
+            return decode(taken(column, starts[:-1]), "p"), {}
         everything = decode(column, "p")
     else:
         everything = _taken(keys, order)
@@ -98,7 +97,7 @@ def _columns(parts: list[pa.RecordBatch]) -> tuple[np.ndarray, Any, Any]:
 def _taken(column: Any, order: np.ndarray) -> list[Any]:
     if isinstance(column, tuple):
         array, coding = column
-        return decode(array.take(from_numpy(order)), coding)
+        return decode(taken(array, order), coding)
     return list(map(column.__getitem__, order.tolist()))
 
 

@@ -28,7 +28,7 @@ from dataflow.execution.failures import trace_of, user_frames
 from dataflow.execution.runner import exited
 from dataflow.kernels.sorting import key_at, sort_order
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf
-from dataflow.shard.arrow import from_numpy, to_numpy
+from dataflow.shard.arrow import from_numpy, taken, to_numpy
 from dataflow.shard.batch import Batch, NotPairs, Pairs, raw_pairs
 from dataflow.shard.codec import coding_of, decode, encode, encode_batch
 from dataflow.shard.keys import hash_keys
@@ -195,7 +195,7 @@ class ShuffleWriter:
             self.writer = RunWriter(self.context.spill_path("shuffle"), self.context.task)
         per_block = max(1, int(len(order) * BLOCK_BYTES / max(whole.nbytes, 1)))
         for start in range(0, len(order), per_block):
-            block = whole.take(from_numpy(order[start : start + per_block]))
+            block = taken(whole, order[start : start + per_block])
             if self.leaf.kind == "sort":
                 column, coding = sort_column(block)
                 first, last = key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1)

@@ -26,14 +26,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SourceRoot:
     """The elements of splits."""
 
     source: Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GroupRoot:
     """(key, values) of a range of a shuffle; with ``merge``, (key, result) of accumulators."""
 
@@ -42,24 +42,24 @@ class GroupRoot:
     sort_key: Callable[[Any], Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SortRoot:
     """The elements of a range of a sorting shuffle, in order."""
 
     descending: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DealRoot:
     """The elements of one share of a redistribution."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KeptRoot:
     """The elements of files that an earlier phase kept."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OperateRoot:
     """One element: a function's result over whole values."""
 
@@ -70,7 +70,7 @@ class OperateRoot:
 Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ShuffleLeaf:
     """Elements into a shuffle. ``kind``: by hash of the key, by order, or dealt in turn."""
 
@@ -84,7 +84,7 @@ class ShuffleLeaf:
     declared: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SinkLeaf:
     """Elements into files of a sink's staging folder."""
 
@@ -96,7 +96,7 @@ class SinkLeaf:
     declared_text: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KeepLeaf:
     """Elements into files of the run, for a later phase, a side input, or the user. ``limit`` rows are enough."""
 
@@ -107,7 +107,7 @@ class KeepLeaf:
 Leaf = ShuffleLeaf | SinkLeaf | KeepLeaf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BoundStep:
     """A step and the names of the values its function takes besides the element."""
 
@@ -115,7 +115,7 @@ class BoundStep:
     sides: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Branch:
     """Steps in turn, then all ``branches`` and ``leaves`` (numbers into `Program.leaves`)."""
 
@@ -125,7 +125,7 @@ class Branch:
     tag: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """All that the tasks of one phase have in common."""
 
@@ -137,7 +137,7 @@ class Program:
     sides: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SideValue:
     """A whole value that steps take: the files that hold it and how they are seen."""
 
@@ -146,7 +146,7 @@ class SideValue:
     default: Callable[[], Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ShuffleInput:
     """A range of a shuffle: all the blocks between two keys (`first` inclusive, `last` exclusive; None is open)."""
 
@@ -156,7 +156,7 @@ class ShuffleInput:
     bytes: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskInput:
     """What one task reads: splits, or a range of a shuffle, or kept files. ``rows`` restricts it to rows [a, b)."""
 

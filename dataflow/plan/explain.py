@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from dataflow.plan.nodes import (
     CombineValues,
     Flatten,
@@ -94,6 +92,8 @@ def as_text(outputs: tuple[Node, ...]) -> str:
 
 def as_mermaid(outputs: tuple[Node, ...]) -> str:
     """The plan as a Mermaid flowchart, which notebooks and code hosts draw."""
+    from html import escape  # 6 ms, and only a drawing needs it
+
     order = topological(outputs)
     number = {id(node): index for index, node in enumerate(order)}
     lines = ["flowchart TD"]
@@ -108,6 +108,8 @@ def as_mermaid(outputs: tuple[Node, ...]) -> str:
 
 def as_svg(outputs: tuple[Node, ...]) -> str:
     """The plan as a drawing by layers: each node stands one row below its lowest input."""
+    from html import escape
+
     order = topological(outputs)
     layer: dict[int, int] = {}
     rows: dict[int, list[Node]] = {}

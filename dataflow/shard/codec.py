@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dataflow.shard.arrow import blobs, from_numpy, strings, to_numpy
+from dataflow.shard.arrow import blobs, from_numpy, strings, taken, to_numpy
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Rows, Same, Values
 
 __all__ = ["Coding", "decode", "decode_batch", "encode", "encode_batch", "to_list"]
@@ -59,7 +59,7 @@ def encode(values: Sequence[Any]) -> tuple[pa.Array, Coding]:
         return values, "p"
     if isinstance(values, Same) and len(values):
         array, coding = encode([values.value])
-        return array.take(from_numpy(np.zeros(len(values), np.int64))), coding
+        return taken(array, np.zeros(len(values), np.int64)), coding
     kinds = set(map(type, values))
     nullable = _NONE in kinds
     kinds.discard(_NONE)
