@@ -38,6 +38,9 @@ def groups_in_memory(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[B
     starts = np.concatenate([[0], np.flatnonzero(hashes[1:] != hashes[:-1]) + 1, [len(hashes)]])
     firsts, apart = _keys_of(keys, order, starts, hashes)
     values = _taken(values, order)
+    if not apart:
+        yield from _whole_runs(root, firsts, values, starts.tolist())
+        return
     out_keys: list[Any] = []
     out_values: list[Any] = []
     for at, (i, j) in enumerate(itertools.pairwise(starts.tolist())):
@@ -53,6 +56,16 @@ def groups_in_memory(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[B
             out_keys, out_values = [], []
     if out_keys:
         yield Pairs(out_keys, out_values)
+
+
+def _whole_runs(root: GroupRoot, keys: list[Any], values: list[Any], starts: list[int]) -> Iterator[Batch]:
+    """The groups where every run of equal hashes is one group: cut in C, twice as fast as a loop."""
+    for at in range(0, len(keys), GROUPS):
+        ends = starts[at : at + GROUPS + 1]
+        groups = list(map(values.__getitem__, map(slice, ends, ends[1:])))
+        if root.sort_values:
+            groups = [in_value_order(root, group) for group in groups]
+        yield Pairs(keys[at : at + GROUPS], groups)
 
 
 def _keys_of(keys: Any, order: np.ndarray, starts: np.ndarray, hashes: np.ndarray) -> tuple[list[Any], dict[int, list[Any]]]:

@@ -5,6 +5,7 @@ map           x -> y                     one to one
 flat_map      x -> iterable of y         one to many
 filter        x -> bool                  one to at most one
 map_values    v -> w, on pairs           keys untouched
+map_groups    (k, values) -> w           on groups; keys untouched
 key_by        x -> k                     x becomes (k, x)
 pair_with     (none; value in `arg`)     x becomes (x, arg)
 keys, values, swap                       on pairs, no function
@@ -24,7 +25,7 @@ from dataflow.plan.origin import Origin
 __all__ = ["OnError", "Step", "StepKind"]
 
 StepKind = Literal[
-    "map", "flat_map", "filter", "map_values", "key_by", "pair_with", "keys", "values", "swap",
+    "map", "flat_map", "filter", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap",
     "map_batches", "do", "combine", "merge", "number",
 ]  # fmt: skip
 

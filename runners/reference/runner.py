@@ -186,6 +186,8 @@ def _one(step: Step, row: Any, sides: list[Any]) -> Iterable[Any]:
             return (row,) if fn(row, *sides) else ()
         case "map_values":
             return ((row[0], fn(row[1], *sides)),)
+        case "map_groups":
+            return ((row[0], fn(row[0], row[1], *sides)),)
         case "key_by":
             return ((fn(row, *sides), row),)
         case "pair_with":
