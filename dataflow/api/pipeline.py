@@ -39,6 +39,7 @@ class Pipeline:
         self.name, self.options = name, options
         self.labels = Labels()
         self.outputs: list[Node] = []
+        self._columns: dict[int, Any] = {}
 
     # -- sources
 
@@ -138,7 +139,7 @@ class Pipeline:
         from dataflow.io.columnar import ParquetSource
 
         source = ParquetSource(
-            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None
+            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), only=tuple(columns) if columns else None
         )
         return self._read(source, label or "read_parquet", dict[str, Any])
 
@@ -156,7 +157,7 @@ class Pipeline:
         from dataflow.io.columnar import IpcSource
 
         source = IpcSource(
-            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None
+            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), only=tuple(columns) if columns else None
         )
         return self._read(source, label or "read_ipc", dict[str, Any])
 
@@ -183,6 +184,12 @@ class Pipeline:
 
     def _read(self, source: Any, label: str, element: Any = None) -> PCollection[Any]:
         return PCollection(self, Read(label=self.labels.unique(label), origin=caller(), element=element, source=source))
+
+    def columns(self, node: Node) -> dict[str, Any] | None:
+        """Names and types of a node's columns, read from metadata once; None where only the data will tell."""
+        from dataflow.api.schemas import columns_known
+
+        return columns_known(node, self._columns)
 
     # -- running
 

@@ -126,7 +126,9 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
 
         return self.group_by_key().combine_values(reducing(fn), label=label)
 
-    def join(self, other: PTable[K, W], how: JoinKind = "inner", label: str | None = None) -> PTable[K, Any]:
+    def join(  # type: ignore[override]  # tables join on their keys, records on columns
+        self, other: PTable[K, W], how: JoinKind = "inner", label: str | None = None
+    ) -> PTable[K, Any]:
         """Pairs (key, (value, other value)) of equal keys; None stands for a missing side in outer joins.
 
         ``how``: "inner", "left", "right", "full"; "semi" and "anti" keep this table's pairs whose key is, or is not,

@@ -37,6 +37,7 @@ from dataflow.physical.program import (
     Leaf,
     OperateRoot,
     Program,
+    QueryRoot,
     ShuffleLeaf,
     SideValue,
     SinkLeaf,
@@ -223,6 +224,11 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                 for block in file.blocks:
                     context.bytes_read += block.length
                     yield decode_batch(read_block(file, block)), None
+        case QueryRoot() as root:
+            from dataflow.execution.queries import run_query
+
+            for batch in run_query(root, program.label, context.sides):
+                yield batch, None
         case OperateRoot(fn=fn, args=args):
             yield Rows([_operated(program, fn, args, context)]), None
 

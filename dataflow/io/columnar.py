@@ -10,14 +10,17 @@ import difflib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflow.errors import InputError, Report, SchemaError
-from dataflow.io.files import FileInfo, file_system
+from dataflow.io.files import FileInfo, file_system, is_remote
 from dataflow.io.source import FileSource, Piece, Place, Split, at_least_eight
 from dataflow.shard.batch import Records
+
+if TYPE_CHECKING:
+    from dataflow.kernels.query import ParquetScan
 
 __all__ = ["IpcSource", "ParquetSource"]
 
@@ -27,7 +30,22 @@ ROWS = 65_536
 @dataclass(frozen=True)
 class _ColumnarSource(FileSource):
     union: bool = False
-    columns: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
+
+    has_columns = True
+
+    def columns(self) -> pa.Schema:
+        """The columns that are read, the ones in folder names last."""
+        files = self.files()
+        layout = self._layout([info.path for info in files])
+        if layout is None:
+            raise InputError(Report(f"no file of {', '.join(self.paths)} can be read"))
+        if self.only is not None:
+            layout = pa.schema([layout.field(name) for name in self.only])
+        for name in self.hive(files[0].path) if files else ():
+            if layout.get_field_index(name) < 0:
+                layout = layout.append(pa.field(name, pa.string()))
+        return layout
 
     def _unreadable(self, path: str, error: Exception) -> InputError:
         size = "unknown"
@@ -57,7 +75,7 @@ class _ColumnarSource(FileSource):
             return problems
         try:
             layout = self._layout([info.path for info in self.files()][:100])
-            for name in self.columns or ():
+            for name in self.only or ():
                 if layout is not None and layout.get_field_index(name) < 0:
                     close = difflib.get_close_matches(name, layout.names, 1)
                     hint = f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(layout.names)}"
@@ -142,6 +160,15 @@ class ParquetSource(_ColumnarSource):
 
     format = "parquet"
 
+    def kernel_scan(self) -> ParquetScan | None:
+        """Plain local files of one layout; folders with values, remote files and lenient reading go through `read`."""
+        from dataflow.kernels.query import ParquetScan
+
+        files = self.files()
+        if self.union or self.skip_bad or any(is_remote(info.path) or self.hive(info.path) for info in files) or not files:
+            return None
+        return ParquetScan(tuple(info.path for info in files), self.columns(), self.only)
+
     def _file(self, path: str) -> Any:
         import pyarrow.parquet as pq
 
@@ -185,7 +212,7 @@ class ParquetSource(_ColumnarSource):
         self.open(split).close()
         row = 1
         with self._guarded(split.name, lambda: self._file(split.name)) as file:
-            names = list(self.columns) if self.columns else None
+            names = list(self.only) if self.only else None
             groups = list(range(split.start, split.stop))
             batches = file.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False)
             wanted = layout if names is None else pa.schema([layout.field(n) for n in names])
@@ -245,7 +272,7 @@ class IpcSource(_ColumnarSource):
 
                 batch = self._guarded(split.name, read)
                 table = pa.table(batch)
-                wanted = layout if self.columns is None else pa.schema([layout.field(n) for n in self.columns])
+                wanted = layout if self.only is None else pa.schema([layout.field(n) for n in self.only])
                 yield Piece(self._aligned(table, wanted, split.name), Place(f"{split.name}, batch {index}", row), bytes=batch.nbytes)
 
 

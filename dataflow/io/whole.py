@@ -93,6 +93,11 @@ class ArrowSource(Source):
 
     table: Any
 
+    has_columns = True
+
+    def columns(self) -> Any:
+        return self.table.schema
+
     def describe(self) -> str:
         return f"table of {self.table.num_rows} rows"
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from dataflow.optimizer.rule import Plan, Remarks, Rule
 from dataflow.optimizer.rules.fuse_parallel_dos import fuse_parallel_dos
+from dataflow.optimizer.rules.gather_queries import gather_queries
 from dataflow.optimizer.rules.insert_fusion_blocks import insert_fusion_blocks
 from dataflow.optimizer.rules.lift_combine_values import lift_combine_values
 from dataflow.optimizer.rules.share_subplans import share_subplans
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     share_subplans,
     sink_flattens,
     lift_combine_values,
+    gather_queries,
     insert_fusion_blocks,
     fuse_parallel_dos,
 )

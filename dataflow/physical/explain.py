@@ -10,6 +10,7 @@ from dataflow.physical.program import (
     KeptRoot,
     Leaf,
     OperateRoot,
+    QueryRoot,
     Root,
     ShuffleLeaf,
     SinkLeaf,
@@ -46,6 +47,8 @@ def _root(root: Root, label: str) -> str:
             return f"{label}: shares"
         case KeptRoot():
             return f"{label}: kept elements"
+        case QueryRoot():
+            return f"{label}: query in the kernel, whole"
         case OperateRoot():
             return f"{label}: one call"
 

@@ -16,12 +16,13 @@ from typing import Any
 from dataflow.algebra.aggregator import Aggregator
 from dataflow.io.sink import FileSink
 from dataflow.io.source import Source, Split
-from dataflow.plan.nodes import ViewKind
+from dataflow.plan.nodes import Relation, ViewKind
+from dataflow.plan.origin import Origin
 from dataflow.plan.steps import Step
 from dataflow.shard.runfile import RunFile
 
 __all__ = [
-    "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "Program",
+    "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "Program", "QueryRoot",
     "Root", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
 ]  # fmt: skip
 
@@ -67,7 +68,17 @@ class OperateRoot:
     args: tuple[str, ...]
 
 
-Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot
+@dataclass(frozen=True, eq=False)
+class QueryRoot:
+    """The records of a relational query. ``inputs``: for each `Given` of the tree a source that the kernel scans, or the
+    name of a side value."""
+
+    relation: Relation
+    inputs: tuple[Source | str, ...]
+    origin: Origin
+
+
+Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot
 
 
 @dataclass(frozen=True, eq=False)

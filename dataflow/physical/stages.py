@@ -30,6 +30,7 @@ from dataflow.physical.program import (
     Leaf,
     OperateRoot,
     Program,
+    QueryRoot,
     Root,
     ShuffleLeaf,
     SinkLeaf,
@@ -44,6 +45,7 @@ from dataflow.plan.nodes import (
     Operate,
     Pipe,
     Port,
+    Query,
     Read,
     Redistribute,
     SideInput,
@@ -137,6 +139,8 @@ class _Planner:
                     phase = self._pass(node, None, OperateRoot(node.fn, args))
                     phase.sides.update(dict.fromkeys(args))
                     phase.hang(KeepLeaf(node.label), None)
+                case Query():
+                    self._pass(node, None, _root(node, None)).sides.update(dict.fromkeys(_kept_inputs(node)))
                 case Write(sink=sink):
                     self.sinks.append(sink)
                     where = (node.label, str(node.origin), node.origin.text())
@@ -264,8 +268,15 @@ def _root(node: Node, merge: Any) -> Root:
             return SortRoot(node.descending)
         case Redistribute():
             return DealRoot()
+        case Query():
+            inputs = tuple(one.source if isinstance(one, Read) else one.label for one in node.sources)
+            return QueryRoot(node.root, inputs, node.origin)  # type: ignore[arg-type]
         case _:
             raise AssertionError(f"{type(node).__name__} is no root")
+
+
+def _kept_inputs(node: Query) -> tuple[str, ...]:
+    return tuple(one.label for one in node.sources if not isinstance(one, Read))
 
 
 def _shuffle_leaf(node: GroupByKey | Sort | Redistribute) -> ShuffleLeaf:

@@ -12,8 +12,10 @@ from dataflow.plan.nodes import (
     ParallelDo,
     Pipe,
     Port,
+    Query,
     Read,
     Redistribute,
+    Relation,
     Sort,
     TaggedOutput,
     View,
@@ -58,6 +60,10 @@ def describe(node: Node) -> str:
             return f"Fused {_pipe(node.pipe)}"
         case Port():
             return f"Port {node.index}"
+        case Relation() | Query():
+            from dataflow.plan.explain_relational import described
+
+            return described(node)
         case _:
             raise AssertionError(f"no text for {type(node).__name__}")
 

@@ -12,26 +12,20 @@ A node's meaning is in `runners/reference/relations`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal as OneOf
+from typing import Any
+from typing import Literal as OneOf
 
 from dataflow.expr.nodes import Alias, AllColumns, ExprNode, SortKey, name_of
 from dataflow.expr.types import BOOL, DType, Schema, promoted
 from dataflow.expr.typing import ExprError, type_of
-from dataflow.plan.nodes import Node
+from dataflow.plan.nodes import Node, Relation
 
 __all__ = [
-    "AsOfJoin", "Distinct", "Explode", "GroupAggregate", "HowToJoin", "Join", "Limit", "OrderBy", "Project", "Relation", "Union", "Unnest", "Unpivot",
+    "AsOfJoin", "Distinct", "Explode", "Given", "GroupAggregate", "HowToJoin", "Join", "Limit", "OrderBy", "Project", "Relation", "Union", "Unnest", "Unpivot",
     "Where", "schema_of",
 ]  # fmt: skip
 
 HowToJoin = OneOf["inner", "left", "right", "full", "semi", "anti", "cross", "single", "mark"]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Relation(Node):
-    """The common part."""
-
-    schema: Schema | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -193,6 +187,13 @@ class Union(Relation):
         from dataclasses import replace
 
         return self if inputs == self.parts else replace(self, parts=inputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Given(Relation):
+    """Inside a `Query`: the records of its input number ``index``."""
+
+    index: int
 
 
 def named(exprs: tuple[ExprNode, ...], columns: tuple[str, ...]) -> dict[str, ExprNode]:

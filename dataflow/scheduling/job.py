@@ -33,6 +33,7 @@ from dataflow.physical.program import (
     KeptRoot,
     OperateRoot,
     Program,
+    QueryRoot,
     ShuffleLeaf,
     SideValue,
     SinkLeaf,
@@ -288,7 +289,7 @@ class Job:
                 return ranges[::-1] if root.descending else ranges
             case KeptRoot():
                 return [TaskInput(files=(file,), bytes=file.bytes) for file in self.kept(phase.kept or phase.program.label)]
-            case OperateRoot():
+            case OperateRoot() | QueryRoot():
                 return [TaskInput()]
 
     def _feeding(self, shuffle: str) -> ShuffleLeaf:
@@ -468,6 +469,8 @@ class Job:
 
 def _of_this_process(program: Program) -> bool:
     """Whether a program reads or writes fsspec's ``memory://``, which lives in this process alone."""
+    if isinstance(program.root, QueryRoot):  # it has all cores where it is, and its sources stand in this process
+        return True
     paths = list(getattr(program.root.source, "paths", ())) if isinstance(program.root, SourceRoot) else []
     paths += [leaf.sink.path for leaf in program.leaves if isinstance(leaf, SinkLeaf)]
     return any(path.startswith("memory://") for path in paths)
