@@ -25,7 +25,7 @@ T = TypeVar("T")
 Record = dict[str, Any]
 
 
-def relation(of: Deferred[Any], kind: Any, name: str, label: str | None, inputs: dict[str, Any], **fields: Any) -> PCollection[Record]:
+def relation(of: Deferred[Any], kind: Any, verb: str, label: str | None, inputs: dict[str, Any], /, **fields: Any) -> PCollection[Record]:
     """A relational node over collections, its schema derived and checked; errors are at the user's line."""
     from dataclasses import replace
 
@@ -33,7 +33,7 @@ def relation(of: Deferred[Any], kind: Any, name: str, label: str | None, inputs:
     from dataflow.plan.relational import schema_of
 
     origin = caller()
-    node = kind(label=of.pipeline.labels.unique(label or name), origin=origin, element=Record, **inputs, **fields)
+    node = kind(label=of.pipeline.labels.unique(label or verb), origin=origin, element=Record, **inputs, **fields)
     try:
         schema = schema_of(node, tuple(of.pipeline.columns(child) for child in node.inputs))
     except ExprError as error:

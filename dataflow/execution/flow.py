@@ -42,6 +42,10 @@ def _runner(bound: BoundStep) -> type[Runner]:
             return Do
         case "map_batches":
             return Batches
+        case "query":
+            from dataflow.execution.query_steps import QueryStep  # brings the kernel library
+
+            return QueryStep
 
 
 class Flow:

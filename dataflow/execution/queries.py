@@ -8,23 +8,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflow.errors import DataflowError, InputError, Report, SchemaError, StepError
+from dataflow.execution.context import TaskContext
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
 from dataflow.io.schema import table_of
 from dataflow.io.source import Source
-from dataflow.physical.program import QueryRoot
+from dataflow.physical.program import PieceRoot, QueryRoot, ShuffleInput
+from dataflow.plan.origin import Origin
 from dataflow.plan.relational import Given
 from dataflow.plan.traversal import topological
 from dataflow.shard.batch import Batch, Records
 from dataflow.shard.codec import decode_batch
 from dataflow.shard.runfile import read_block
 
-__all__ = ["run_query"]
+if TYPE_CHECKING:
+    from dataflow.kernels.relations import Frame
+
+__all__ = ["failed", "kept_table", "run_piece", "run_query", "united"]
 
 
 def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Batch]:
@@ -35,7 +40,7 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
     frames = []
     for given in root.inputs:
         if isinstance(given, str):
-            frames.append(frame_of_table(_kept_table(sides[given])))
+            frames.append(frame_of_table(kept_table(sides[given])))
         elif (scan := given.kernel_scan()) is not None:
             frames.append(scan_parquet(scan))
         else:
@@ -47,20 +52,58 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
     except DataflowError:
         raise
     except ExprError as error:
-        raise _failed(root, label, str(error), error.hint) from error
+        raise failed(root.origin, label, str(error), error.hint) from error
     except Exception as error:
-        raise _failed(root, label, " ".join(str(error).split())[:400]) from error
+        raise failed(root.origin, label, " ".join(str(error).split())[:400]) from error
 
 
-def _failed(root: QueryRoot, label: str, text: str, hint: str = "") -> StepError:
-    origin = root.origin
+def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskContext) -> Iterator[Batch]:
+    """The records that a query makes of a range of a shuffle."""
+    from dataflow.execution.group import read_range
+    from dataflow.kernels.query import batches, frame_of_table
+    from dataflow.kernels.relations import query
+
+    parts: list[list[pa.Table]] = [[] for _ in range(root.sides)]
+    for coded in read_range(given, given.first or 0, given.last if given.last is not None else 1 << 16):
+        context.bytes_read += coded.nbytes
+        batch = decode_batch(coded)
+        assert isinstance(batch, Records)
+        parts[int((coded.schema.metadata or {}).get(b"side", b"0"))].append(batch.table)
+    leaves = {}
+    for node in topological((root.relation,)):
+        if isinstance(node, Given):
+            tables = parts[node.index]
+            leaves[id(node)] = frame_of_table(united(tables)) if tables else empty_frame(node)
+    if not any(parts) and given.first:
+        return  # nothing fell here; the first piece alone answers for a collection that is empty altogether
+    try:
+        for table in batches(query(root.relation, leaves)):
+            if table.num_rows:
+                yield Records(table)
+    except ExprError as error:
+        raise failed(root.origin, label, str(error), error.hint) from error
+    except Exception as error:
+        raise failed(root.origin, label, " ".join(str(error).split())[:400]) from error
+
+
+def empty_frame(node: Given) -> Frame:
+    """The frame of a part from which nothing came, of the columns that were planned."""
+    from dataflow.kernels.query import frame_of_table
+    from dataflow.kernels.types import to_arrow
+
+    assert node.schema is not None, "a query is only cut into pieces where its columns are known"
+    return frame_of_table(pa.schema([(name, to_arrow(kind)) for name, kind in node.schema.items()]).empty_table())
+
+
+def failed(origin: Origin, label: str, text: str, hint: str = "") -> StepError:
+    """The error of a query, at the user's line."""
     return StepError(Report(f"{label} failed: {text}", steps=(label,), declared=str(origin), declared_text=origin.text(), hint=hint))
 
 
-def _kept_table(kept: KeptIterable) -> pa.Table:
+def kept_table(kept: KeptIterable) -> pa.Table:
     """The records of kept files as one table, of the columns and types that hold all of them."""
     parts = [table_of(decode_batch(read_block(file, block)), None) for file in kept.files for block in file.blocks]
-    return _united(parts)
+    return united(parts)
 
 
 def _read_table(source: Source) -> pa.Table:
@@ -70,10 +113,11 @@ def _read_table(source: Source) -> pa.Table:
         if schema is None:
             raise InputError(Report("the input holds no record, so its columns are not known", location=source.describe()))
         return schema.empty_table()
-    return _united(parts)
+    return united(parts)
 
 
-def _united(parts: list[pa.Table]) -> pa.Table:
+def united(parts: list[pa.Table]) -> pa.Table:
+    """Tables end to end, of the columns and types that hold all of them."""
     if not parts:
         return pa.table({})
     try:

@@ -29,7 +29,7 @@ from dataflow.execution.runner import exited
 from dataflow.kernels.sorting import key_at, sort_order
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf
 from dataflow.shard.arrow import from_numpy, taken, to_numpy
-from dataflow.shard.batch import Batch, NotPairs, Pairs, raw_pairs
+from dataflow.shard.batch import Batch, NotPairs, Pairs, Records, raw_pairs
 from dataflow.shard.codec import coding_of, decode, encode, encode_batch
 from dataflow.shard.keys import hash_keys
 from dataflow.shard.runfile import RunFile, RunWriter
@@ -144,6 +144,8 @@ class ShuffleWriter:
             shares = (np.arange(len(batch), dtype=np.uint64) + np.uint64(self.dealt)) % np.uint64(leaf.partitions)
             self.dealt += len(batch)
             return with_column(coded, "#h", from_numpy(shares << np.uint64(48)))
+        if leaf.hash_on is not None or leaf.order is not None:
+            return self._by_columns(batch)
         if leaf.kind == "sort":
             coded = encode_batch(batch)
             if leaf.sort_key is None:
@@ -152,6 +154,19 @@ class ShuffleWriter:
             return with_column(coded, "#s", keys, coding)
         keys_, values = raw_pairs(batch)
         return self._hashed(encode_batch(Pairs(keys_, values)), keys_)
+
+    def _by_columns(self, batch: Batch) -> pa.RecordBatch:
+        """Records with the hash or the order of their columns; the schema says which part of the shuffle they are."""
+        from dataflow.io.schema import table_of
+        from dataflow.kernels.shuffling import key_hashes, order_bytes
+
+        table = batch.table if isinstance(batch, Records) else table_of(batch, None)
+        coded = encode_batch(Records(table))
+        coded = coded.replace_schema_metadata({**(coded.schema.metadata or {}), b"side": str(self.leaf.side).encode()})
+        if self.leaf.hash_on is not None:
+            return with_column(coded, "#h", from_numpy(key_hashes(table, self.leaf.hash_on, self.leaf.types)))
+        assert self.leaf.order is not None
+        return with_column(coded, "#s", order_bytes(table, self.leaf.order))
 
     def _hashed(self, coded: pa.RecordBatch, keys: Any) -> pa.RecordBatch:
         if self.leaf.partitioner is not None:

@@ -36,6 +36,7 @@ from dataflow.physical.program import (
     KeptRoot,
     Leaf,
     OperateRoot,
+    PieceRoot,
     Program,
     QueryRoot,
     ShuffleLeaf,
@@ -224,6 +225,12 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                 for block in file.blocks:
                     context.bytes_read += block.length
                     yield decode_batch(read_block(file, block)), None
+        case PieceRoot() as root:
+            from dataflow.execution.queries import run_piece
+
+            assert given.shuffle is not None
+            for batch in run_piece(root, given.shuffle, program.label, context):
+                yield batch, None
         case QueryRoot() as root:
             from dataflow.execution.queries import run_query
 

@@ -12,7 +12,7 @@ from dataflow.expr.types import DType, Schema
 from dataflow.kernels.relations import Frame
 from dataflow.kernels.types import schema_from_arrow, to_arrow
 
-__all__ = ["ParquetScan", "batches", "frame_of_table", "scan_parquet"]
+__all__ = ["ParquetScan", "as_frame", "batches", "frame_of_table", "scan_parquet"]
 
 BATCH_ROWS = 1 << 16
 
@@ -36,11 +36,16 @@ def scan_parquet(scan: ParquetScan) -> Frame:
     return Frame(lazy, schema)
 
 
-def frame_of_table(table: pa.Table) -> Frame:
-    """The frame of a table at hand, without a copy where Arrow's layout is the kernel's."""
+def as_frame(table: pa.Table) -> pl.DataFrame:
+    """A table at hand as the kernel sees it, without a copy where Arrow's layout is the kernel's."""
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
-    return Frame(frame.lazy(), schema_from_arrow(table.schema))
+    return frame
+
+
+def frame_of_table(table: pa.Table) -> Frame:
+    """The lazy frame of a table at hand."""
+    return Frame(as_frame(table).lazy(), schema_from_arrow(table.schema))
 
 
 def batches(frame: Frame) -> Iterator[pa.Table]:

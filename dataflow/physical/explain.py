@@ -10,6 +10,7 @@ from dataflow.physical.program import (
     KeptRoot,
     Leaf,
     OperateRoot,
+    PieceRoot,
     QueryRoot,
     Root,
     ShuffleLeaf,
@@ -49,6 +50,8 @@ def _root(root: Root, label: str) -> str:
             return f"{label}: kept elements"
         case QueryRoot():
             return f"{label}: query in the kernel, whole"
+        case PieceRoot():
+            return f"{label}: query in the kernel, piece by piece"
         case OperateRoot():
             return f"{label}: one call"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.algebra.aggregator import Aggregator
 from dataflow.io.sink import FileSink
@@ -21,8 +21,12 @@ from dataflow.plan.origin import Origin
 from dataflow.plan.steps import Step
 from dataflow.shard.runfile import RunFile
 
+if TYPE_CHECKING:
+    from dataflow.expr.nodes import ExprNode, SortKey
+    from dataflow.expr.types import DType
+
 __all__ = [
-    "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "Program", "QueryRoot",
+    "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "PieceRoot", "Program", "QueryRoot",
     "Root", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
 ]  # fmt: skip
 
@@ -78,12 +82,22 @@ class QueryRoot:
     origin: Origin
 
 
-Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot
+@dataclass(frozen=True, eq=False)
+class PieceRoot:
+    """The records that a relational tree makes of a range of a shuffle with ``sides`` parts; never less than a whole key."""
+
+    relation: Relation
+    sides: int
+    origin: Origin
+
+
+Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot | PieceRoot
 
 
 @dataclass(frozen=True, eq=False)
 class ShuffleLeaf:
-    """Elements into a shuffle. ``kind``: by hash of the key, by order, or dealt in turn."""
+    """Elements into a shuffle. ``kind``: by hash of the key ("group"), by order ("sort"), dealt in turn ("deal"), records by
+    the hash of expressions ("columns": ``hash_on`` as ``types``; ``side`` numbers the part); "sort" of records has ``order``."""
 
     shuffle: str
     kind: str
@@ -93,6 +107,10 @@ class ShuffleLeaf:
     partitions: int | None = None
     label: str = ""
     declared: str = ""
+    hash_on: tuple[ExprNode, ...] | None = None
+    types: tuple[DType, ...] = ()
+    order: tuple[SortKey, ...] | None = None
+    side: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ from dataflow.physical.program import (
     KeptRoot,
     Leaf,
     OperateRoot,
+    PieceRoot,
     Program,
     QueryRoot,
     Root,
@@ -38,6 +39,7 @@ from dataflow.physical.program import (
     SourceRoot,
 )  # fmt: skip
 from dataflow.plan.nodes import (
+    Exchange,
     Flatten,
     Fused,
     GroupByKey,
@@ -128,6 +130,11 @@ class _Planner:
     def run(self) -> PhysicalPlan:
         for node in self.order:
             match node:
+                case Exchange():
+                    for side, (part, keys) in enumerate(zip(node.parts, node.keys, strict=True)):
+                        where = (node.label, str(node.origin))
+                        leaf = ShuffleLeaf(node.label, "columns", None, None, None, None, *where, keys, node.types, None, side)
+                        self._attach(part, leaf)
                 case GroupByKey() | Sort() | Redistribute():
                     self._attach(node.input, _shuffle_leaf(node))
                 case View():
@@ -161,7 +168,7 @@ class _Planner:
             while unique in taken:
                 unique, n = f"{name}#{n}", n + 1
             phase = _Growing(unique, name, root, pipe)
-            if isinstance(node, (GroupByKey, Sort, Redistribute)):
+            if isinstance(node, (GroupByKey, Sort, Redistribute, Exchange)):
                 phase.shuffle = node.label
             self.passes[key] = phase
             self.growing.append(phase)
@@ -268,6 +275,8 @@ def _root(node: Node, merge: Any) -> Root:
             return SortRoot(node.descending)
         case Redistribute():
             return DealRoot()
+        case Exchange():
+            return PieceRoot(node.root, len(node.parts), node.origin)
         case Query():
             inputs = tuple(one.source if isinstance(one, Read) else one.label for one in node.sources)
             return QueryRoot(node.root, inputs, node.origin)  # type: ignore[arg-type]
@@ -285,7 +294,7 @@ def _shuffle_leaf(node: GroupByKey | Sort | Redistribute) -> ShuffleLeaf:
         case GroupByKey():
             return ShuffleLeaf(node.label, "group", node.combiner, None, node.partitioner, node.partitions, node.label, declared)
         case Sort():
-            return ShuffleLeaf(node.label, "sort", sort_key=node.key, label=node.label, declared=declared)
+            return ShuffleLeaf(node.label, "sort", sort_key=node.key, label=node.label, declared=declared, order=node.order)
         case _:
             return ShuffleLeaf(node.label, "deal", partitions=node.partitions, label=node.label, declared=declared)
 

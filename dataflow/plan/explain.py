@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataflow.plan.nodes import (
     CombineValues,
+    Exchange,
     Flatten,
     Fused,
     GroupByKey,
@@ -45,6 +46,14 @@ def describe(node: Node) -> str:
             return f"CombineValues {aggregator!r}"
         case Flatten():
             return "Flatten"
+        case Exchange():
+            from dataflow.plan.explain_relational import exchanged
+
+            return exchanged(node)
+        case Sort(order=order) if order is not None:
+            from dataflow.plan.explain_relational import shown_keys
+
+            return f"Sort by {shown_keys(order)}"
         case Sort():
             key = getattr(node.key, "__qualname__", "").replace("<locals>.", "") if node.key else "the element"
             return f"Sort by {key}{' descending' if node.descending else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataflow.expr.nodes import AllColumns, ExprNode, SortKey, show
-from dataflow.plan.nodes import Node, Query, Relation
+from dataflow.plan.nodes import Exchange, Node, Query, Relation
 from dataflow.plan.relational import (
     AsOfJoin,
     Distinct,
@@ -20,7 +20,7 @@ from dataflow.plan.relational import (
     Where,
 )  # fmt: skip
 
-__all__ = ["described", "query_text"]
+__all__ = ["described", "exchanged", "query_text", "shown_keys"]
 
 
 def described(node: Node) -> str:
@@ -42,7 +42,7 @@ def described(node: Node) -> str:
         case AsOfJoin():
             return f"AsOfJoin {node.strategy} on {node.left_on} ~ {node.right_on}" + (f" by {', '.join(node.left_by)}" if node.left_by else "")
         case OrderBy(keys=order, limit=limit):
-            return f"OrderBy {_keys(order)}" + (f" first {limit}" if limit is not None else "")
+            return f"OrderBy {shown_keys(order)}" + (f" first {limit}" if limit is not None else "")
         case Limit(count=count, offset=offset):
             return f"Limit {count if count is not None else 'none'}" + (f" after {offset}" if offset else "")
         case Distinct(columns=columns):
@@ -63,6 +63,17 @@ def described(node: Node) -> str:
             raise AssertionError(f"no text for {type(node).__name__}")
 
 
+def exchanged(node: Exchange) -> str:
+    """An exchange: what meets, and what is made of each piece."""
+    keys = " | ".join(_list(keys) or "one piece" for keys in node.keys)
+    return f"Exchange by {keys} [{query_text(node.root)}]"
+
+
+def shown_keys(order: tuple[SortKey, ...]) -> str:
+    """Sort keys in one line."""
+    return ", ".join(map(show, order))
+
+
 def query_text(root: Relation) -> str:
     """A tree of relational nodes on one line, innermost last."""
     parts = []
@@ -75,7 +86,3 @@ def query_text(root: Relation) -> str:
 
 def _list(exprs: tuple[ExprNode, ...]) -> str:
     return ", ".join("all columns" if isinstance(expr, AllColumns) and not expr.without else show(expr) for expr in exprs)
-
-
-def _keys(order: tuple[SortKey, ...]) -> str:
-    return ", ".join(map(show, order))

@@ -20,10 +20,11 @@ from dataflow.plan.origin import Origin
 from dataflow.plan.steps import Step
 
 if TYPE_CHECKING:
+    from dataflow.expr.nodes import ExprNode, SortKey
     from dataflow.expr.types import DType
 
 __all__ = [
-    "CombineValues", "Flatten", "Fused", "GroupByKey", "Node", "Operate", "ParallelDo", "Pipe", "PipeStep",
+    "CombineValues", "Exchange", "Flatten", "Fused", "GroupByKey", "Node", "Operate", "ParallelDo", "Pipe", "PipeStep",
     "Port", "Query", "Read", "Redistribute", "Relation", "SideInput", "Sort", "TaggedOutput", "View", "ViewKind", "Write",
 ]  # fmt: skip
 
@@ -152,9 +153,10 @@ class Flatten(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Sort(_OneInput):
-    """The elements in order of ``key``; kept by `collect` and by sinks."""
+    """The elements in order of ``key``, records also of their columns (``order``); kept by `collect` and by sinks."""
 
     key: Callable[[Any], Any] | None = None
+    order: tuple[SortKey, ...] | None = None
     descending: bool = False
 
 
@@ -227,6 +229,29 @@ class Query(Node):
         from dataclasses import replace
 
         return self if inputs == self.sources else replace(self, sources=inputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Exchange(Node):
+    """Only in optimized plans: a relational tree run piece by piece, over records brought together by the hash of their keys.
+
+    Records of all ``parts`` whose ``keys`` (an expression each, of types ``types``) are equal meet in one piece; ``root``, over
+    `Given` leaves that stand for the parts, gives the piece's records. Without keys there is one piece.
+    """
+
+    parts: tuple[Node, ...]
+    keys: tuple[tuple[ExprNode, ...], ...]
+    types: tuple[DType, ...]
+    root: Relation
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.parts
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        from dataclasses import replace
+
+        return self if inputs == self.parts else replace(self, parts=inputs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ key_by        x -> k                     x becomes (k, x)
 pair_with     (none; value in `arg`)     x becomes (x, arg)
 keys, values, swap                       on pairs, no function
 map_batches   batch -> batch             in the format of `arg`, `batch_size` rows at a time
+query         (none; relation in `arg`)  records to records, by a relational tree over them and the sides
 do            a DoFn                     anything, with set-up, bundles and tagged outputs
 combine       an aggregator in `arg`     (k, group) -> (k, result); `merge`: groups hold accumulators
 number        seed in `arg`              x becomes (random rank, x), seeded by shard
@@ -26,7 +27,7 @@ __all__ = ["OnError", "Step", "StepKind"]
 
 StepKind = Literal[
     "map", "flat_map", "filter", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap",
-    "map_batches", "do", "combine", "merge", "number",
+    "map_batches", "query", "do", "combine", "merge", "number",
 ]  # fmt: skip
 
 
@@ -58,6 +59,10 @@ class Step:
 
     def described(self) -> str:
         """The step in a plan's text, without addresses or anything else that differs between processes."""
+        if self.kind == "query":
+            from dataflow.plan.explain_relational import query_text
+
+            return f"query [{query_text(self.arg)}]"
         if self.kind in ("combine", "merge"):
             return f"{self.label}({self.kind} {self.arg!r})"
         name = getattr(self.fn, "__qualname__", None) or (type(self.fn).__name__ if self.fn is not None else "")

@@ -32,6 +32,7 @@ from dataflow.physical.program import (
     KeepLeaf,
     KeptRoot,
     OperateRoot,
+    PieceRoot,
     Program,
     QueryRoot,
     ShuffleLeaf,
@@ -282,7 +283,7 @@ class Job:
             case SourceRoot(source=source):
                 splits = source.splits(min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
                 return gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
-            case GroupRoot() | DealRoot():
+            case GroupRoot() | DealRoot() | PieceRoot():
                 return hash_ranges(self._feeding(phase.shuffle or ""), self.kept(phase.shuffle or ""), self.options.memory)
             case SortRoot():
                 ranges = key_ranges(self.kept(phase.shuffle or ""), self.options.memory)
