@@ -40,13 +40,12 @@ def _columns(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
 
 def _of_source(source: Any) -> dict[str, DType] | None:
     from dataflow.errors import DataflowError
-    from dataflow.kernels.types import schema_from_arrow
 
     try:
-        layout = source.columns()
+        found: dict[str, DType] | None = source.schema()
     except (OSError, ValueError, ImportError, DataflowError):  # preflight reports inputs that are missing or unreadable
         return None
-    return schema_from_arrow(layout) if layout is not None else None
+    return found
 
 
 def _of_type(element: Any) -> dict[str, DType] | None:

@@ -20,7 +20,7 @@ from dataflow.kernels.combining import ACC_CODINGS, is_native_key, merge_accumul
 from dataflow.physical.program import GroupRoot
 from dataflow.shard.arrow import call, taken, to_numpy
 from dataflow.shard.batch import Batch, Pairs
-from dataflow.shard.codec import coding_of, decode, decode_batch
+from dataflow.shard.codec import HASH, coding_of, decode, decode_batch
 
 __all__ = ["Merging", "groups_in_memory", "in_value_order", "keys_apart", "merged_groups"]
 
@@ -95,7 +95,7 @@ def in_value_order(root: GroupRoot, values: list[Any]) -> list[Any]:
 
 def _columns(parts: list[pa.RecordBatch]) -> tuple[np.ndarray, Any, Any]:
     """Hashes, and keys and values: still Arrow where all parts agree, else as lists."""
-    hashes = np.concatenate([to_numpy(part.column("#h")) for part in parts])
+    hashes = np.concatenate([to_numpy(part.column(HASH)) for part in parts])
     codings = [coding_of(part) for part in parts]
     found: list[Any] = []
     for name, at in (("k", 1), ("v", 2)):

@@ -94,6 +94,13 @@ class Source:
         """The Arrow schema of the records, None where only reading tells."""
         return None
 
+    def schema(self) -> Any:
+        """The columns and their plan types, None where only reading tells."""
+        from dataflow.kernels.types import schema_from_arrow
+
+        layout = self.columns() if self.has_columns else None
+        return schema_from_arrow(layout) if layout is not None else None
+
     def kernel_scan(self) -> Any:
         """What the kernel needs to read the files itself (`kernels.query.ParquetScan`); None if it must go through `read`."""
         return None

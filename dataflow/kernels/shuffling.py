@@ -33,7 +33,7 @@ def key_hashes(table: pa.Table, keys: tuple[ExprNode, ...], types: tuple[DType, 
             expr = expr + 0.0  # -0.0 equals 0.0
         exprs.append(expr.alias(f"k{at}"))
     found = as_frame(table).select(exprs)
-    return found.hash_rows(seed=0, seed_1=1, seed_2=2, seed_3=3).to_numpy()
+    return found.hash_rows(seed=0).to_numpy()
 
 
 def order_bytes(table: pa.Table, order: tuple[SortKey, ...]) -> pa.Array:

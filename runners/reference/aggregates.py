@@ -108,9 +108,9 @@ def _quantile(values: list[Any], kind: DType, options: Mapping[str, Any]) -> Any
         raise ValueError(f"there is no interpolation {way!r}")
     one, two = known[low], known[high]
     part = Fraction(1, 2) if way == "midpoint" else Fraction(place) - math.floor(place)
-    if low == high or _finite([one, two]):
-        return _result(_between(one, two, part), kind) if _finite([one, two]) else float(one)
-    return float(one) + (float(two) - float(one)) * float(part)
+    if _finite([one, two]):
+        return _result(_between(one, two, part), kind)
+    return one if identity(one) == identity(two) else one + (two - one) * float(part)
 
 
 def _between(one: Any, two: Any, part: Fraction) -> Fraction:

@@ -14,7 +14,7 @@ from dataflow.expr.types import DType
 from runners.reference import texts, times
 from runners.reference.values import EXACT, fit, identity, is_nan, meeting, order
 
-__all__ = ["MEANINGS", "SEES_NULL", "Site"]
+__all__ = ["MEANINGS", "SEES_NULL", "Site", "extreme"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +135,13 @@ def _whole(function: Callable[[Any], Any]) -> Meaning:
 
 
 def _kept(function: Callable[[Any], Any], value: Any) -> Any:
-    """`function` of a finite number; the sign of a zero stays."""
-    if isinstance(value, float):
-        return math.copysign(float(function(value)), value) if math.isfinite(value) and function(value) == 0 else (
-            float(function(value)) if math.isfinite(value) else value
-        )  # fmt: skip
-    return function(value)
+    """`function` of a number; infinite ones and NaN stay as they are, and so does the sign of a zero."""
+    if not isinstance(value, float):
+        return function(value)
+    if not math.isfinite(value):
+        return value
+    found = float(function(value))
+    return math.copysign(found, value) if found == 0 else found
 
 
 def _down(value: float) -> float:

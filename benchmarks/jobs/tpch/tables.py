@@ -1,4 +1,4 @@
-"""The eight tables of TPC-H, as collections of one pipeline."""
+"""The eight tables of TPC-H as collections of one pipeline, and a query by its number."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.jobs.tpch.data import TABLES
 from dataflow import PCollection, Pipeline
 
-__all__ = ["NAMES", "Records", "Tables"]
+__all__ = ["Records", "Tables"]
 
-NAMES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
 Records = PCollection[dict[str, Any]]
 
 
@@ -30,4 +30,4 @@ class Tables:
     @classmethod
     def read(cls, pipeline: Pipeline, folder: Path) -> Tables:
         """The tables of a folder."""
-        return cls(**{name: pipeline.read_parquet(str(folder / f"{name}.parquet"), label=name) for name in NAMES})
+        return cls(**{name: pipeline.read_parquet(str(folder / f"{name}.parquet"), label=name) for name in TABLES})

@@ -11,7 +11,9 @@ too: its records are then made once and kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from dataflow.errors import DataflowError
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Node, Query, Read, Relation, View
 from dataflow.plan.traversal import consumers, topological
@@ -46,7 +48,7 @@ def _query(root: Relation, ends_here: Callable[[Node], bool], new: dict[int, Nod
         if id(node) in inside:
             continue
         if node is not root and (not isinstance(node, Relation) or ends_here(node)):
-            schema = node.schema if isinstance(node, Relation) else None
+            schema = node.schema if isinstance(node, Relation) else _schema_of(node)
             inside[id(node)] = Given(label=f"{root.label} input {len(sources)}", origin=node.origin, schema=schema, index=len(sources))
             sources.append(_source(node, new[id(node)], root, len(sources)))
         elif ready:
@@ -60,6 +62,16 @@ def _query(root: Relation, ends_here: Callable[[Node], bool], new: dict[int, Nod
     top = inside[id(root)]
     assert isinstance(top, Relation)
     return Query(label=root.label, origin=root.origin, element=root.element, root=top, sources=tuple(sources))
+
+
+def _schema_of(node: Node) -> Any:
+    """The columns of a read, from its metadata; of other nodes only the data tells."""
+    if not isinstance(node, Read) or not getattr(node.source, "has_columns", False):
+        return None
+    try:
+        return node.source.schema()  # type: ignore[attr-defined]
+    except (OSError, ValueError, DataflowError):  # preflight says what is wrong with the input
+        return None
 
 
 def _source(node: Node, made: Node, root: Relation, index: int) -> Node:

@@ -369,8 +369,13 @@ def _split(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], 
     """An aggregation as one of parts and one of their results; None if some aggregate needs all values at once."""
     partials: dict[Aggregate, str] = {}
 
+    taken = set(named(node.keys, tuple(schema)))
+
     def partial(one: Aggregate) -> Column:
-        return Column(partials.setdefault(one, f"#{len(partials)}"))
+        name = f"#{len(partials)}"
+        while name in taken:
+            name += "#"
+        return Column(partials.setdefault(one, name))
 
     def halve(one: ExprNode) -> ExprNode:
         if not isinstance(one, Aggregate):
