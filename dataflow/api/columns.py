@@ -33,6 +33,8 @@ def relation(of: Deferred[Any], kind: Any, verb: str, label: str | None, inputs:
     from dataflow.plan.relational import schema_of
 
     origin = caller()
+    for name, child in inputs.items():
+        inputs[name] = tuple(map(of.pipeline.table, child)) if isinstance(child, tuple) else of.pipeline.table(child)
     node = kind(label=of.pipeline.labels.unique(label or verb), origin=origin, element=Record, **inputs, **fields)
     try:
         schema = schema_of(node, tuple(of.pipeline.columns(child) for child in node.inputs))

@@ -40,6 +40,7 @@ class Pipeline:
         self.labels = Labels()
         self.outputs: list[Node] = []
         self._columns: dict[int, Any] = {}
+        self._tables: dict[int, Node] = {}
 
     # -- sources
 
@@ -190,6 +191,19 @@ class Pipeline:
         from dataflow.api.schemas import columns_known
 
         return columns_known(node, self._columns)
+
+    def table(self, node: Node) -> Node:
+        """A node of records as relational steps take it: with its columns, where they are known; made once."""
+        from dataflow.plan.nodes import Relation
+        from dataflow.plan.relational import Table
+
+        schema = self.columns(node) if not isinstance(node, Relation) else None
+        if schema is None:
+            return node
+        if id(node) not in self._tables:
+            label = self.labels.unique(f"{node.label} table")
+            self._tables[id(node)] = Table(label=label, origin=node.origin, element=node.element, schema=schema, input=node)
+        return self._tables[id(node)]
 
     # -- running
 

@@ -14,6 +14,7 @@ from dataflow.plan.relational import (
     Limit,
     OrderBy,
     Project,
+    Table,
     Union,
     Unnest,
     Unpivot,
@@ -26,6 +27,8 @@ __all__ = ["described", "exchanged", "query_text", "shown_keys"]
 def described(node: Node) -> str:
     """One relational node, without its inputs."""
     match node:
+        case Table(schema=schema):
+            return f"Table of {', '.join(schema or ())}"
         case Project(exprs=exprs, keep=keep):
             return f"{'WithColumns' if keep else 'Select'} {_list(exprs)}"
         case Where(predicate=predicate):

@@ -21,7 +21,7 @@ from dataflow.expr.typing import ExprError, type_of
 from dataflow.plan.nodes import Node, Relation
 
 __all__ = [
-    "AsOfJoin", "Distinct", "Explode", "Given", "GroupAggregate", "HowToJoin", "Join", "Limit", "OrderBy", "Project", "Relation", "Union", "Unnest", "Unpivot",
+    "AsOfJoin", "Distinct", "Explode", "Given", "GroupAggregate", "HowToJoin", "Join", "Limit", "OrderBy", "Project", "Relation", "Table", "Union", "Unnest", "Unpivot",
     "Where", "schema_of",
 ]  # fmt: skip
 
@@ -41,6 +41,11 @@ class _OneRelation(Relation):
 
         (only,) = inputs
         return self if only is self.input else replace(self, input=only)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Table(_OneRelation):
+    """Any collection of records whose columns are known, as they are: where relational steps begin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -237,6 +242,8 @@ def schema_of(node: Relation, given: tuple[Schema | None, ...]) -> dict[str, DTy
         case Project(exprs=exprs, keep=keep):
             new = {name: type_of(expr, first) for name, expr in named(exprs, tuple(first)).items()}
             return {**first, **new} if keep else new
+        case Table():
+            return dict(first)
         case Where(predicate=predicate):
             _need_bool(predicate, first)
             return dict(first)

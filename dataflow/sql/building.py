@@ -41,6 +41,7 @@ class Builder:
     ) -> None:
         self.text, self.tables, self.schemas, self.label, self.origin = text, tables, schemas, label, origin
         self.types: dict[str, DType] = {}
+        self.scans: set[Node] = set()  # below them is the user's plan
 
     # -- names
 
@@ -82,7 +83,9 @@ class Builder:
         """A table's columns under the statement's names."""
         exprs = tuple(Alias(Column(name), new) for name, new in names.items())
         node = Project(label=self.label("sql scan"), origin=self.origin, input=table, exprs=exprs)
-        return replace(node, schema={new: columns[name] for name, new in names.items()})
+        made = replace(node, schema={new: columns[name] for name, new in names.items()})
+        self.scans.add(made)
+        return made
 
     def project(self, input: Node, exprs: Sequence[ExprNode], keep: bool = False) -> Node:
         if keep and not exprs:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dataflow.expr.types import DType
 from dataflow.expr.typing import ExprError
-from runners.reference.values import EXACT, MICROS, fit, truncated, utc, zone_of
+from runners.reference.values import EXACT, MICROS, fit, utc, zone_of
 
 __all__ = ["cast"]
 

@@ -37,9 +37,9 @@ from dataflow.expr.types import Schema
 from dataflow.expr.typing import ExprError, fitted, type_of
 from runners.reference.aggregates import AGGREGATE_MEANINGS, RANKING_MEANINGS, Place
 from runners.reference.casts import cast
-from runners.reference.operations import MEANINGS, SEES_NULL, Site
+from runners.reference.operations import MEANINGS, SEES_NULL
 from runners.reference.times import moved, offset_by
-from runners.reference.values import EXACT, fit, identity, is_nan, order, utc
+from runners.reference.values import EXACT, Site, fit, identity, is_nan, order, utc
 
 __all__ = [
     "AGGREGATE_MEANINGS", "MEANINGS", "RANKING_MEANINGS", "Known", "aggregate", "column", "evaluate", "sorted_rows", "window_values",
@@ -51,7 +51,7 @@ Known = Mapping[ExprNode, Any]
 
 def evaluate(node: ExprNode, row: Row, schema: Schema, known: Known = {}) -> Any:  # noqa: B006  # nobody changes it
     """The value of an expression for one row."""
-    if node in known:
+    if known and node in known:
         return known[node]
     match node:
         case Column(name):
@@ -158,8 +158,9 @@ def _ordered(places: list[int], values: list[list[Any]], keys: tuple[SortKey, ..
 def window_values(node: Window, rows: list[Row], schema: Schema) -> list[Any]:
     """The value of a window function for every row, in the order of the rows."""
     partitions: dict[Any, list[int]] = {}
-    for at, key in enumerate(zip(*(column(expr, rows, schema) for expr in node.partition), strict=True) if node.partition else [()] * len(rows)):
-        partitions.setdefault(identity(list(key)), []).append(at)
+    parts = [column(expr, rows, schema) for expr in node.partition]
+    for at in range(len(rows)):
+        partitions.setdefault(identity([values[at] for values in parts]), []).append(at)
     keys = [column(key.expr, rows, schema) for key in node.order]
     result = type_of(node, schema)
     found: dict[int, Any] = {}
@@ -194,7 +195,8 @@ def _in_frame(node: Window, place: Place, other: int, keys: list[Any]) -> bool:
     if node.frame.unit == "rows":
         return (start is None or other >= place.index + start) and (end is None or other <= place.index + end)
     down = bool(node.order) and node.order[0].descending
-    return (start is None or _reached(keys, place, other, start, down)) and (end is None or _reached(keys, place, other, end, down, back=True))
+    behind = start is None or _reached(keys, place, other, start, down)
+    return behind and (end is None or _reached(keys, place, other, end, down, back=True))
 
 
 def _reached(keys: list[Any], place: Place, other: int, by: Any, down: bool, back: bool = False) -> bool:

@@ -66,8 +66,7 @@ def _replace(count: int | None) -> Callable[..., str]:
         if site.options.get("literal"):
             return text.replace(pattern, value, count if count is not None else -1)
         out, at, done = "", 0, -1
-        matches = [match for match in _regex(pattern).finditer(text)][:count]
-        for match in matches:
+        for match in list(_regex(pattern).finditer(text))[:count]:
             if match.start() == match.end() == done:  # an empty match right behind another is none
                 continue
             out += text[at : match.start()] + _expanded(value, match)

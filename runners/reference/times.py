@@ -80,5 +80,6 @@ def _on_clock(clock: dt.datetime, before: dt.datetime) -> dt.datetime:
 
 MEANINGS: dict[str, Callable[..., Any]] = {
     "dt.year": lambda site, a: a.year, "dt.month": lambda site, a: a.month, "dt.day": lambda site, a: a.day,
-    "dt.date": lambda site, a: a.date() if isinstance(a, dt.datetime) else a, "dt.offset_by": lambda site, a: offset_by(a, site.options["by"]),
+    "dt.date": lambda site, a: a.date() if isinstance(a, dt.datetime) else a,
+    "dt.offset_by": lambda site, a: offset_by(a, site.options["by"]),
 }  # fmt: skip

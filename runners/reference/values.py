@@ -1,4 +1,4 @@
-"""What a value of a column is: when two are equal, which comes first, and the same value as another type."""
+"""What a value of a column is: when two are equal, which comes first, and the same value as a type it is promoted to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import datetime as dt
 import decimal
 import math
 import struct
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import reduce
@@ -14,8 +15,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from dataflow.expr.types import NULL, DType, promoted
+from dataflow.expr.typing import ExprError
 
-__all__ = ["EXACT", "MICROS", "fit", "identity", "is_nan", "meeting", "order", "truncated", "utc", "zone_of"]
+__all__ = ["EXACT", "MICROS", "Site", "fit", "identity", "is_nan", "meeting", "order", "truncated", "utc", "zone_of"]
 
 EXACT = decimal.Context(prec=200, rounding=decimal.ROUND_HALF_EVEN)  # more digits than any two decimals of 38 can make
 MICROS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 1}  # Python's times end at microseconds, so nanoseconds are not judged
@@ -65,7 +67,8 @@ def meeting(types: tuple[DType, ...]) -> DType:
 
     def both(one: DType, two: DType) -> DType:
         found = promoted(one, two)
-        assert found is not None, "checked by the typing rules"
+        if found is None:
+            raise ExprError(f"{one} and {two} have no common type")
         return found
 
     return reduce(both, types, NULL)
@@ -101,6 +104,20 @@ def fit(value: Any, kind: DType) -> Any:
             return value
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an operation stands: the types of its arguments, of its result, and its options."""
+
+    types: tuple[DType, ...]
+    result: DType
+    options: Mapping[str, Any]
+
+    def met(self, *values: Any) -> list[Any]:
+        """The arguments in the type in which they meet."""
+        kind = meeting(self.types)
+        return [fit(value, kind) for value in values]
+
+
 def _wrapped(value: int, kind: DType) -> int:
     size = 1 << int(kind.name.removeprefix("u").removeprefix("int"))
     found = value % size
@@ -116,12 +133,12 @@ def _narrow(value: float, code: str) -> float:
 
 def _decimal(value: Any, precision: int, scale: int) -> Decimal:
     exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    if not exact.is_finite():
-        raise OverflowError(f"{value} is no decimal")
-    found = exact.quantize(Decimal(1).scaleb(-scale), context=EXACT)
-    if abs(found) >= Decimal(10) ** (precision - scale):
-        raise OverflowError(f"{value} does not fit decimal({precision}, {scale})")
-    return found
+    limit = Decimal(10) ** (precision - scale)
+    if exact.is_finite() and abs(exact) <= limit:
+        found = exact.quantize(Decimal(1).scaleb(-scale), context=EXACT)
+        if abs(found) < limit:
+            return found
+    raise OverflowError(f"{value} does not fit decimal({precision}, {scale})")
 
 
 def _instant(value: dt.date, unit: str, zone: str | None) -> dt.datetime:

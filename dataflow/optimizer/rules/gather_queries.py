@@ -11,9 +11,7 @@ too: its records are then made once and kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from dataflow.errors import DataflowError
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Node, Query, Read, Relation, View
 from dataflow.plan.traversal import consumers, topological
@@ -29,7 +27,7 @@ def gather_queries(plan: Plan, remarks: Remarks) -> Plan:
 
     for node in topological(plan):
         if isinstance(node, Relation):
-            if ends_here(node):
+            if ends_here(node) and not _is_table(node):
                 new[id(node)] = _query(node, ends_here, new, remarks)
         else:
             new[id(node)] = node.with_inputs(tuple(new[id(child)] for child in node.inputs))
@@ -37,7 +35,7 @@ def gather_queries(plan: Plan, remarks: Remarks) -> Plan:
 
 
 def _query(root: Relation, ends_here: Callable[[Node], bool], new: dict[int, Node], remarks: Remarks) -> Query:
-    from dataflow.plan.relational import Given  # a plan without columns does without its module
+    from dataflow.plan.relational import Given, Table  # a plan without columns does without its module
 
     sources: list[Node] = []
     inside: dict[int, Node] = {}
@@ -47,10 +45,11 @@ def _query(root: Relation, ends_here: Callable[[Node], bool], new: dict[int, Nod
         node, ready = stack.pop()
         if id(node) in inside:
             continue
-        if node is not root and (not isinstance(node, Relation) or ends_here(node)):
-            schema = node.schema if isinstance(node, Relation) else _schema_of(node)
+        if isinstance(node, Table) or (node is not root and (not isinstance(node, Relation) or ends_here(node))):
+            schema = node.schema if isinstance(node, Relation) else None
+            below = node.input if isinstance(node, Table) else node
             inside[id(node)] = Given(label=f"{root.label} input {len(sources)}", origin=node.origin, schema=schema, index=len(sources))
-            sources.append(_source(node, new[id(node)], root, len(sources)))
+            sources.append(_source(below, new[id(below)], root, len(sources)))
         elif ready:
             names.append(node.label)
             inside[id(node)] = node.with_inputs(tuple(inside[id(child)] for child in node.inputs))
@@ -64,14 +63,10 @@ def _query(root: Relation, ends_here: Callable[[Node], bool], new: dict[int, Nod
     return Query(label=root.label, origin=root.origin, element=root.element, root=top, sources=tuple(sources))
 
 
-def _schema_of(node: Node) -> Any:
-    """The columns of a read, from its metadata; of other nodes only the data tells."""
-    if not isinstance(node, Read) or not getattr(node.source, "has_columns", False):
-        return None
-    try:
-        return node.source.schema()  # type: ignore[attr-defined]
-    except (OSError, ValueError, DataflowError):  # preflight says what is wrong with the input
-        return None
+def _is_table(node: Relation) -> bool:
+    from dataflow.plan.relational import Table
+
+    return isinstance(node, Table)
 
 
 def _source(node: Node, made: Node, root: Relation, index: int) -> Node:
