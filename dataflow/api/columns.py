@@ -222,7 +222,6 @@ class Columns(Deferred[T]):
         >>> rows.pivot("c", ["a", "b"], index=["k"], value="x").collect()
         [{'k': 1, 'a': 5, 'b': 6}]
         """
-        from dataflow.expr.expression import Expr
         from dataflow.expr.functions import col
 
         if aggregate not in ("first", "last", "sum", "mean", "min", "max", "count", "len"):

@@ -179,6 +179,18 @@ class Pipeline:
         found = self._read(BinarySource(_paths(paths), dict(storage_options or {})), label or "read_binary", tuple[str, bytes])
         return PTable(self, found.node)
 
+    def sql(self, text: str, /, **tables: PCollection[Any] | str) -> PCollection[dict[str, Any]]:
+        """The records of a SELECT over collections of records, named by keyword; a string is a path to read.
+
+        >>> p = Pipeline()
+        >>> orders = p.create([{"who": "ann", "price": 3}, {"who": "bob", "price": 4}, {"who": "ann", "price": 5}])
+        >>> p.sql("select who, sum(price) as spent from orders group by who order by spent desc", orders=orders).collect()
+        [{'who': 'ann', 'spent': 8}, {'who': 'bob', 'spent': 4}]
+        """
+        from dataflow.api.querying import query
+
+        return query(self, text, tables)
+
     def operate(self, fn: Callable[..., U], *args: PObject[Any], label: str | None = None) -> PObject[U]:
         """``fn`` of the values of PObjects, run once inside the pipeline."""
         return operate_node(self, fn, args, label)

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,8 +18,8 @@ from dataflow.execution.context import TaskContext
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
 from dataflow.io.schema import table_of
-from dataflow.io.source import Source
-from dataflow.physical.program import PieceRoot, QueryRoot, ShuffleInput
+from dataflow.io.source import Source, Split
+from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
 from dataflow.plan.origin import Origin
 from dataflow.plan.relational import Given
 from dataflow.plan.traversal import topological
@@ -29,7 +30,7 @@ from dataflow.shard.runfile import read_block
 if TYPE_CHECKING:
     from dataflow.kernels.relations import Frame
 
-__all__ = ["failed", "kept_table", "run_piece", "run_query", "united"]
+__all__ = ["kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
 
 
 def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Batch]:
@@ -46,15 +47,26 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
         else:
             frames.append(frame_of_table(_read_table(given)))
     leaves = {id(node): frames[node.index] for node in topological((root.relation,)) if isinstance(node, Given)}
-    try:
+    with named(root.origin, label):
         for table in batches(query(root.relation, leaves)):
             yield Records(table)
-    except DataflowError:
-        raise
-    except ExprError as error:
-        raise failed(root.origin, label, str(error), error.hint) from error
-    except Exception as error:
-        raise failed(root.origin, label, " ".join(str(error).split())[:400]) from error
+
+
+def run_scan(root: ScanRoot, splits: tuple[Split, ...], label: str, context: TaskContext) -> Iterator[Batch]:
+    """The records that a query makes of splits of files, which the kernel scans itself."""
+    from dataflow.kernels.query import batches, frame_of_table, scan_parquet
+    from dataflow.kernels.relations import query
+
+    sides = [frame_of_table(kept_table(context.sides[name])) for name in root.sides]
+    for split in splits:
+        root.source.open(split).close()  # fails if the file is no longer the one that was listed
+        frames = [scan_parquet(root.source.scan_split(split)), *sides]
+        leaves = {id(node): frames[node.index] for node in topological((root.relation,)) if isinstance(node, Given)}
+        context.bytes_read += split.bytes
+        with named(root.origin, label, split.name):
+            for table in batches(query(root.relation, leaves)):
+                if table.num_rows:
+                    yield Records(table)
 
 
 def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskContext) -> Iterator[Batch]:
@@ -76,14 +88,10 @@ def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskCon
             leaves[id(node)] = frame_of_table(united(tables)) if tables else empty_frame(node)
     if not any(parts) and given.first:
         return  # nothing fell here; the first piece alone answers for a collection that is empty altogether
-    try:
+    with named(root.origin, label):
         for table in batches(query(root.relation, leaves)):
             if table.num_rows:
                 yield Records(table)
-    except ExprError as error:
-        raise failed(root.origin, label, str(error), error.hint) from error
-    except Exception as error:
-        raise failed(root.origin, label, " ".join(str(error).split())[:400]) from error
 
 
 def empty_frame(node: Given) -> Frame:
@@ -95,9 +103,21 @@ def empty_frame(node: Given) -> Frame:
     return frame_of_table(pa.schema([(name, to_arrow(kind)) for name, kind in node.schema.items()]).empty_table())
 
 
-def failed(origin: Origin, label: str, text: str, hint: str = "") -> StepError:
-    """The error of a query, at the user's line."""
-    return StepError(Report(f"{label} failed: {text}", steps=(label,), declared=str(origin), declared_text=origin.text(), hint=hint))
+@contextmanager
+def named(origin: Origin, label: str, location: str = "") -> Generator[None]:
+    """Errors of the kernel as ours: the step, the user's line, the file."""
+    try:
+        yield
+    except (DataflowError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        hint = error.hint if isinstance(error, ExprError) else ""
+        text = " ".join(str(error).split())[:400]
+        raise StepError(
+            Report(
+                f"{label} failed: {text}", steps=(label,), declared=str(origin), declared_text=origin.text(), location=location, hint=hint
+            )
+        ) from error
 
 
 def kept_table(kept: KeptIterable) -> pa.Table:

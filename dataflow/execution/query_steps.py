@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from dataflow.execution.context import TaskContext
-from dataflow.execution.queries import failed, kept_table, united
+from dataflow.execution.queries import kept_table, named, united
 from dataflow.execution.runner import Runner
-from dataflow.expr.typing import ExprError
 from dataflow.io.schema import table_of
 from dataflow.kernels.query import batches, frame_of_table
 from dataflow.kernels.relations import Frame, query
@@ -58,12 +57,8 @@ class QueryStep(Runner):
         frames = [frame_of_table(whole), *self.frames]
         root = self.step.arg
         leaves = {id(node): frames[node.index] for node in topological((root,)) if isinstance(node, Given)}
-        try:
+        with named(self.step.origin, self.step.label, self.context.whereabouts()):
             for table in batches(query(root, leaves)):
                 if table.num_rows:
                     self.stats.rows_out += table.num_rows
                     yield Records(table), None
-        except ExprError as error:
-            raise failed(self.step.origin, self.step.label, str(error), error.hint) from error
-        except Exception as error:
-            raise failed(self.step.origin, self.step.label, " ".join(str(error).split())[:400]) from error

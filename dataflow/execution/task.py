@@ -39,6 +39,7 @@ from dataflow.physical.program import (
     PieceRoot,
     Program,
     QueryRoot,
+    ScanRoot,
     ShuffleLeaf,
     SideValue,
     SinkLeaf,
@@ -225,6 +226,11 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                 for block in file.blocks:
                     context.bytes_read += block.length
                     yield decode_batch(read_block(file, block)), None
+        case ScanRoot() as root:
+            from dataflow.execution.queries import run_scan
+
+            for batch in run_scan(root, given.splits, program.label, context):
+                yield batch, None
         case PieceRoot() as root:
             from dataflow.execution.queries import run_piece
 

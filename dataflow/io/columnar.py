@@ -180,6 +180,14 @@ class ParquetSource(_ColumnarSource):
                             total += column.total_uncompressed_size
         return int(DECODED * total * (sum(info.size for info in files) / max(1, size)))
 
+    def scan_split(self, split: Split) -> ParquetScan:
+        """What the kernel needs to read one split itself."""
+        from dataflow.kernels.query import ParquetScan
+
+        layout, _, rows = split.extra
+        schema = layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
+        return ParquetScan((split.name,), schema, self.only, rows)
+
     def kernel_scan(self) -> ParquetScan | None:
         """Plain local files of one layout; folders with values, remote files and lenient reading go through `read`."""
         from dataflow.kernels.query import ParquetScan
@@ -205,27 +213,28 @@ class ParquetSource(_ColumnarSource):
         return self._guarded(path, read)
 
     def _parts(self, info: FileInfo, target: int, layout: pa.Schema | None) -> list[Split]:
-        def read() -> list[int]:
+        def read() -> list[tuple[int, int]]:
             with self._file(info.path) as file:
-                meta = file.metadata
-                return [meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)]
+                groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+                return [(group.total_byte_size, group.num_rows) for group in groups]
 
         try:
             sizes = self._guarded(info.path, read)
         except InputError as error:
             if self.skip_bad:
-                return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence))]
+                return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence, None))]
             raise
-        splits, start, held = [], 0, 0
-        for index, size in enumerate(sizes):
+        splits, start, held, first, rows = [], 0, 0, 0, 0
+        for index, (size, count) in enumerate(sizes):
             held += size
+            rows += count
             if held >= target or index == len(sizes) - 1:
-                splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "")))
-                start, held = index + 1, 0
+                splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "", (first, rows))))
+                start, held, first, rows = index + 1, 0, first + rows, 0
         return splits
 
     def read(self, split: Split) -> Iterator[Piece]:
-        layout, reason = split.extra
+        layout, reason, _ = split.extra
         if reason:
             yield _skipped(split, reason)
             return

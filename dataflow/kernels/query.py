@@ -24,11 +24,14 @@ class ParquetScan:
     paths: tuple[str, ...]
     schema: pa.Schema
     columns: tuple[str, ...] | None = None
+    rows: tuple[int, int] | None = None  # from which row, and how many
 
 
 def scan_parquet(scan: ParquetScan) -> Frame:
     """The frame of Parquet files, of which the kernel reads only the columns, row groups and pages that a query needs."""
     lazy = pl.scan_parquet(list(scan.paths), hive_partitioning=False, glob=False, missing_columns="insert")
+    if scan.rows is not None:
+        lazy = lazy.slice(*scan.rows)  # the scan takes it, and filters too: only those row groups are read
     schema = schema_from_arrow(scan.schema)
     if scan.columns is not None:
         lazy = lazy.select(list(scan.columns))

@@ -15,6 +15,7 @@ from dataflow.optimizer.rules.fuse_parallel_dos import fuse_parallel_dos
 from dataflow.optimizer.rules.gather_queries import gather_queries
 from dataflow.optimizer.rules.insert_fusion_blocks import insert_fusion_blocks
 from dataflow.optimizer.rules.lift_combine_values import lift_combine_values
+from dataflow.optimizer.rules.prune_columns import prune_columns
 from dataflow.optimizer.rules.push_filters import push_filters
 from dataflow.optimizer.rules.share_subplans import share_subplans
 from dataflow.optimizer.rules.sink_flattens import sink_flattens
@@ -30,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     sink_flattens,
     lift_combine_values,
     push_filters,
+    prune_columns,
     gather_queries,
     insert_fusion_blocks,
     fuse_parallel_dos,

@@ -13,6 +13,7 @@ from dataflow.physical.program import (
     PieceRoot,
     QueryRoot,
     Root,
+    ScanRoot,
     ShuffleLeaf,
     SinkLeaf,
     SortRoot,
@@ -50,6 +51,10 @@ def _root(root: Root, label: str) -> str:
             return f"{label}: kept elements"
         case QueryRoot():
             return f"{label}: query in the kernel, whole"
+        case ScanRoot(source=source, relation=relation):
+            from dataflow.plan.explain_relational import query_text
+
+            return f"{label}: scan {source.describe()} [{query_text(relation)}]"
         case PieceRoot():
             return f"{label}: query in the kernel, piece by piece"
         case OperateRoot():

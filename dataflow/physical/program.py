@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "PieceRoot", "Program", "QueryRoot",
-    "Root", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
+    "Root", "ScanRoot", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
 ]  # fmt: skip
 
 
@@ -83,6 +83,16 @@ class QueryRoot:
 
 
 @dataclass(frozen=True, eq=False)
+class ScanRoot:
+    """The records that a relational tree makes of splits of a source that the kernel scans itself. ``sides``: whole values."""
+
+    source: Source
+    relation: Relation
+    sides: tuple[str, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, eq=False)
 class PieceRoot:
     """The records that a relational tree makes of a range of a shuffle with ``sides`` parts; never less than a whole key."""
 
@@ -91,7 +101,7 @@ class PieceRoot:
     origin: Origin
 
 
-Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot | PieceRoot
+Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot | PieceRoot | ScanRoot
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,7 @@ from dataflow.physical.program import (
     Program,
     QueryRoot,
     Root,
+    ScanRoot,
     ShuffleLeaf,
     SinkLeaf,
     SortRoot,
@@ -55,7 +56,7 @@ from dataflow.plan.nodes import (
     View,
     Write,
 )  # fmt: skip
-from dataflow.plan.traversal import topological
+from dataflow.plan.traversal import consumers, topological
 
 __all__ = ["Phase", "PhysicalPlan", "plan_phases", "stages_of"]
 
@@ -121,6 +122,7 @@ class _Planner:
     def __init__(self, plan: tuple[Node, ...]) -> None:
         self.plan = plan
         self.order = topological(plan)
+        self.consumers = consumers(plan)
         self.passes: dict[tuple[int, int], _Growing] = {}
         self.growing: list[_Growing] = []
         self.kept: dict[int, str] = {}
@@ -183,7 +185,11 @@ class _Planner:
             assert first.step.kind == "merge"
             merge = first.step.arg
             pipe = Pipe(tuple(rest), pipe.branches, pipe.port, pipe.tag)
-        if isinstance(source, (Port, Flatten)):
+        scan = _scan_root(source, pipe) if len(self.consumers[id(source)]) == 1 else None
+        if scan is not None:
+            phase = self._pass(source, node, scan, Pipe(pipe.steps[1:], pipe.branches, pipe.port, pipe.tag))
+            phase.sides.update(dict.fromkeys(scan.sides))
+        elif isinstance(source, (Port, Flatten)):
             name = self._keep(source)
             phase = self._pass(node, node, KeptRoot(), pipe)
             phase.kept = name
@@ -282,6 +288,17 @@ def _root(node: Node, merge: Any) -> Root:
             return QueryRoot(node.root, inputs, node.origin)  # type: ignore[arg-type]
         case _:
             raise AssertionError(f"{type(node).__name__} is no root")
+
+
+def _scan_root(source: Node, pipe: Pipe) -> ScanRoot | None:
+    """A read whose first step is a query, where the kernel can scan the source: filters and columns then reach into the files."""
+    if not isinstance(source, Read) or not pipe.steps or pipe.steps[0].step.kind != "query":
+        return None
+    files: Any = source.source
+    if getattr(files, "scan_split", None) is None or files.kernel_scan() is None:
+        return None
+    first = pipe.steps[0]
+    return ScanRoot(files, first.step.arg, tuple(side.label for side in first.sides), first.step.origin)
 
 
 def _kept_inputs(node: Query) -> tuple[str, ...]:

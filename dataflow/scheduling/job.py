@@ -35,6 +35,7 @@ from dataflow.physical.program import (
     PieceRoot,
     Program,
     QueryRoot,
+    ScanRoot,
     ShuffleLeaf,
     SideValue,
     SinkLeaf,
@@ -280,7 +281,7 @@ class Job:
     def _inputs(self, phase: Phase) -> list[TaskInput]:
         root = phase.program.root
         match root:
-            case SourceRoot(source=source):
+            case SourceRoot(source=source) | ScanRoot(source=source):
                 splits = source.splits(min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
                 return gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
             case GroupRoot() | DealRoot() | PieceRoot():
@@ -472,7 +473,7 @@ def _of_this_process(program: Program) -> bool:
     """Whether a program reads or writes fsspec's ``memory://``, which lives in this process alone."""
     if isinstance(program.root, QueryRoot):  # it has all cores where it is, and its sources stand in this process
         return True
-    paths = list(getattr(program.root.source, "paths", ())) if isinstance(program.root, SourceRoot) else []
+    paths = list(getattr(program.root.source, "paths", ())) if isinstance(program.root, (SourceRoot, ScanRoot)) else []
     paths += [leaf.sink.path for leaf in program.leaves if isinstance(leaf, SinkLeaf)]
     return any(path.startswith("memory://") for path in paths)
 

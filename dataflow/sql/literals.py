@@ -76,8 +76,8 @@ def literal_as(value: str, kind: DType, node: exp.Expr) -> Literal:
             case "datetime":
                 found = dt.datetime.fromisoformat(text)
                 if kind.args[1] and found.tzinfo is None:
-                    found = found.replace(tzinfo=dt.timezone.utc)
-                return Literal(found.astimezone(dt.timezone.utc) if found.tzinfo else found, kind)
+                    found = found.replace(tzinfo=dt.UTC)
+                return Literal(found.astimezone(dt.UTC) if found.tzinfo else found, kind)
             case "time":
                 return Literal(dt.time.fromisoformat(text))
             case "bool":

@@ -19,14 +19,40 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.expr.nodes import (
-    Aggregate, Alias, AllColumns, Call, Cast, Column, ExprNode, Literal, Window, columns_of, has_window, transform, walk,
+    Aggregate,
+    Alias,
+    AllColumns,
+    Call,
+    Cast,
+    Column,
+    ExprNode,
+    Literal,
+    Window,
+    columns_of,
+    has_window,
+    transform,
+    walk,
 )  # fmt: skip
 from dataflow.expr.types import FLOAT64, DType, Schema, promoted
 from dataflow.expr.typing import type_of
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Exchange, Flatten, Node, ParallelDo, Query, Read, Relation, SideInput, Sort, View
 from dataflow.plan.relational import (
-    AsOfJoin, Distinct, Explode, Given, GroupAggregate, Join, Limit, OrderBy, Project, Union, Unnest, Unpivot, Where, named, schema_of,
+    AsOfJoin,
+    Distinct,
+    Explode,
+    Given,
+    GroupAggregate,
+    Join,
+    Limit,
+    OrderBy,
+    Project,
+    Union,
+    Unnest,
+    Unpivot,
+    Where,
+    named,
+    schema_of,
 )  # fmt: skip
 from dataflow.plan.steps import Step
 from dataflow.plan.traversal import rewrite, topological

@@ -23,7 +23,18 @@ from dataflow.expr.typing import type_of
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import (
-    Distinct, Explode, GroupAggregate, Join, OrderBy, Project, Union, Unnest, Unpivot, Where, named, shared_keys,
+    Distinct,
+    Explode,
+    GroupAggregate,
+    Join,
+    OrderBy,
+    Project,
+    Union,
+    Unnest,
+    Unpivot,
+    Where,
+    named,
+    shared_keys,
 )  # fmt: skip
 from dataflow.plan.traversal import consumers, topological
 
