@@ -121,7 +121,21 @@ def named(origin: Origin, label: str, location: str = "") -> Generator[None]:
 
 
 def kept_table(kept: KeptIterable) -> pa.Table:
-    """The records of kept files as one table, of the columns and types that hold all of them."""
+    """The records of kept files as one table, of the columns and types that hold all of them; remembered in this process for
+    the other tasks that join with it."""
+    key = tuple(file.path for file in kept.files)
+    if key not in _tables:
+        while len(_tables) >= MOST_TABLES:
+            del _tables[next(iter(_tables))]
+        _tables[key] = _table_of(kept)
+    return _tables[key]
+
+
+_tables: dict[tuple[str, ...], pa.Table] = {}
+MOST_TABLES = 4
+
+
+def _table_of(kept: KeptIterable) -> pa.Table:
     parts = [table_of(decode_batch(read_block(file, block)), None) for file in kept.files for block in file.blocks]
     return united(parts)
 

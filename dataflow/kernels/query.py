@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ from dataflow.kernels.types import schema_from_arrow, to_arrow
 __all__ = ["ParquetScan", "as_frame", "batches", "frame_of_table", "scan_parquet"]
 
 BATCH_ROWS = 1 << 16
+AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,59 @@ def batches(frame: Frame) -> Iterator[pa.Table]:
     """The result of a query. At least one table comes, so that an empty result has its columns too."""
     wanted = _arrow_schema(frame.schema)
     some = False
-    for piece in frame.lazy.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True, lazy=True, engine="streaming"):
-        if piece.height or not some:
+    for piece in _pieces(frame.lazy):
+        if piece.height:
             yield _as_arrow(piece, wanted)
             some = True
     if not some:
         yield wanted.empty_table()
+
+
+def _pieces(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The result as it is made, a few pieces ahead at most; whoever stops early stops the query.
+
+    The query runs in a thread that hands pieces over, not in `collect_batches`: an iterator of that kind which is not
+    drained aborts the whole process when Python ends. While it runs here waits in Python, so Ctrl-C is seen at once.
+    """
+    handed: queue.Queue[pl.DataFrame | BaseException | None] = queue.Queue(AHEAD)
+    stopped = threading.Event()
+
+    def hand(piece: pl.DataFrame | BaseException | None) -> bool:
+        """Whether the query should stop, after the piece was taken or nobody wants it any more."""
+        while not stopped.is_set():
+            try:
+                handed.put(piece, timeout=0.05)
+                return False
+            except queue.Full:
+                continue
+        return True
+
+    def run() -> None:
+        try:
+            lazy.sink_batches(hand, chunk_size=BATCH_ROWS, maintain_order=True, engine="streaming")
+            hand(None)
+        except BaseException as error:  # a panic of the kernel is no Exception
+            hand(error)
+
+    thread = threading.Thread(target=run, name="dataflow-query", daemon=True)
+    thread.start()
+    try:
+        while (piece := _next(handed)) is not None:
+            if isinstance(piece, BaseException):
+                raise piece if isinstance(piece, Exception) else RuntimeError(f"the kernel panicked: {piece}") from piece
+            yield piece
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _next(handed: queue.Queue[pl.DataFrame | BaseException | None]) -> pl.DataFrame | BaseException | None:
+    """The next piece. The wait is cut into short ones, between which Python looks for signals."""
+    while True:
+        try:
+            return handed.get(timeout=1.0)
+        except queue.Empty:
+            continue
 
 
 def _arrow_schema(schema: Schema) -> pa.Schema:

@@ -101,6 +101,10 @@ def as_text(outputs: tuple[Node, ...]) -> str:
             continue
         seen.add(id(node))
         lines.append(f"{'  ' * depth}{describe(node)}{name}")
+        if isinstance(node, Query):
+            from dataflow.plan.explain_relational import query_lines
+
+            lines.extend(f"{'  ' * (depth + 1)}{line}" for line in query_lines(node))
         stack.extend((child, depth + 1) for child in reversed(node.inputs))
     return "\n".join(lines)
 

@@ -21,7 +21,7 @@ from dataflow.plan.relational import (
     Where,
 )  # fmt: skip
 
-__all__ = ["described", "exchanged", "query_text", "shown_keys"]
+__all__ = ["described", "exchanged", "query_lines", "query_text", "shown_keys"]
 
 
 def described(node: Node) -> str:
@@ -61,7 +61,7 @@ def described(node: Node) -> str:
         case Given(index=index):
             return f"Given {index}"
         case Query():
-            return f"Query [{query_text(node.root)}]"
+            return "Query in the kernel"
         case _:
             raise AssertionError(f"no text for {type(node).__name__}")
 
@@ -75,6 +75,21 @@ def exchanged(node: Exchange) -> str:
 def shown_keys(order: tuple[SortKey, ...]) -> str:
     """Sort keys in one line."""
     return ", ".join(map(show, order))
+
+
+def query_lines(node: Query) -> list[str]:
+    """The tree of a query, a line a node; a node with two readers is printed once."""
+    lines: list[str] = []
+    seen: set[int] = set()
+    stack: list[tuple[Node, int]] = [(node.root, 0)]
+    while stack:
+        one, depth = stack.pop()
+        again = id(one) in seen
+        seen.add(id(one))
+        lines.append(f"{'  ' * depth}| {'^ ' + one.label if again else described(one)}")
+        if not again:
+            stack.extend((child, depth + 1) for child in reversed(one.inputs))
+    return lines
 
 
 def query_text(root: Relation) -> str:
