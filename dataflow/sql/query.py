@@ -118,9 +118,15 @@ def distinct_names(names: Sequence[str]) -> list[str]:
 
 def _words(tree: exp.Expr) -> frozenset[str]:
     found = {one.name.lower() for one in tree.find_all(exp.Identifier)}
-    stars = any(not isinstance(one.parent, exp.Count) for one in tree.find_all(exp.Star))
+    stars = any(not _means_no_columns(one) for one in tree.find_all(exp.Star))
     natural = any(one.args.get("method") for one in tree.find_all(exp.Join))
     return frozenset(found | ({"*"} if stars or natural else set()))
+
+
+def _means_no_columns(star: exp.Star) -> bool:
+    """count(*) and EXISTS (SELECT * …) read no column by their star."""
+    select = star.parent
+    return isinstance(select, exp.Count) or (isinstance(select, exp.Select) and isinstance(select.parent, exp.Exists))
 
 
 def translated(build: Builder, tree: exp.Expr) -> Relation:

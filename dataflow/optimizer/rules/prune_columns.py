@@ -64,13 +64,16 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
 
 
 def _spelled_out(node: Node) -> Node:
-    """A select of `all()` as one of the columns there were before any was pruned."""
-    if not isinstance(node, Project) or not any(isinstance(one, AllColumns) for expr in node.exprs for one in walk(expr)):
+    """`all()` in a select or an aggregation as the columns there were before any was pruned."""
+    exprs = node.exprs if isinstance(node, Project) else node.aggs if isinstance(node, GroupAggregate) else ()
+    if not any(isinstance(one, AllColumns) for expr in exprs for one in walk(expr)):
         return node
+    assert isinstance(node, (Project, GroupAggregate))
     have = _known(node.input)
     if have is None:
         return node
-    return replace(node, exprs=tuple(_alias(expr, name) for name, expr in named(node.exprs, tuple(have)).items()))
+    spelled = tuple(_alias(expr, name) for name, expr in named(exprs, tuple(have)).items())
+    return replace(node, exprs=spelled) if isinstance(node, Project) else replace(node, aggs=spelled)
 
 
 def _narrowest(node: Relation) -> str:
