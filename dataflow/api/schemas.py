@@ -42,7 +42,7 @@ def _of_source(source: Any) -> dict[str, DType] | None:
     from dataflow.errors import DataflowError
 
     try:
-        found: dict[str, DType] | None = source.schema()
+        found: dict[str, DType] | None = source.column_types()
     except (OSError, ValueError, ImportError, DataflowError):  # preflight reports inputs that are missing or unreadable
         return None
     return found

@@ -17,7 +17,7 @@ from dataflow.errors import DataflowError, InputError, Report, SchemaError, Step
 from dataflow.execution.context import TaskContext
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
-from dataflow.io.schema import table_of
+from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Source, Split
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
 from dataflow.plan.nodes import Relation
@@ -36,17 +36,17 @@ __all__ = ["kept_table", "leaves_of", "named", "run_piece", "run_query", "run_sc
 
 def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Batch]:
     """The records of a query, in batches, in order where it has one."""
-    from dataflow.kernels.query import batches, frame_of_table, scan_parquet
+    from dataflow.kernels.query import batches, scan_parquet
     from dataflow.kernels.relations import query
 
     frames = []
     for given in root.inputs:
         if isinstance(given, str):
-            frames.append(frame_of_table(kept_table(sides[given])))
+            frames.append(_kept_frame(sides[given]))
         elif (scan := given.kernel_scan()) is not None:
             frames.append(scan_parquet(scan))
         else:
-            frames.append(frame_of_table(_read_table(given)))
+            frames.append(_read_frame(given))
     leaves = leaves_of(root.relation, frames)
     with named(root.origin, label):
         for table in batches(query(root.relation, leaves)):
@@ -147,14 +147,35 @@ def _table_of(kept: KeptIterable) -> pa.Table:
     return united(parts)
 
 
-def _read_table(source: Source) -> pa.Table:
-    parts = [table_of(piece.batch, None) for split in source.splits(1 << 28) for piece in source.read(split)]
-    if not parts:
-        schema = source.columns()
-        if schema is None:
-            raise InputError(Report("the input holds no record, so its columns are not known", location=source.describe()))
-        return schema.empty_table()
-    return united(parts)
+def _kept_frame(kept: KeptIterable) -> Frame:
+    """The records of kept files as a frame that reads them when it is asked to, in the columns and types that hold all."""
+    from dataflow.kernels.query import frame_of_stream
+
+    def tables() -> Iterator[pa.Table]:
+        for file in kept.files:
+            for block in file.blocks:
+                yield table_of(decode_batch(read_block(file, block)), None)
+
+    layouts = list(dict.fromkeys(table.schema.remove_metadata() for table in tables()))
+    layout = unify([("the records", one) for one in layouts])
+    return frame_of_stream(lambda: (conform(table, layout) for table in tables()), layout)
+
+
+def _read_frame(source: Source) -> Frame:
+    """The records of a source that the kernel cannot scan, read as the query wants them."""
+    from dataflow.kernels.query import frame_of_stream
+
+    layout = source.columns()
+    if layout is None:
+        raise InputError(Report("the columns of the input are not known", location=source.describe()))
+
+    def tables() -> Iterator[pa.Table]:
+        for split in source.splits(1 << 26):
+            for piece in source.read(split):
+                if len(piece.batch):
+                    yield conform(table_of(piece.batch, None), layout)
+
+    return frame_of_stream(tables, layout)
 
 
 def united(parts: list[pa.Table]) -> pa.Table:

@@ -26,6 +26,7 @@ from dataflow.execution.combine import MapCombiner
 from dataflow.execution.context import TaskContext, text_of
 from dataflow.execution.failures import trace_of, user_frames
 from dataflow.execution.runner import exited
+from dataflow.io.schema import table_of
 from dataflow.kernels.sorting import key_at, sort_order
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf
 from dataflow.shard.arrow import from_numpy, taken, to_numpy
@@ -157,7 +158,6 @@ class ShuffleWriter:
 
     def _by_columns(self, batch: Batch) -> pa.RecordBatch:
         """Records with the hash or the order of their columns; the schema says which part of the shuffle they are."""
-        from dataflow.io.schema import table_of
         from dataflow.kernels.shuffling import key_hashes, order_bytes
 
         table = batch.table if isinstance(batch, Records) else table_of(batch, None)
@@ -286,6 +286,8 @@ class KeepWriter:
         if not len(batch):
             return
         self.rows += len(batch)
+        if self.leaf.records and not isinstance(batch, Records):
+            batch = Records(table_of(batch, None))
         if self.writer is None:
             self.writer = RunWriter(self.context.spill_path("kept"), self.context.task)
         self.writer.write(encode_batch(batch))

@@ -35,7 +35,7 @@ class KeptIterable:
 def load_side(value: SideValue) -> Any:
     """The value as the user's function takes it; kept for the next task of this process."""
     elements = KeptIterable(value.files)
-    if value.kind == "iterable":
+    if value.kind in ("iterable", "records"):
         return elements
     key = (value.kind, tuple(file.path for file in value.files))
     if key in _loaded and value.files:

@@ -49,6 +49,19 @@ class CsvSource(FileSource):
 
     format = "csv"
 
+    @property
+    def has_columns(self) -> bool:  # type: ignore[override]
+        """Whether the first rows tell all columns; where files differ, each may add some."""
+        return not self.union
+
+    def columns(self) -> pa.Schema:
+        files = self.files()
+        _, layout = self._layout(files)
+        for name in self.hive(files[0].path) if files else ():
+            if layout.get_field_index(name) < 0:
+                layout = layout.append(pa.field(name, pa.string()))
+        return layout
+
     def splits(self, target: int) -> list[Split]:
         found = self.files()
         if not found:

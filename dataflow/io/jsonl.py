@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow.errors import InputError, Report, shorten
+from dataflow.errors import InputError, Report, SchemaError, shorten
+from dataflow.io.schema import table_of, unify
 from dataflow.io.source import BadRow, Piece, Place, Split
 from dataflow.io.text import TextSource, line_number
 from dataflow.shard.batch import Lines, Rows
@@ -15,6 +16,7 @@ from dataflow.shard.batch import Lines, Rows
 __all__ = ["JsonLinesSource"]
 
 ROWS = 8192
+SAMPLED = 8  # files looked at to know the columns
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,23 @@ class JsonLinesSource(TextSource):
     """The values of JSON-lines files; objects become dicts. Empty lines are passed over."""
 
     format = "jsonl"
+    has_columns = True
+
+    def columns(self) -> Any:
+        """The columns of the first records of the first files; None where they are no objects or do not agree."""
+        layouts = []
+        for info in self.files()[:SAMPLED]:
+            split = next(iter(self.split_file(info, 1 << 20)), None)
+            piece = next(self.read(split), None) if split is not None else None
+            rows = piece.batch.rows() if piece is not None else []
+            if rows and all(isinstance(row, dict) for row in rows):
+                layouts.append((info.path, table_of(Rows(rows), None).schema.remove_metadata()))
+            elif rows:
+                return None
+        try:
+            return unify(layouts) if layouts else None
+        except SchemaError:
+            return None
 
     def read(self, split: Split) -> Iterator[Piece]:
         row = 1

@@ -94,7 +94,7 @@ class Source:
         """The Arrow schema of the records, None where only reading tells."""
         return None
 
-    def schema(self) -> Any:
+    def column_types(self) -> Any:
         """The columns and their plan types, None where only reading tells."""
         from dataflow.kernels.types import schema_from_arrow
 

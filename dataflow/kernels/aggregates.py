@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from dataflow.expr.nodes import Aggregate, SortKey
-from dataflow.expr.types import FLOAT64, INT64, DType, Schema
+from dataflow.expr.types import FLOAT64, INT64, DType
 from dataflow.expr.typing import type_of
 from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_type, own
 
@@ -42,22 +42,23 @@ AGGREGATE_KERNELS: dict[str, Kernel] = {
 }  # fmt: skip
 
 
-def aggregate(node: Aggregate, lower: Walk, schema: Schema) -> Lowered:
-    kind = type_of(node, schema)
+def aggregate(node: Aggregate, lower: Walk) -> Lowered:
+    """One value of many rows."""
+    kind = type_of(node, lower.schema)
     args = [lower(arg) for arg in node.args]
     if node.order:
-        args = [Lowered(sorted_by(arg.expr, node.order, schema), arg.type) for arg in args]
+        args = [Lowered(sorted_by(arg.expr, node.order, lower), arg.type) for arg in args]
     if node.where is not None:
         keep = lower(node.where).expr
         if node.order:
-            keep = sorted_by(keep, node.order, schema)
+            keep = sorted_by(keep, node.order, lower)
         if node.function == "len":
             return Lowered(keep.fill_null(False).cast(pl.Int64).sum(), kind)
         args = [Lowered(arg.expr.filter(keep), arg.type) for arg in args]
     return Lowered(AGGREGATE_KERNELS[node.function](args, dict(node.options), kind), kind)
 
 
-def sorted_by(expr: pl.Expr, order: tuple[SortKey, ...], lower: Walk, schema: Schema) -> pl.Expr:
+def sorted_by(expr: pl.Expr, order: tuple[SortKey, ...], lower: Walk) -> pl.Expr:
     return expr.sort_by(
         [lower(key.expr).expr for key in order],
         descending=[key.descending for key in order],

@@ -9,10 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from dataflow.expr.types import NULL, DType, promoted
+from dataflow.expr.nodes import ExprNode, Literal
+from dataflow.expr.types import NULL, DType, Schema, promoted
 from dataflow.kernels.types import to_polars
 
-__all__ = ["Kernel", "Lowered", "as_type", "literal", "met", "own"]
+__all__ = ["Kernel", "Lowered", "Walk", "as_type", "literal", "met", "own"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,23 @@ class Lowered:
 
 
 Kernel = Callable[[list[Lowered], Mapping[str, Any], DType], pl.Expr]  # (arguments, options, type of the result)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The walk over expressions of these columns, given to those kernels that lower parts of their node themselves."""
+
+    schema: Schema
+    step: Callable[[ExprNode, Schema], Lowered]
+
+    def __call__(self, node: ExprNode) -> Lowered:
+        return self.step(node, self.schema)
+
+    def typed(self, node: ExprNode, want: DType) -> Lowered:
+        """An argument; a bare literal already as the type it takes here."""
+        if isinstance(node, Literal) and node.type is None:
+            return literal(node.value, want)
+        return self(node)
 
 
 def literal(value: Any, kind: DType) -> Lowered:

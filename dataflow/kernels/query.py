@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,7 +14,7 @@ from dataflow.expr.types import DType, Schema
 from dataflow.kernels.relations import Frame
 from dataflow.kernels.types import schema_from_arrow, to_arrow
 
-__all__ = ["ParquetScan", "as_frame", "batches", "frame_of_table", "scan_parquet"]
+__all__ = ["ParquetScan", "as_frame", "batches", "frame_of_stream", "frame_of_table", "scan_parquet"]
 
 BATCH_ROWS = 1 << 16
 AHEAD = 2
@@ -52,6 +52,34 @@ def as_frame(table: pa.Table) -> pl.DataFrame:
 def frame_of_table(table: pa.Table) -> Frame:
     """The lazy frame of a table at hand."""
     return Frame(as_frame(table).lazy(), schema_from_arrow(table.schema))
+
+
+def frame_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema) -> Frame:
+    """The lazy frame of tables that are read when the query wants them, again for every scan of it; never all at once.
+
+    Columns, a filter and a number of rows that the query asks for are applied here: the engine trusts that they are.
+    """
+    from polars.io.plugins import register_io_source
+
+    empty = as_frame(layout.empty_table())
+
+    def read(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        left = n_rows
+        for table in make():
+            piece = as_frame(table)
+            if predicate is not None:
+                piece = piece.filter(predicate)
+            if left is not None:
+                piece = piece.head(left)
+                left -= piece.height
+            yield piece.select(with_columns) if with_columns is not None else piece
+            if left == 0:
+                return
+
+    lazy = register_io_source(read, schema=empty.schema, validate_schema=True, is_pure=True)
+    return Frame(lazy, schema_from_arrow(layout))
 
 
 def batches(frame: Frame) -> Iterator[pa.Table]:

@@ -8,9 +8,9 @@ known when it was written is checked now.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -52,6 +52,7 @@ class Frame:
 def query(root: Relation, inputs: Mapping[int, Frame]) -> Frame:
     """The query of a tree of relational nodes; ``inputs`` by the id of the node that stands for each."""
     done: dict[int, Frame] = dict(inputs)
+    readers = Counter(id(child) for node in topological((root,)) for child in node.inputs)
     for node in topological((root,)):
         if id(node) in done:
             continue
@@ -59,7 +60,9 @@ def query(root: Relation, inputs: Mapping[int, Frame]) -> Frame:
         given = [done[id(child)] for child in node.inputs]
         schema = schema_of(node, tuple(frame.schema for frame in given))
         assert schema is not None
-        done[id(node)] = Frame(_lowered(node, given, schema), schema)
+        lazy = _lowered(node, given, schema)
+        # made once for all its readers: Polars sees this by itself, but not within parts that are shared themselves
+        done[id(node)] = Frame(lazy.cache() if readers[id(node)] > 1 else lazy, schema)
     return done[id(root)]
 
 

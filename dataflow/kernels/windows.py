@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import polars as pl
 
 from dataflow.expr.nodes import Aggregate, Literal, Ranking, Window
-from dataflow.expr.types import INT64, DType, Schema
+from dataflow.expr.types import INT64, DType
 from dataflow.expr.typing import type_of
 from dataflow.kernels.aggregates import aggregate, sorted_by
 from dataflow.kernels.lowered import Lowered, Walk, as_type
@@ -17,30 +16,31 @@ from dataflow.kernels.types import to_polars
 __all__ = ["RANKING_KERNELS", "window"]
 
 
-def window(node: Window, lower: Walk, schema: Schema) -> Lowered:
-    kind = type_of(node, schema)
+def window(node: Window, lower: Walk) -> Lowered:
+    """A value for every row."""
+    kind = type_of(node, lower.schema)
     partition = [lower(expr).expr for expr in node.partition] or [pl.lit(1)]
     if isinstance(node.function, Ranking):
-        return Lowered(RANKING_KERNELS[node.function.function](node, node.function, partition, schema, kind), kind)
-    inner = aggregate(node.function, schema)
+        return Lowered(RANKING_KERNELS[node.function.function](node, node.function, partition, lower, kind), kind)
+    inner = aggregate(node.function, lower)
     if not node.order and node.frame is None:
         return Lowered(inner.expr.over(partition), kind)
-    return Lowered(_framed(node, node.function, partition, schema, kind), kind)
+    return Lowered(_framed(node, node.function, partition, lower, kind), kind)
 
 
-def _in_order(build: Callable[[Callable[[pl.Expr], pl.Expr]], pl.Expr], node: Window, partition: list[pl.Expr], lower: Walk, schema: Schema) -> pl.Expr:
+def _in_order(build: Callable[[Callable[[pl.Expr], pl.Expr]], pl.Expr], node: Window, partition: list[pl.Expr], lower: Walk) -> pl.Expr:
     """``build`` makes a value for every row of a partition whose columns it sorts with the function it is given."""
-    order = sorted_by(pl.int_range(pl.len()), node.order, schema)
+    order = sorted_by(pl.int_range(pl.len()), node.order, lower)
     return build(lambda expr: expr.gather(order)).gather(order.arg_sort()).over(partition)
 
 
-def _peers(sort: Callable[[pl.Expr], pl.Expr], node: Window, lower: Walk, schema: Schema) -> pl.Expr:
+def _peers(sort: Callable[[pl.Expr], pl.Expr], node: Window, lower: Walk) -> pl.Expr:
     """For sorted rows, the number of the run of rows with equal order keys."""
     keys = pl.struct([lower(key.expr).expr.alias(f"k{i}") for i, key in enumerate(node.order)])
     return sort(keys).rle_id()
 
 
-def _framed(node: Window, function: Aggregate, partition: list[pl.Expr], lower: Walk, schema: Schema, kind: DType) -> pl.Expr:
+def _framed(node: Window, function: Aggregate, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
     frame = node.frame
     arg = lower(function.args[0]) if function.args else Lowered(pl.lit(1), INT64)
     value = arg.expr
@@ -50,17 +50,17 @@ def _framed(node: Window, function: Aggregate, partition: list[pl.Expr], lower: 
             function = Aggregate("count", (Literal(1),), None)
     if frame is None or (frame.unit == "range" and frame.start is None and frame.end == 0):
         if not node.order:
-            return aggregate(Aggregate(function.function, function.args, function.where, function.order, function.options), schema).expr.over(partition)
+            return aggregate(Aggregate(function.function, function.args, function.where, function.order, function.options), lower).expr.over(partition)
 
         def peers(sort: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
             running = _running(function.function, sort(value), arg.type, kind)
-            return _last_of_run(running, _peers(sort, node, schema))
+            return _last_of_run(running, _peers(sort, node, lower))
 
-        return _in_order(peers, node, partition, schema)
+        return _in_order(peers, node, partition, lower)
     if frame.unit == "rows" and frame.start is None and frame.end == 0:
-        return _in_order(lambda sort: _running(function.function, sort(value), arg.type, kind), node, partition, schema)
+        return _in_order(lambda sort: _running(function.function, sort(value), arg.type, kind), node, partition, lower)
     if frame.unit == "rows":
-        return _in_order(lambda sort: _rows_frame(function.function, sort(value), arg.type, kind, frame.start, frame.end), node, partition, schema)
+        return _in_order(lambda sort: _rows_frame(function.function, sort(value), arg.type, kind, frame.start, frame.end), node, partition, lower)
     raise NotImplementedError("range frames with values")
 
 
@@ -127,12 +127,12 @@ def _rows_frame(function: str, value: pl.Expr, have: DType, kind: DType, start: 
     return found.fill_null(0) if function == "sum" else found
 
 
-def _row_number(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, schema: Schema, kind: DType) -> pl.Expr:
-    return _in_order(lambda sort: pl.int_range(1, pl.len() + 1, dtype=pl.Int64), node, partition, schema)
+def _row_number(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
+    return _in_order(lambda sort: pl.int_range(1, pl.len() + 1, dtype=pl.Int64), node, partition, lower)
 
 
-def _rank(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, schema: Schema, kind: DType) -> pl.Expr:
-    return _in_order(lambda sort: _rank_of(_peers(sort, node, schema)), node, partition, schema)
+def _rank(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
+    return _in_order(lambda sort: _rank_of(_peers(sort, node, lower)), node, partition, lower)
 
 
 def _rank_of(run: pl.Expr) -> pl.Expr:
@@ -140,27 +140,27 @@ def _rank_of(run: pl.Expr) -> pl.Expr:
     return (lengths.cum_sum() - lengths + 1).gather(run)
 
 
-def _dense_rank(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, schema: Schema, kind: DType) -> pl.Expr:
-    return _in_order(lambda sort: _peers(sort, node, schema).cast(pl.Int64) + 1, node, partition, schema)
+def _dense_rank(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
+    return _in_order(lambda sort: _peers(sort, node, lower).cast(pl.Int64) + 1, node, partition, lower)
 
 
-def _percent_rank(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, schema: Schema, kind: DType) -> pl.Expr:
+def _percent_rank(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
     def build(sort: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-        rank = _rank_of(_peers(sort, node, schema))
+        rank = _rank_of(_peers(sort, node, lower))
         return pl.when(pl.len() > 1).then((rank - 1) / (pl.len() - 1)).otherwise(0.0).cast(pl.Float64)
 
-    return _in_order(build, node, partition, schema)
+    return _in_order(build, node, partition, lower)
 
 
-def _cume_dist(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, schema: Schema, kind: DType) -> pl.Expr:
+def _cume_dist(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
     def build(sort: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-        run = _peers(sort, node, schema)
+        run = _peers(sort, node, lower)
         return run.rle().struct.field("len").cast(pl.Int64).cum_sum().gather(run) / pl.len()
 
-    return _in_order(build, node, partition, schema)
+    return _in_order(build, node, partition, lower)
 
 
-def _ntile(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, schema: Schema, kind: DType) -> pl.Expr:
+def _ntile(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
     n = dict(function.options)["n"]
 
     def build(sort: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
@@ -169,19 +169,19 @@ def _ntile(node: Window, function: Ranking, partition: list[pl.Expr], lower: Wal
         head = longer * (small + 1)
         return pl.when(place < head).then(place // (small + 1)).otherwise(longer + (place - head) // pl.max_horizontal(small, pl.lit(1))) + 1
 
-    return _in_order(build, node, partition, schema)
+    return _in_order(build, node, partition, lower)
 
 
 def _shift(direction: int) -> Callable[..., pl.Expr]:
-    def kernel(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, schema: Schema, kind: DType) -> pl.Expr:
+    def kernel(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
         n = direction * dict(function.options).get("n", 1)
-        value = as_type(typed(function.args[0], kind, schema), kind)
-        fill = as_type(typed(function.args[1], kind, schema), kind) if len(function.args) > 1 else None
+        value = as_type(lower.typed(function.args[0], kind), kind)
+        fill = as_type(lower.typed(function.args[1], kind), kind) if len(function.args) > 1 else None
         if fill is None:
-            return _in_order(lambda sort: sort(value).shift(n), node, partition, schema)
+            return _in_order(lambda sort: sort(value).shift(n), node, partition, lower)
         there = pl.int_range(pl.len(), dtype=pl.Int64) - n
         inside = (there >= 0) & (there < pl.len())
-        return _in_order(lambda sort: pl.when(inside).then(sort(value).shift(n)).otherwise(fill), node, partition, schema)
+        return _in_order(lambda sort: pl.when(inside).then(sort(value).shift(n)).otherwise(fill), node, partition, lower)
 
     return kernel
 

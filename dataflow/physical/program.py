@@ -137,10 +137,14 @@ class SinkLeaf:
 
 @dataclass(frozen=True, eq=False)
 class KeepLeaf:
-    """Elements into files of the run, for a later phase, a side input, or the user. ``limit`` rows are enough."""
+    """Elements into files of the run, for a later phase, a side input, or the user. ``limit`` rows are enough.
+
+    ``records``: kept as columns, for a query.
+    """
 
     name: str
     limit: int | None = None
+    records: bool = False
 
 
 Leaf = ShuffleLeaf | SinkLeaf | KeepLeaf

@@ -141,7 +141,7 @@ class _Planner:
                     self._attach(node.input, _shuffle_leaf(node))
                 case View():
                     self.views[node.label] = node
-                    self._attach(node.input, KeepLeaf(node.label, node.limit))
+                    self._attach(node.input, KeepLeaf(node.label, node.limit, node.kind == "records"))
                 case Operate():
                     self.views[node.label] = node
                     args = tuple(arg.label for arg in node.args)

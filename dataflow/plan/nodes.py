@@ -28,7 +28,7 @@ __all__ = [
     "Port", "Query", "Read", "Redistribute", "Relation", "SideInput", "Sort", "TaggedOutput", "View", "ViewKind", "Write",
 ]  # fmt: skip
 
-ViewKind = Literal["singleton", "list", "dict", "iterable"]
+ViewKind = Literal["singleton", "list", "dict", "iterable", "records"]
 
 
 class SourceShape(Protocol):
@@ -169,7 +169,7 @@ class Redistribute(_OneInput):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class View(_OneInput):
-    """A whole collection as one value: a side input, or the value of a PObject.
+    """A whole collection as one value: a side input, or the value of a PObject; as "records", a table for a query.
 
     ``singleton`` of an empty collection is ``default()``. ``limit``: that many elements are enough.
     """

@@ -9,7 +9,8 @@ decide in which order they are joined. A RIGHT JOIN is a LEFT JOIN with the side
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal as OneOf
+from typing import TYPE_CHECKING
+from typing import Literal as OneOf
 
 from sqlglot import exp
 

@@ -19,7 +19,7 @@ from dataflow.sql.attach import filtered, needs
 from dataflow.sql.building import schema
 from dataflow.sql.dependent import free_columns
 from dataflow.sql.expressions import Expressions
-from dataflow.sql.trees import chained, disjuncts, both, flattened
+from dataflow.sql.trees import both, chained, disjuncts, flattened
 
 __all__ = ["joined"]
 

@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from dataflow.expr.nodes import Aggregate, Alias, Call, Column, ExprNode, Literal, Ranking, SortKey, Window, columns_of, has_aggregate, has_window
+from dataflow.expr.nodes import (
+    Aggregate,
+    Alias,
+    Call,
+    Column,
+    ExprNode,
+    Literal,
+    Ranking,
+    SortKey,
+    Window,
+    columns_of,
+    has_aggregate,
+    has_window,
+)
 from dataflow.plan.nodes import Node
 from dataflow.plan.relational import Explode
 from dataflow.sql.aggregates import sort_key

@@ -26,6 +26,7 @@ from typing import Any
 from dataflow.errors import DataflowError, Report
 from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Progress
 from dataflow.worker import HEADER, MARK, Channel
+from runners.local.kernel_limits import for_workers
 
 __all__ = ["WorkerPool"]
 
@@ -73,7 +74,7 @@ class WorkerPool:
         with open(f"{name}.mark", "wb") as file:
             file.write(MARK.pack(-1, -1))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        environment.setdefault("POLARS_MAX_THREADS", str(max(1, (os.cpu_count() or 1) // self.count)))
+        environment.update(for_workers(self.count))
         environment.setdefault("OMP_NUM_THREADS", "1")  # the pool uses every core already
         process = subprocess.Popen(
             [sys.executable, "-m", "dataflow.worker", str(theirs.fileno()), f"{name}.mark", f"{name}.stack"],

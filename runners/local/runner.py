@@ -27,6 +27,7 @@ from dataflow.plan.nodes import Node
 from dataflow.scheduling.events import Policy
 from dataflow.scheduling.job import Job, JobOptions
 from dataflow.scheduling.result import RunResult
+from runners.local.kernel_limits import limit_kernel
 from runners.local.memory import machine_memory, parse_size
 from runners.local.workers import LocalWorkers, Mode
 
@@ -105,6 +106,7 @@ class LocalRunner:
         with ExitStack() as stack:
             folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
             skipped_to = self.skipped_to or _left_of(run)
+            limit_kernel(self.memory, folders[0])
             workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
             stack.callback(workers.close)
             options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy)

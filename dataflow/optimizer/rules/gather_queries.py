@@ -73,4 +73,4 @@ def _source(node: Node, made: Node, root: Relation, index: int) -> Node:
     """What the kernel scans itself, or the kept records of anything else."""
     if isinstance(made, Read) and getattr(made.source, "has_columns", False):
         return made
-    return View(label=f"{root.label} given {index}", origin=node.origin, input=made, kind="iterable")
+    return View(label=f"{root.label} given {index}", origin=node.origin, input=made, kind="records")

@@ -217,7 +217,7 @@ class _Cutter:
 
     def view(self, part: _Part) -> View:
         made = self.made(part)
-        return View(label=self.label(made, "whole"), origin=made.origin, input=made, kind="iterable")
+        return View(label=self.label(made, "whole"), origin=made.origin, input=made, kind="records")
 
     # -- nodes
 

@@ -15,7 +15,20 @@ from dataflow.expr.nodes import AllColumns, Column, ExprNode, columns_of, walk
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import (
-    AsOfJoin, Distinct, Explode, GroupAggregate, Join, Limit, OrderBy, Project, Table, Union, Unpivot, Where, named, shared_keys,
+    AsOfJoin,
+    Distinct,
+    Explode,
+    GroupAggregate,
+    Join,
+    Limit,
+    OrderBy,
+    Project,
+    Table,
+    Union,
+    Unpivot,
+    Where,
+    named,
+    shared_keys,
 )  # fmt: skip
 from dataflow.plan.traversal import consumers, topological
 
