@@ -14,11 +14,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.job import Contender, Input, Job
+from benchmarks.job import Contender, Input, Job, Unavailable
 from benchmarks.measure import Measured, adopt_orphans, measure
+from benchmarks.parts import parts_table
 from benchmarks.table import as_table, rows_of
 
-JOBS = ("wordcount", "groupby", "sort", "startup", "scheduler")
+JOBS = ("wordcount", "groupby", "sort", "tpch", "startup", "scheduler")
 PACKAGES = ("pyarrow", "pyspark", "ray", "apache-beam", "dask", "duckdb", "polars")
 HERE = Path(__file__).parent
 _FIND = """
@@ -44,11 +45,17 @@ def main() -> int:
     wrong = False
     for name in options.jobs or JOBS:
         job: Job = import_module(f"benchmarks.jobs.{name}").JOB
-        runs, notes = _compete(job, options, data, peers)
+        try:
+            runs, notes = _compete(job, options, data, peers)
+        except Unavailable as reason:
+            print(f"{job.name}: skipped: {reason}\n", flush=True)
+            continue
         rows = rows_of(job, runs, notes, options.size)
         wrong |= any(run.error.startswith("wrong") for found in runs.values() for run in found)
         report["jobs"][name] = [row.as_json() for row in rows]
         print(as_table(job, rows, options.size), flush=True)
+        if parts := parts_table(job, runs):
+            print(parts, flush=True)
     if options.json:
         text = json.dumps(report, indent=2)
         print(text) if options.json == "-" else Path(options.json).write_text(text + "\n")

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Contender", "Input", "Job"]
+__all__ = ["Contender", "Input", "Job", "Unavailable"]
+
+
+class Unavailable(Exception):
+    """A job's input cannot be made here; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Input:
 
 @dataclass(frozen=True)
 class Job:
-    """A job. ``prepare(folder, size)`` makes the input; ``fingerprint(target, printed)`` tells what a contender made.
+    """A job. ``prepare(folder, size)`` makes the input, or raises `Unavailable`; ``fingerprint(target, printed)`` tells what a
+    contender made. A contender may print the seconds of ``parts`` by their names; these get a table of their own.
 
     ``from_start``: the seconds are those from process start to the printed result, not those the script reports.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.data import counts_fingerprint
 
-__all__ = ["lines_fingerprint", "sums_fingerprint", "words_fingerprint"]
+__all__ = ["lines_fingerprint", "rows_fingerprint", "sums_fingerprint", "words_fingerprint"]
 
 
 def words_fingerprint(target: Path) -> str:
@@ -43,6 +44,22 @@ def lines_fingerprint(target: Path) -> str:
             while block := file.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def rows_fingerprint(target: Path) -> str:
+    """Of Parquet files of a result each: rows, and SHA-256 of all, in any order, floats to seven digits, decimals without their scale."""
+    digest, rows = hashlib.sha256(), 0
+    for table in _tables(target):
+        lines = sorted("|".join(map(_plainly, row)) for row in zip(*(column.to_pylist() for column in table.columns), strict=True))
+        rows += len(lines)
+        digest.update("\n".join([*lines, "", ""]).encode())
+    return f"{rows} rows, {digest.hexdigest()[:16]}"
+
+
+def _plainly(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
 
 
 def _tables(target: Path) -> Iterator[pa.Table]:

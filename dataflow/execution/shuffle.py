@@ -278,6 +278,8 @@ class KeepWriter:
         self.leaf, self.context = leaf, context
         self.writer: RunWriter | None = None
         self.rows = 0
+        self.gathered: list[pa.Table] = []
+        self.bytes = 0
 
     def push(self, batch: Batch) -> None:
         """Take a batch."""
@@ -286,11 +288,28 @@ class KeepWriter:
         if not len(batch):
             return
         self.rows += len(batch)
-        if self.leaf.records and not isinstance(batch, Records):
-            batch = Records(table_of(batch, None))
+        if self.leaf.records:
+            self._gather(table_of(batch, None))
+            return
         if self.writer is None:
             self.writer = RunWriter(self.context.spill_path("kept"), self.context.task)
         self.writer.write(encode_batch(batch))
+
+    def _gather(self, table: pa.Table) -> None:
+        """Records are put together to blocks worth reading: a source of small files gives batches of one row."""
+        if self.gathered and not table.schema.equals(self.gathered[0].schema):
+            self._write_gathered()
+        self.gathered.append(table)
+        self.bytes += table.nbytes
+        if self.bytes >= BLOCK_BYTES:
+            self._write_gathered()
+
+    def _write_gathered(self) -> None:
+        if self.gathered:
+            if self.writer is None:
+                self.writer = RunWriter(self.context.spill_path("kept"), self.context.task)
+            self.writer.write(encode_batch(Records(pa.concat_tables(self.gathered))))
+            self.gathered, self.bytes = [], 0
 
     @property
     def full(self) -> bool:
@@ -299,6 +318,7 @@ class KeepWriter:
 
     def close(self) -> RunFile | None:
         """The file, None if there was nothing to keep."""
+        self._write_gathered()
         return self.writer.close() if self.writer is not None else None
 
     def abort(self) -> None:

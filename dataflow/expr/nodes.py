@@ -25,6 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 Options = tuple[tuple[str, Any], ...]
+_CHAINS = ("and", "or")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,21 @@ class Literal(ExprNode):
 
 @dataclass(frozen=True, slots=True)
 class Call(ExprNode):
-    """An operation on every row: ``operation`` of ``args``, with ``options`` that are plain values."""
+    """An operation on every row: ``operation`` of ``args``, with ``options`` that are plain values.
+
+    A chain of "and" or "or" is one node of many arguments, however it was built: thousands are no deeper than two.
+    """
 
     operation: str
     args: tuple[ExprNode, ...]
     options: Options = ()
+
+    def __post_init__(self) -> None:
+        if self.operation in _CHAINS and any(isinstance(arg, Call) and arg.operation == self.operation for arg in self.args):
+            flat: list[ExprNode] = []
+            for arg in self.args:
+                flat.extend(arg.args if isinstance(arg, Call) and arg.operation == self.operation else (arg,))
+            object.__setattr__(self, "args", tuple(flat))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,7 @@ class Aggregate(ExprNode):
 
 @dataclass(frozen=True, slots=True)
 class Ranking(ExprNode):
-    """A function of a row's place in its window: row_number, rank, dense_rank, percent_rank, cume_dist, ntile, lag, lead."""
+    """A function of a row's place in its window: row_number, rank, lag, …."""
 
     function: str
     args: tuple[ExprNode, ...] = ()
@@ -180,30 +191,32 @@ def walk(node: ExprNode) -> Iterator[ExprNode]:
 
 
 def transform(node: ExprNode, change: Callable[[ExprNode], ExprNode]) -> ExprNode:
-    """The tree with ``change`` applied to every node, those below first."""
-    new = _rebuilt(node, change)
-    return change(new)
+    """The tree with ``change`` applied to every node, those below first. Iterative, as `walk`; a node that stands in several
+    places is changed once."""
+    done: dict[int, ExprNode] = {}
+    for one in reversed(list(walk(node))):
+        if id(one) not in done:
+            done[id(one)] = change(_rebuilt(one, done))
+    return done[id(node)]
 
 
-def _rebuilt(value: Any, change: Callable[[ExprNode], ExprNode]) -> Any:
-    if isinstance(value, (ExprNode, SortKey)):
-        updates = {}
-        for field in fields(value):
-            old = getattr(value, field.name)
-            new = _changed(old, change)
-            if new is not old:
-                updates[field.name] = new
-        return replace(value, **updates) if updates else value
-    return value
+def _rebuilt(value: Any, done: dict[int, ExprNode]) -> Any:
+    updates = {}
+    for field in fields(value):
+        old = getattr(value, field.name)
+        new = _replaced(old, done)
+        if new is not old:
+            updates[field.name] = new
+    return replace(value, **updates) if updates else value
 
 
-def _changed(value: Any, change: Callable[[ExprNode], ExprNode]) -> Any:
+def _replaced(value: Any, done: dict[int, ExprNode]) -> Any:
     if isinstance(value, ExprNode):
-        return transform(value, change)
+        return done[id(value)]
     if isinstance(value, SortKey):
-        return _rebuilt(value, change)
-    if isinstance(value, tuple) and any(isinstance(item, (ExprNode, SortKey, tuple)) for item in value):
-        new = tuple(_changed(item, change) for item in value)
+        return _rebuilt(value, done)
+    if isinstance(value, tuple):
+        new = tuple(_replaced(item, done) for item in value)
         return new if any(a is not b for a, b in zip(new, value, strict=True)) else value
     return value
 
@@ -249,6 +262,8 @@ _INFIX = {
     "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "and": "&", "or": "|", "xor": "^",
 }  # fmt: skip
 
+_FREE = ("coalesce", "struct", "duration", "concat_str", "sum_horizontal", "min_horizontal", "max_horizontal")
+
 
 def show(node: Any) -> str:
     """An expression as a user would write it, on one line.
@@ -261,10 +276,14 @@ def show(node: Any) -> str:
             return f"col({name!r})"
         case Literal(value, kind):
             return repr(value) if kind is None else f"lit({value!r}, {str(kind)!r})"
-        case Call(operation, (one, two)) if operation in _INFIX:
-            return f"{_inner(one)} {_INFIX[operation]} {_inner(two)}"
+        case Call(operation, args) if operation in _INFIX and len(args) > 1:
+            return f" {_INFIX[operation]} ".join(map(_inner, args))
         case Call("not", (one,)):
             return f"~{_inner(one)}"
+        case Call("negate", (one,)):
+            return f"-{_inner(one)}"
+        case Call(operation, args, options) if operation in _FREE:
+            return f"{operation}({', '.join([*map(show, args), *(f'{k}={v!r}' for k, v in options)])})"
         case Call(operation, args, options):
             rest = [*map(show, args[1:]), *(f"{k}={v!r}" for k, v in options)]
             return f"{_inner(args[0])}.{operation}({', '.join(rest)})" if args else f"{operation}({', '.join(rest)})"
@@ -309,4 +328,4 @@ def _keys(order: tuple[SortKey, ...]) -> str:
 
 def _inner(node: ExprNode) -> str:
     text = show(node)
-    return f"({text})" if isinstance(node, Call) and node.operation in (*_INFIX, "not") else text
+    return f"({text})" if isinstance(node, Call) and node.operation in (*_INFIX, "not", "negate") else text

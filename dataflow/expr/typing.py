@@ -17,12 +17,16 @@ from dataflow.expr.nodes import (
     Cast,
     Column,
     ExprNode,
+    Frame,
     Literal,
     Ranking,
     Window,
+    children,
     show,
+    walk,
 )  # fmt: skip
 from dataflow.expr.operations import AGGREGATES, OPERATIONS, RANKINGS, Refusal
+from dataflow.expr.rules.casts import castable
 from dataflow.expr.types import (
     BINARY,
     BOOL,
@@ -42,7 +46,7 @@ from dataflow.expr.types import (
     struct_of,
 )  # fmt: skip
 
-__all__ = ["ExprError", "type_of", "type_of_value"]
+__all__ = ["ExprError", "fitted", "type_of", "type_of_call", "type_of_value"]
 
 
 class ExprError(Exception):
@@ -67,11 +71,12 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
         case Alias(input):
             return type_of(input, schema)
         case Cast(input, to):
-            type_of(input, schema)
+            have = type_of(input, schema)
+            if not castable(have, to):
+                raise ExprError(f"{show(node)}: {have} has no form as {to}")
             return to
-        case Call(operation, args, options):
-            types = fitted(args, tuple(type_of(arg, schema) for arg in args))
-            return _ruled(node, OPERATIONS[operation].rule, types, dict(options))
+        case Call(_, args):
+            return type_of_call(node, fitted(args, tuple(type_of(arg, schema) for arg in args)))
         case Case(branches, otherwise):
             for condition, _ in branches:
                 kind = type_of(condition, schema)
@@ -80,6 +85,9 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
             values = (*(value for _, value in branches), otherwise)
             return _ruled(node, OPERATIONS["coalesce"].rule, fitted(values, tuple(type_of(v, schema) for v in values)), {})
         case Aggregate(function, args, where, order, options):
+            for part in children(node):
+                if any(isinstance(one, (Aggregate, Window)) for one in walk(part)):
+                    raise ExprError(f"{show(node)}: an aggregate of aggregates or windows", "compute the inner ones in a step before")
             if where is not None and type_of(where, schema) not in (BOOL, NULL):
                 raise ExprError(f"filter({show(where)}) needs a bool, not {type_of(where, schema)}")
             for key in order:
@@ -88,9 +96,13 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
         case Ranking(function, args, options):
             types = fitted(args, tuple(type_of(arg, schema) for arg in args))
             return _ruled(node, RANKINGS[function], types, dict(options))
-        case Window(function, partition, order):
-            for expr in (*partition, *(key.expr for key in order)):
+        case Window(function, partition, order, frame):
+            for expr in (*partition, *(key.expr for key in order), *function.args):
+                if any(isinstance(one, Window) for one in walk(expr)):
+                    raise ExprError(f"{show(node)}: a window within a window", "compute the inner one in a step before")
                 type_of(expr, schema)
+            if frame is not None:
+                _check_frame(node, frame, schema)
             if isinstance(function, Ranking) and not order:
                 raise ExprError(f"{show(function)} needs an order: .over(…, order_by=…)")
             return type_of(function, schema)
@@ -102,6 +114,28 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
             raise ExprError("all() stands for many columns, and one is needed here")
         case _:
             raise AssertionError(type(node).__name__)
+
+
+def type_of_call(node: Call, types: tuple[DType, ...]) -> DType:
+    """The type of an operation over arguments of these types, which `fitted` made."""
+    return _ruled(node, OPERATIONS[node.operation].rule, types, dict(node.options))
+
+
+def _check_frame(node: Window, frame: Frame, schema: Schema) -> None:
+    if isinstance(node.function, Ranking):
+        raise ExprError(f"{show(node)}: a ranking has no frame")
+    ends = [end for end in (frame.start, frame.end) if end is not None]
+    if frame.unit == "rows" and not all(isinstance(end, int) for end in ends):
+        raise ExprError(f"{show(node)}: a frame of rows is counted in whole numbers")
+    if frame.unit == "range" and any(end != 0 for end in ends):
+        if len(node.order) != 1:
+            raise ExprError(f"{show(node)}: a frame of values needs one order key", "order_by=…, or rows=… with several")
+        kind = type_of(node.order[0].expr, schema)
+        spans = kind.name in ("date", "datetime")
+        if not (kind.is_numeric or kind.name == "duration" or spans) or any(
+            isinstance(end, (str, dt.timedelta)) == kind.is_numeric and end != 0 for end in ends
+        ):
+            raise ExprError(f"{show(node)}: {kind} has no frame of such values")
 
 
 def _column(name: str, schema: Schema) -> DType:
@@ -189,7 +223,7 @@ def type_of_value(value: Any) -> DType:
         case dt.timedelta():
             return duration_of()
         case decimal.Decimal():
-            sign, digits, exponent = value.as_tuple()
+            _, digits, exponent = value.as_tuple()
             scale = max(0, -int(exponent)) if isinstance(exponent, int) else 0
             whole = len(digits) + (exponent if isinstance(exponent, int) and exponent > 0 else 0)
             return decimal_of(max(whole, scale, 1), scale)

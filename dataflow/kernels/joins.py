@@ -112,8 +112,8 @@ def _conjuncts(condition: ExprNode | None) -> Sequence[ExprNode]:
     match condition:
         case None:
             return ()
-        case Call("and", (one, two)):
-            return (*_conjuncts(one), *_conjuncts(two))
+        case Call("and", args):
+            return args
         case _:
             return (condition,)
 

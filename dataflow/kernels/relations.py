@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dataflow.expr.nodes import Call, ExprNode, Literal, columns_of, transform
+from dataflow.expr.nodes import Apply, Call, ExprNode, Literal, columns_of, transform, walk
 from dataflow.expr.types import INT64, Schema
 from dataflow.kernels.expressions import lower
 from dataflow.kernels.joins import join
 from dataflow.kernels.types import to_polars
+from dataflow.plan.nodes import Node
 from dataflow.plan.relational import (
     AsOfJoin,
     Distinct,
@@ -33,6 +34,7 @@ from dataflow.plan.relational import (
     Unnest,
     Unpivot,
     Where,
+    aggregates_of,
     named,
     schema_of,
 )  # fmt: skip
@@ -61,9 +63,22 @@ def query(root: Relation, inputs: Mapping[int, Frame]) -> Frame:
         schema = schema_of(node, tuple(frame.schema for frame in given))
         assert schema is not None
         lazy = _lowered(node, given, schema)
-        # made once for all its readers: Polars sees this by itself, but not within parts that are shared themselves
-        done[id(node)] = Frame(lazy.cache() if readers[id(node)] > 1 else lazy, schema)
+        done[id(node)] = Frame(lazy.cache() if readers[id(node)] > 1 and not _is_read(node, inputs) else lazy, schema)
     return done[id(root)]
+
+
+def _is_read(node: Node, inputs: Mapping[int, Frame]) -> bool:
+    """Whether it is an input, chosen from: read again for each reader, which may then read less of it.
+
+    Anything else of several readers is made once. Polars sees equal parts by itself, but not within parts that are shared
+    themselves; and some results are not the same when made twice (a limit, `first`).
+    """
+    while isinstance(node, (Project, Where)) and id(node) not in inputs:
+        exprs = node.exprs if isinstance(node, Project) else (node.predicate,)
+        if any(isinstance(one, Apply) for expr in exprs for one in walk(expr)):
+            return False
+        node = node.input
+    return id(node) in inputs
 
 
 def _lowered(node: Relation, given: list[Frame], schema: Schema) -> pl.LazyFrame:
@@ -136,7 +151,7 @@ def _project(node: Project, frame: Frame, schema: Schema) -> pl.LazyFrame:
 
 def _aggregate(node: GroupAggregate, frame: Frame, schema: Schema) -> pl.LazyFrame:
     keys = named(node.keys, tuple(frame.schema))
-    aggs = named(node.aggs, tuple(frame.schema))
+    aggs = aggregates_of(node, tuple(frame.schema))
     sets = node.sets if node.sets is not None else (tuple(range(len(keys))),)
     parts = [_one_set(frame, keys, aggs, tuple(list(keys)[at] for at in chosen), schema) for chosen in sets]
     return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical")

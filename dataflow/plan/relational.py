@@ -11,6 +11,7 @@ A node's meaning is in `runners/reference/relations`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from typing import Literal as OneOf
@@ -201,18 +202,23 @@ class Given(Relation):
     index: int
 
 
-def named(exprs: tuple[ExprNode, ...], columns: tuple[str, ...]) -> dict[str, ExprNode]:
-    """Output names and their expressions, `AllColumns` written out. Two of one name are an error."""
+def named(exprs: tuple[ExprNode, ...], columns: tuple[str, ...], but: Collection[str] = ()) -> dict[str, ExprNode]:
+    """Output names and their expressions, `AllColumns` written out for all columns ``but`` some. Two of one name are an error."""
     found: dict[str, ExprNode] = {}
     for expr in exprs:
-        for name, one in expanded(expr, columns):
+        for name, one in expanded(expr, columns, but):
             if name in found:
                 raise ExprError(f"two columns are called {name!r}", "give one another name with alias()")
             found[name] = one
     return found
 
 
-def expanded(expr: ExprNode, columns: tuple[str, ...]) -> list[tuple[str, ExprNode]]:
+def aggregates_of(node: GroupAggregate, columns: tuple[str, ...]) -> dict[str, ExprNode]:
+    """Output names of a grouping's aggregates and their expressions; `all()` stands for all columns but the keys."""
+    return named(node.aggs, columns, named(node.keys, columns))
+
+
+def expanded(expr: ExprNode, columns: tuple[str, ...], but: Collection[str] = ()) -> list[tuple[str, ExprNode]]:
     """An expression with `all()` as one for every column it stands for."""
     from dataflow.expr.nodes import Column, transform, walk
 
@@ -222,7 +228,7 @@ def expanded(expr: ExprNode, columns: tuple[str, ...]) -> list[tuple[str, ExprNo
     missing = [name for name in stars[0].without if name not in columns]
     if missing:
         raise ExprError(f"there is no column {missing[0]!r}", f"columns: {', '.join(columns)}")
-    names = [name for name in columns if name not in stars[0].without]
+    names = [name for name in columns if name not in stars[0].without and name not in but]
     return [
         (name, transform(expr, lambda node, name=name: Column(name) if isinstance(node, AllColumns) else node))  # type: ignore[misc]
         for name in names
@@ -240,16 +246,15 @@ def schema_of(node: Relation, given: tuple[Schema | None, ...]) -> dict[str, DTy
     first = schemas[0]
     match node:
         case Project(exprs=exprs, keep=keep):
-            new = {name: type_of(expr, first) for name, expr in named(exprs, tuple(first)).items()}
+            new = {name: _of_one_row(expr, first) for name, expr in named(exprs, tuple(first)).items()}
             return {**first, **new} if keep else new
         case Table():
             return dict(first)
         case Where(predicate=predicate):
             _need_bool(predicate, first)
             return dict(first)
-        case GroupAggregate(keys=keys, aggs=aggs):
-            names = named((*keys, *aggs), tuple(first))
-            return {name: type_of(expr, first) for name, expr in names.items()}
+        case GroupAggregate():
+            return _grouped(node, first)
         case Join():
             return _joined(node, schemas[0], schemas[1])
         case AsOfJoin():
@@ -299,6 +304,9 @@ def schema_of(node: Relation, given: tuple[Schema | None, ...]) -> dict[str, DTy
                     raise ExprError(f"unpivot puts {value} and {kind} into one column", "cast them to one type first")
                 value = both
             index = {name: type_of_column(name, first) for name in node.index}
+            taken = [name for name in (node.name, node.value) if name in index]
+            if taken or node.name == node.value:
+                raise ExprError(f"two columns are called {(*taken, node.value)[0]!r} after unpivot", "give another name")
             from dataflow.expr.types import NULL, STRING
 
             return {**index, node.name: STRING, node.value: value or NULL}
@@ -306,6 +314,38 @@ def schema_of(node: Relation, given: tuple[Schema | None, ...]) -> dict[str, DTy
             return _united(schemas, fill)
         case _:
             raise AssertionError(type(node).__name__)
+
+
+def _grouped(node: GroupAggregate, schema: Schema) -> dict[str, DType]:
+    """Keys and aggregates; a column in an aggregate's expression stands within an aggregate or is a key."""
+    from dataflow.expr.nodes import Aggregate, Column, Literal, Window, children, show
+
+    columns = tuple(schema)
+    keys, aggs = named(node.keys, columns), aggregates_of(node, columns)
+    for name in aggs:
+        if name in keys:
+            raise ExprError(f"two columns are called {name!r}", "give one another name with alias()")
+    for expr in aggs.values():
+        stack = [expr]
+        while stack:
+            one = stack.pop()
+            if isinstance(one, Aggregate) or (one in keys.values() and not isinstance(one, Literal)):
+                continue
+            if isinstance(one, Column) and one.name in schema:
+                raise ExprError(f"{show(one)} is neither aggregated nor a key of the groups", f"say which one: {show(one)}.first()")
+            if isinstance(one, Window):
+                raise ExprError(f"{show(one)}: there is no window within a group", "compute it in a step before or behind")
+            stack.extend(children(one))
+    return {name: type_of(expr, schema) for name, expr in {**keys, **aggs}.items()}
+
+
+def _of_one_row(expr: ExprNode, schema: Schema) -> DType:
+    from dataflow.expr.nodes import has_aggregate, show
+
+    kind = type_of(expr, schema)
+    if has_aggregate(expr):
+        raise ExprError(f"{show(expr)} is one value of all rows", "over() gives it to every row; group_by().agg() gives one record")
+    return kind
 
 
 def type_of_column(name: str, schema: Schema) -> DType:
@@ -318,7 +358,7 @@ def _need_bool(predicate: ExprNode, schema: Schema) -> None:
     from dataflow.expr.nodes import show
     from dataflow.expr.types import NULL
 
-    kind = type_of(predicate, schema)
+    kind = _of_one_row(predicate, schema)
     if kind not in (BOOL, NULL):
         raise ExprError(f"a filter needs a bool, and {show(predicate)} is {kind}")
 
@@ -347,6 +387,8 @@ def _joined(node: Join, left: Schema, right: Schema) -> dict[str, DType]:
     if node.how in ("semi", "anti"):
         return dict(left)
     if node.how == "mark":
+        if node.suffix in left:
+            raise ExprError(f"two columns are called {node.suffix!r} after the join", "give the mark another name")
         return {**left, node.suffix: BOOL}
     for name in shared_keys(node):
         kind = promoted(left[name], right[name])

@@ -23,6 +23,7 @@ from dataflow.plan.relational import (
     Unnest,
     Unpivot,
     Where,
+    aggregates_of,
     named,
     schema_of,
 )  # fmt: skip
@@ -141,7 +142,7 @@ def _meaning(node: Relation, inputs: list[list[Row]], schemas: list[Schema]) -> 
 
 def _groups(node: GroupAggregate, rows: list[Row], schema: Schema) -> list[Row]:
     keys = named(node.keys, tuple(schema))
-    aggs = named(node.aggs, tuple(schema))
+    aggs = aggregates_of(node, tuple(schema))
     values = {name: column(expr, [*rows], schema) for name, expr in keys.items()}
     out: list[Row] = []
     for chosen in node.sets if node.sets is not None else (tuple(range(len(node.keys))),):

@@ -77,3 +77,14 @@ def test_the_tour_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for cell in cells:
         exec(compile(cell, "<cell>", "exec"), space)
     assert os.path.exists(tmp_path / "out" / "lengths")
+
+
+def test_library_report(tmp_path: Path) -> None:
+    package = tmp_path / "books" / "words"
+    package.mkdir(parents=True)
+    (package / "a.py").write_text("# one\nx = 1\n")
+    (package / "b.py").write_text("y = 2\n")
+    done = run_example("library_report.py", tmp_path / "books", "-p", f"input={tmp_path}/books/**/*.py", "-p", f"output={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    (part,) = (tmp_path / "out").glob("part-*")
+    assert part.read_text().splitlines()[1] == '"words",3,1,9.0,2,"well"'

@@ -1,0 +1,36 @@
+"""TPC-H: 22 relational queries over eight tables in Parquet files, each from the files to its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.job import Contender, Input, Job, Unavailable
+from benchmarks.jobs.tpch.data import generator, made
+from benchmarks.results import rows_fingerprint
+
+__all__ = ["JOB"]
+
+# Results of DuckDB 2.0 on the tables of tpchgen-cli 4.0, by scale factor; see `rows_fingerprint`.
+EXPECTED = {1: "20086 rows, 5975a681d2cdaa6e", 10: "?"}
+
+
+def prepare(folder: Path, size: int) -> Input:
+    program = generator()
+    if program is None and not (folder / f"tpch-{size}").exists():
+        raise Unavailable("the tables are made by tpchgen-cli, which is not installed: pip install tpchgen-cli")
+    return Input(str(made(folder, size, program or "")), EXPECTED[size])
+
+
+JOB = Job(
+    "tpch",
+    "22 queries of TPC-H, Parquet to Arrow, on all cores; sizes are scale factors",
+    {"small": 1, "full": 10},
+    prepare,
+    lambda target, printed: rows_fingerprint(target),
+    (
+        Contender("ours", "ours.py", baseline=True),
+        Contender("ours, SQL", "ours_sql.py"),
+        Contender("Polars", "polars_streaming.py", "polars", goal=1 / 1.1),
+        Contender("DuckDB", "duckdb_sql.py", "duckdb", goal=1 / 1.3),
+    ),
+)

@@ -6,7 +6,6 @@ Polars gives a product of decimals the larger of the two scales, rounded; so rev
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 
 import polars as pl
 from polars import col
@@ -177,7 +176,8 @@ def q10(t: Frames) -> pl.LazyFrame:
 
 
 def q11(t: Frames) -> pl.LazyFrame:
-    german: Any = t["supplier"].join(t["nation"].filter(col("n_name") == "GERMANY"), left_on="s_nationkey", right_on="n_nationkey", how="semi")
+    germany = t["nation"].filter(col("n_name") == "GERMANY")
+    german = t["supplier"].join(germany, left_on="s_nationkey", right_on="n_nationkey", how="semi")
     stock = (
         t["partsupp"]
         .join(german, left_on="ps_suppkey", right_on="s_suppkey", how="semi")

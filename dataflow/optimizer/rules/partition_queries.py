@@ -51,6 +51,7 @@ from dataflow.plan.relational import (
     Unnest,
     Unpivot,
     Where,
+    aggregates_of,
     named,
     schema_of,
 )  # fmt: skip
@@ -422,7 +423,7 @@ def _split(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], 
 
     results = []
     try:
-        for name, expr in named(node.aggs, tuple(schema)).items():
+        for name, expr in aggregates_of(node, tuple(schema)).items():
             if any(isinstance(w, Window) for w in walk(expr)):
                 return None
             results.append(Alias(transform(expr, halve), name))

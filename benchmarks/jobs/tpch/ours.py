@@ -1,0 +1,35 @@
+"""TPC-H with dataflow's column expressions; with "sql" as its third argument, from the specification's SQL."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from benchmarks.jobs.tpch import columns, columns_2, timing
+from benchmarks.jobs.tpch.data import TABLES, sql
+from benchmarks.jobs.tpch.tables import Tables
+from dataflow import Pipeline
+from dataflow.expr.functions import len_
+
+
+def main(source: str, target: str, language: str = "columns") -> None:
+    folder = Path(source)
+
+    def by_columns(number: int) -> Any:
+        query = getattr(columns if number <= 11 else columns_2, f"q{number}")
+        return query(Tables.read(Pipeline(), folder)).to_arrow(progress=False)
+
+    def by_sql(number: int) -> Any:
+        pipeline = Pipeline()
+        tables = Tables.read(pipeline, folder)
+        return pipeline.sql(sql(number), **{name: getattr(tables, name) for name in TABLES}).to_arrow(progress=False)
+
+    Tables.read(Pipeline(), folder).nation.group_by().agg(len_()).to_arrow(progress=False)
+    timing.run(by_sql if language == "sql" else by_columns, pq.write_table, target)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Typing rules by namespace; `dataflow.expr.operations` puts their tables together."""

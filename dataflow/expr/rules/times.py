@@ -1,0 +1,59 @@
+"""Typing rules of dates, times and durations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dataflow.expr.rules.parts import Operation, Refusal, given, is_, is_instant, is_integer
+from dataflow.expr.types import BOOL, DATE, INT32, INT64, NULL, STRING, TIME, DType, datetime_of, duration_of
+
+__all__ = ["OPERATIONS"]
+
+_clock, _duration, _instant_kinds = is_("datetime", "time"), is_("duration"), "a date or datetime"
+
+
+def _part(result: DType = INT32) -> Operation:
+    return Operation(given(is_instant, result=result, what=_instant_kinds))
+
+
+_hour = Operation(given(_clock, result=INT32, what="a datetime or time"))
+_total = Operation(given(_duration, result=INT64, what="a duration"))
+_kept = Operation(given(is_instant, what=_instant_kinds))
+
+
+def _combine(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
+    given(is_instant, is_("time"), what="a date and a time")(types, options)
+    return datetime_of() if types[0] in (DATE, NULL) else types[0]
+
+
+def _zone(replaced: bool) -> Operation:
+    def rule(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
+        (kind,) = types
+        if kind == NULL:
+            return datetime_of("us", options["zone"])
+        if kind.name != "datetime" or (kind.args[1] is None and not replaced):
+            raise Refusal(f"it takes a datetime{'' if replaced else ' with a zone'}, not {kind}; replace_time_zone gives one a zone")
+        return datetime_of(kind.args[0], options["zone"])
+
+    return Operation(rule)
+
+
+def _epoch(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
+    if options["unit"] not in ("ns", "us", "ms", "s", "d"):
+        raise Refusal(f"a unit is ns, us, ms, s or d, not {options['unit']!r}")
+    return given(is_instant, result=INT64, what=_instant_kinds)(types, options)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "dt.year": _part(), "dt.iso_year": _part(), "dt.quarter": _part(), "dt.month": _part(), "dt.week": _part(), "dt.weekday": _part(),
+    "dt.day": _part(), "dt.ordinal_day": _part(), "dt.days_in_month": _part(), "dt.is_leap_year": _part(BOOL),
+    "dt.hour": _hour, "dt.minute": _hour, "dt.second": _hour, "dt.millisecond": _hour, "dt.microsecond": _hour, "dt.nanosecond": _hour,
+    "dt.date": _part(DATE), "dt.time": Operation(given(_clock, result=TIME, what="a datetime or time")), "dt.combine": Operation(_combine),
+    "dt.offset_by": _kept, "dt.truncate": _kept, "dt.month_start": _kept, "dt.month_end": _kept,
+    "dt.strftime": Operation(given(is_("date", "datetime", "time"), result=STRING, what="a date, datetime or time")), "dt.epoch": Operation(_epoch),
+    "dt.replace_time_zone": _zone(replaced=True), "dt.convert_time_zone": _zone(replaced=False),
+    "dt.total_days": _total, "dt.total_hours": _total, "dt.total_minutes": _total, "dt.total_seconds": _total,
+    "dt.total_milliseconds": _total, "dt.total_microseconds": _total,
+    "duration": Operation(given(rest=is_integer, result=duration_of(), what="integers")),
+}  # fmt: skip
