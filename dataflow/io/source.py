@@ -18,6 +18,8 @@ from dataflow.errors import InputError, Report
 from dataflow.io.files import FileInfo, file_system, is_remote
 from dataflow.shard.batch import Batch
 
+GROWTH = 3  # text as columns takes about as much as its file, compressed files five times that
+
 __all__ = ["BadRow", "FileSource", "Piece", "Place", "Source", "Split"]
 
 
@@ -105,6 +107,10 @@ class Source:
         """What the kernel needs to read the files itself (`kernels.query.ParquetScan`); None if it must go through `read`."""
         return None
 
+    def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
+        """About how much the elements take in memory; ``names``: of those columns."""
+        return 0
+
     def splits(self, target: int) -> list[Split]:
         """Parts of about ``target`` bytes; they do not depend on how many workers there are."""
         raise NotImplementedError
@@ -162,6 +168,10 @@ class FileSource(Source):
             except (OSError, ValueError, ImportError) as error:
                 problems.append(Report(f"cannot list {path}: {error}"))
         return problems
+
+    def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
+        """About how much the elements take in memory, guessed from the size of the files; ``names``: of those columns."""
+        return GROWTH * sum(info.size for info in self.files())
 
     def splits(self, target: int) -> list[Split]:
         found = self.files()

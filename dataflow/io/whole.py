@@ -82,6 +82,11 @@ class ListSource(Source):
         except SchemaError:  # the values do not agree; the run says where
             return None
 
+    def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
+        from dataflow.shard.size import estimated_bytes
+
+        return estimated_bytes(self.items)
+
     def describe(self) -> str:
         return f"{len(self.items)} values"
 
@@ -111,6 +116,9 @@ class ArrowSource(Source):
 
     def columns(self) -> Any:
         return self.table.schema
+
+    def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
+        return int(self.table.nbytes if names is None else self.table.select(list(names)).nbytes)
 
     def describe(self) -> str:
         return f"table of {self.table.num_rows} rows"

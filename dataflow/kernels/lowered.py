@@ -13,7 +13,7 @@ from dataflow.expr.nodes import ExprNode, Literal
 from dataflow.expr.types import NULL, DType, Schema, promoted
 from dataflow.kernels.types import to_polars
 
-__all__ = ["Kernel", "Lowered", "Walk", "as_type", "literal", "met", "own"]
+__all__ = ["Kernel", "Lowered", "Walk", "as_type", "literal", "meeting_type", "met", "nothing", "own", "series"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Lowered:
     expr: pl.Expr
     type: DType
     stored: pl.Expr | None = None
-    constant: decimal.Decimal | None = None
+    constant: Any = None
 
 
 Kernel = Callable[[list[Lowered], Mapping[str, Any], DType], pl.Expr]  # (arguments, options, type of the result)
@@ -48,26 +48,57 @@ class Walk:
 
 
 def literal(value: Any, kind: DType) -> Lowered:
+    """A value as a constant."""
     if value is None:
         return Lowered(pl.lit(None, dtype=to_polars(kind)) if kind != NULL else pl.lit(None), kind)
     if kind.name == "decimal":
         exact = decimal.Decimal(repr(value)) if isinstance(value, float) else decimal.Decimal(value)
         return Lowered(pl.lit(exact, dtype=pl.Decimal(max(kind.args[0], kind.args[1]), kind.args[1])), kind, constant=exact)
-    return Lowered(pl.lit(value, dtype=to_polars(kind)), kind)
+    if kind.is_nested or kind.name == "time":
+        return Lowered(pl.lit(series([value], kind)).first(), kind, constant=value)
+    if kind.name == "datetime" and kind.args[1] is not None:
+        return Lowered(pl.lit(series([value], kind)).first(), kind, constant=value)
+    return Lowered(pl.lit(value, dtype=to_polars(kind)), kind, constant=value)
+
+
+def series(values: list[Any], kind: DType) -> pl.Series:
+    """Python values as a column of that type."""
+    if kind.name == "datetime" and kind.args[1] is not None:
+        unit, zone = to_polars(kind).time_unit, kind.args[1]
+        return pl.Series(values, dtype=pl.Datetime(unit, "UTC")).dt.convert_time_zone(zone)
+    return pl.Series(values, dtype=to_polars(kind), strict=True)
 
 
 def as_type(given: Lowered, kind: DType) -> pl.Expr:
     """The value as a wider type; nothing where it has that type."""
-    return given.expr if given.type == kind else given.expr.cast(to_polars(kind))
+    if given.type == kind:
+        return given.expr
+    if kind.name == given.type.name == "datetime" and kind.args[1] is not None and given.type.args[1] is not None:
+        return given.expr.dt.convert_time_zone(kind.args[1]).cast(to_polars(kind))
+    return given.expr.cast(to_polars(kind))
 
 
-def met(args: list[Lowered]) -> list[pl.Expr]:
+def meeting_type(args: list[Lowered]) -> DType:
+    """The type in which arguments meet."""
     meet = args[0].type
     for arg in args[1:]:
         meet = promoted(meet, arg.type) or meet
+    return meet
+
+
+def met(args: list[Lowered]) -> list[pl.Expr]:
+    """Arguments in the type in which they are compared."""
+    meet = meeting_type(args)
     if meet.name in ("decimal", "string", "date") and all(arg.type.name == meet.name for arg in args):
         return [arg.expr for arg in args]  # decimals of different scales compare as they are
     return [as_type(arg, meet) for arg in args]
+
+
+def nothing(args: list[Lowered], kind: DType) -> pl.Expr:
+    """Null for every row of the arguments; a bare null would be one row where it stands alone."""
+    null = pl.lit(None, dtype=to_polars(kind)) if kind != NULL else pl.lit(None)
+    rows = next((arg.expr for arg in args if arg.constant is None and arg.expr.meta.root_names()), None)
+    return null if rows is None else pl.when(rows.is_null() & rows.is_not_null()).then(null)
 
 
 def own(method: str, *, to: bool = False) -> Kernel:

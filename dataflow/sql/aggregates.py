@@ -21,7 +21,7 @@ def aggregate(of: Expressions, node: exp.Expr, where: ExprNode | None = None) ->
     """An aggregate call as an expression of `Aggregate`s; None if the node is none."""
     match node:
         case exp.Filter():
-            found = aggregate(of, node.this, of.condition(node.expression.this))
+            found = aggregate(of, node.this, _plain(of.condition(node.expression.this), node))
             if found is None:
                 refuse(node, "FILTER stands behind an aggregate", "sum(x) FILTER (WHERE y > 0)")
             return found

@@ -42,6 +42,7 @@ class Expressions:
         self.pending: dict[str, subqueries.Pending] = {}
         self.windows: dict[str, exp.Window] = {}
         self.groupings: dict[str, tuple[ExprNode, ...]] = {}  # columns that are GROUPING(…) of these
+        self.places: dict[ExprNode, exp.Column] = {}  # where a column was first named
         self.aliases_first = False
         self._expanding: list[str] = []
 
@@ -86,7 +87,7 @@ class Expressions:
             case exp.And() | exp.Or():
                 return self._logic(node)
             case exp.Not():
-                return Call("not", (self.expr(node.this),))
+                return Call("not", (self._bool(node.this),))
             case exp.Neg():
                 return self._negative(node)
             case exp.Add() | exp.Sub() | exp.Mul() | exp.Div() | exp.IntDiv() | exp.Mod():
@@ -130,6 +131,7 @@ class Expressions:
         if isinstance(node.this, exp.Star):
             refuse(node, "* stands for many columns, and one value is needed here", "name the column, or count(*)")
         if (found := self.scope.find(node)) is not None:
+            self.places.setdefault(found, node)
             return found
         if self.aliases_first and (found := self._alias(node)) is not None:
             return found
@@ -265,6 +267,8 @@ class Expressions:
             return found
         operation = _ARITHMETIC[type(node)]
         one, two = self.expr(node.this), self.expr(node.expression)
+        if isinstance(node, (exp.Add, exp.Sub)) and (found := times.between(self, one, two, node)) is not None:
+            return found
         if operation == "add" and STRING in (self.type(one), self.type(two)):
             refuse(node, "text is put together with ||, not +", "a || b")
         return literals.folded(operation, one, two) or Call(operation, (one, two))
@@ -376,8 +380,9 @@ class Expressions:
                 every = "g" in str(self.constant(node.args.get("modifiers"), "the modifiers") or "")
                 options = (("pattern", pattern), ("value", value), ("literal", False))
                 return Call("str.replace_all" if every else "str.replace", (self.expr(node.this),), options)
-            case exp.Length() | exp.Contains() if self.type(self.expr(node.this)).name in ("list", "array"):
-                return self._function(exp.ArraySize(this=node.this) if isinstance(node, exp.Length) else exp.ArrayContains(**node.args))
+            case exp.Length():
+                value = self.expr(node.this)
+                return Call("list.len" if self.type(value).name in ("list", "array") else "str.len_chars", (value,))
             case exp.Array():
                 items = [self.expr(one) for one in node.expressions]
                 if not all(isinstance(one, Literal) for one in items):
@@ -391,6 +396,8 @@ class Expressions:
                 return Column(name)
             case exp.Placeholder() | exp.Parameter():
                 refuse(node, "there is no value for this placeholder", "put the value into the text, or join a table that holds it")
+            case exp.Collate():
+                refuse(node, "COLLATE is not supported", "lower(name) compares without case")
             case exp.Star():
                 refuse(node, "* stands for many columns, and one value is needed here", "name the column, or count(*)")
             case exp.Tuple():

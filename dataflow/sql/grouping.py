@@ -122,7 +122,8 @@ class Grouping:
                 self.groupings[one.name] = self._grouping(self.of.groupings[one.name], at)
                 return one
             if isinstance(one, Column) and one.name in self.below and one.name not in self.of.pending:
-                name = one.name.split("#")[0]
+                at = self.of.places.get(one, at)
+                name = at.sql() if isinstance(at, exp.Column) else one.name.split("#")[0]
                 refuse(at, f"column {name!r} is neither in GROUP BY nor inside of an aggregate", f"GROUP BY {name}, or any_value({name})")
             return None
 

@@ -55,12 +55,16 @@ def number(node: exp.Literal) -> Literal:
     text = node.name
     try:
         if re.fullmatch(r"\d+", text):
+            if len(text.lstrip("0")) > 38:
+                raise ValueError(text)
             return Literal(int(text))
         if "e" in text.lower():
+            if float(text) in (float("inf"),):
+                raise ValueError(text)
             return Literal(float(text))
         value = Decimal(text)
     except (ValueError, InvalidOperation):
-        refuse(node, f"{text[:40]!r} is not a number")
+        refuse(node, f"{text[:40]} is too large a number, or none", "numbers have up to 38 digits, or an exponent up to 308")
     if len(value.as_tuple().digits) > 38:
         refuse(node, f"a number of {len(text)} digits, more than 38", "write it as a float: 1.5e0")
     return Literal(value)

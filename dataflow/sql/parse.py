@@ -47,7 +47,7 @@ def parse(text: str) -> exp.Expr:
         raise _not_grammar(error) from None
     except RecursionError:
         raise SqlError("this SQL nests too deeply to be read", hint="name inner queries with WITH") from None
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:  # the parser meets some malformed texts with these
+    except (AssertionError, AttributeError, TypeError, ValueError, IndexError, KeyError) as error:  # the parser meets some malformed texts with these
         raise SqlError(f"this SQL cannot be read: {error}") from None
     tree = trees[0] if trees else None
     if not isinstance(tree, (exp.Query, exp.Values)):
@@ -113,7 +113,15 @@ def _not_words(text: str, error: TokenError) -> SqlError:
 def _not_grammar(error: ParseError) -> SqlError:
     first: dict[str, Any] = error.errors[0] if error.errors else {}
     word = str(first.get("highlight") or "")
-    what = str(first.get("description") or error).rstrip(".").splitlines()[0]
+    what = _in_words(str(first.get("description") or error).rstrip(".").splitlines()[0])
     column = int(first.get("col") or 1) - max(0, len(word) - 1)
     sentence = f"SQL syntax: {what[0].lower()}{what[1:]}" if what else "SQL syntax"
     return SqlError(f"{sentence}, at {word[:40]!r}" if word else sentence, int(first.get("line") or 1), max(1, column))
+
+
+def _in_words(said: str) -> str:
+    """What the parser says, without its classes: "required keyword: 'this' missing for <class …>" names no word of the text."""
+    if said.startswith("Required keyword"):
+        return "an operand or a name is missing"
+    said = said.split(" but got ")[0]
+    return "unexpected word" if "Unexpected token" in said else said or "unexpected word"

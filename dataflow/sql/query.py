@@ -62,6 +62,8 @@ class Context:
             name = one.alias
             if clause.args.get("recursive") and any(table.name.lower() == name.lower() for table in one.this.find_all(exp.Table)):
                 refuse(one, f"WITH RECURSIVE is not supported: {name!r} reads itself", "dataflow.graph has iterate() for repeated steps")
+            if any(other is not one and other.alias.lower() == name.lower() for other in clause.expressions):
+                refuse(one, f"two WITH queries are called {name!r}", "give one another name")
             planned = inside.query(one.this, parent)
             names = [column.name for column in one.args["alias"].args.get("columns") or []]
             if len(names) > len(planned.columns):

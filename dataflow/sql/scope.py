@@ -24,6 +24,11 @@ class Source:
 
     alias: str
     columns: tuple[tuple[str, str], ...]
+    known: tuple[str, ...] = ()  # all columns of the table, also those that the statement does not read
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.known or tuple(seen for seen, _ in self.columns)
 
     def find(self, name: str) -> list[str]:
         low = name.lower()
@@ -74,7 +79,7 @@ class Scope:
         if len(found) > 1:
             self._ambiguous(parts[1], [(source, one) for one in found], node)
         if not found:
-            hint = did_you_mean(parts[1], (name for name, _ in source.columns), "columns")
+            hint = did_you_mean(parts[1], source.names, "columns")
             refuse(node, f"table {source.alias!r} has no column {parts[1]!r}", hint)
         return _fields(Column(found[0]), parts[2:])
 
@@ -97,7 +102,7 @@ class Scope:
         if node.table:
             known = [one.alias for scope in scopes for one in scope.sources if one.alias]
             refuse(node, f"there is no table {node.parts[0].name!r} in this query", did_you_mean(node.parts[0].name, known, "tables"))
-        columns = [seen for scope in scopes for one in scope.sources for seen, _ in one.columns]
+        columns = [seen for scope in scopes for one in scope.sources for seen in one.names]
         hint = did_you_mean(name, [*columns, *(alias for scope in scopes for alias in scope.aliases)], "columns")
         if node.this.args.get("quoted") and not hint.startswith("did you"):
             hint = f"text stands in single quotes: '{name}'; {hint}"

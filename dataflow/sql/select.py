@@ -219,6 +219,8 @@ def _order_key(of: Expressions, node: exp.Expr, items: list[tuple[str, ExprNode]
         if not inner.name.isdigit() or not 1 <= int(inner.name) <= len(items):
             refuse(inner, f"ORDER BY {inner.name[:20]}: there are {len(items)} columns in SELECT")
         expr = items[int(inner.name) - 1][1]
+    elif isinstance(inner, exp.Var) or (isinstance(inner, exp.Column) and inner.name.lower() == "all" and not inner.this.args.get("quoted")):
+        refuse(node, f"ORDER BY {inner.name.upper()} is not supported", "name the columns")
     elif isinstance(inner, exp.Column) and not inner.table and (named := _named(inner.name, items)) is not None:
         expr = named
     else:
@@ -306,6 +308,8 @@ def limits(of: Expressions, node: exp.Expr) -> tuple[int | None, int]:
             refuse(limit, "WITH TIES is not supported", "QUALIFY rank() OVER (ORDER BY …) <= 3")
         count = of.constant(limit.args.get("count"), "FETCH")
     else:
+        if limit is not None and (isinstance(limit.expression, exp.Mod) or limit.args.get("limit_options") or limit.args.get("expressions")):
+            refuse(limit, "LIMIT takes a number of rows only", "QUALIFY percent_rank() OVER (ORDER BY …) < 0.1")
         count = of.constant(limit.expression, "LIMIT") if limit is not None else None
     skipped = of.constant(offset.expression, "OFFSET") if offset is not None else 0
     for value, part in ((count, limit), (skipped, offset)):

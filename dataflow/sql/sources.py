@@ -69,7 +69,8 @@ def _scanned(
     seen = dict(zip(columns, [*names, *list(columns)[len(names) :]]))
     used = [name for name in columns if context.uses(seen[name])] or list(columns)[:1]
     unique = {name: context.build.fresh(f"{alias}.{seen[name]}", columns[name]) for name in used}
-    return Source(alias, tuple((seen[name], unique[name]) for name in used)), context.build.scan(table, columns, unique)
+    shown = tuple((seen[name], unique[name]) for name in used)
+    return Source(alias, shown, tuple(seen.values())), context.build.scan(table, columns, unique)
 
 
 def values(of: Expressions, context: Context, node: exp.Values) -> Planned:

@@ -84,7 +84,7 @@ def scalar(of: Expressions, node: exp.Expr) -> ExprNode:
 
 def exists(of: Expressions, node: exp.Exists) -> ExprNode:
     query = unwrapped(node.this)
-    if isinstance(query, exp.Select) and not any(query.args.get(key) for key in ("group", "having", "distinct", "qualify", "limit", "offset")):
+    if isinstance(query, exp.Select) and query.expressions and not any(query.args.get(key) for key in ("group", "having", "distinct", "qualify", "limit", "offset")):
         if not any(one.find(exp.AggFunc, exp.Window) for one in query.expressions):
             query = query.copy()
             query.set("expressions", [exp.Literal.number(1)])  # which columns it selects does not matter

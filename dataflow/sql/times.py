@@ -16,13 +16,13 @@ from dataflow.sql.errors import refuse
 if TYPE_CHECKING:
     from dataflow.sql.expressions import Expressions
 
-__all__ = ["arithmetic", "on_time"]
+__all__ = ["arithmetic", "between", "on_time"]
 
 _DAY = Literal(dt.timedelta(days=1))
 
 
 def arithmetic(of: Expressions, node: exp.Expr) -> ExprNode | None:
-    """Addition and subtraction in which a date takes part; None for other arithmetic."""
+    """Addition and subtraction of an interval; None for other arithmetic."""
     if not isinstance(node, (exp.Add, exp.Sub)):
         return None
     sign = 1 if isinstance(node, exp.Add) else -1
@@ -31,7 +31,12 @@ def arithmetic(of: Expressions, node: exp.Expr) -> ExprNode | None:
         return _moved(of, of.expr(one), literals.read_span(two), sign, node)
     if isinstance(one, (exp.Interval, exp.ToDays)) and sign == 1:
         return _moved(of, of.expr(two), literals.read_span(one), 1, node)
-    left, right = of.expr(one), of.expr(two)
+    return None
+
+
+def between(of: Expressions, left: ExprNode, right: ExprNode, node: exp.Expr) -> ExprNode | None:
+    """date - date and date + 3; None where no date takes part."""
+    sign = 1 if isinstance(node, exp.Add) else -1
     kinds = of.type(left).name, of.type(right).name
     if kinds == ("date", "date") and sign == -1:
         return _days(left, right)
@@ -102,8 +107,8 @@ def on_time(of: Expressions, node: exp.Expr) -> ExprNode | None:
                 return Literal(dt.date(*parts))
             except (TypeError, ValueError) as error:
                 refuse(node, f"make_date: {error}")
-        case exp.CurrentDate() | exp.CurrentTimestamp():
-            refuse(node, "the time of today differs from run to run", "put the date into the text: date '2024-01-31'")
+        case exp.CurrentDate() | exp.CurrentTimestamp() | exp.Rand():
+            refuse(node, "this value differs from run to run", "put a constant into the text: date '2024-01-31'")
         case _:
             return None
 

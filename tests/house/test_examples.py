@@ -87,4 +87,4 @@ def test_library_report(tmp_path: Path) -> None:
     done = run_example("library_report.py", tmp_path / "books", "-p", f"input={tmp_path}/books/**/*.py", "-p", f"output={tmp_path}/out")
     assert done.returncode == 0, done.stderr
     (part,) = (tmp_path / "out").glob("part-*")
-    assert part.read_text().splitlines()[1] == '"words",3,1,9.0,2,"well"'
+    assert part.read_text().splitlines()[1] == '"words",3,1,9,2,"well"'

@@ -30,6 +30,7 @@ from dataflow.expr.nodes import (
     Window,
     columns_of,
     has_window,
+    name_of,
     transform,
     walk,
 )  # fmt: skip
@@ -56,7 +57,7 @@ from dataflow.plan.relational import (
     schema_of,
 )  # fmt: skip
 from dataflow.plan.steps import Step
-from dataflow.plan.traversal import rewrite, topological
+from dataflow.plan.traversal import consumers, rewrite, topological
 
 __all__ = ["estimated_bytes", "partition_queries"]
 
@@ -139,12 +140,16 @@ def _needed(query: Query, index: int) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class _Part:
-    """A plan node, and the relational tree (over `Given` 0 and the sides) still to be run on its records."""
+    """A plan node, and the relational tree (over `Given` 0 and the sides) still to be run on its records.
+
+    ``together``: columns of the tree whose equal values are all in one piece of the node, an exchange that nobody else reads.
+    """
 
     node: Node
     tree: Relation
     bytes: int
     sides: tuple[SideInput, ...] = ()
+    together: frozenset[str] = frozenset()
 
     @property
     def schema(self) -> Schema:
@@ -161,11 +166,18 @@ class _Cutter:
         self.query, self.broadcast, self.remarks = query, broadcast, remarks
         self.labels = 0
         self.parts: dict[int, _Part] = {}
+        self.shared: dict[int, Node] = {}
 
     def run(self) -> Node:
+        readers = consumers((self.query.root,))
         for node in topological((self.query.root,)):
             assert isinstance(node, Relation)
-            self.parts[id(node)] = self.cut(node)
+            part = self.cut(node)
+            if len(readers[id(node)]) > 1 and not isinstance(node, Given):
+                made = self.made(part)
+                self.shared[id(made)] = made
+                part = self.over(made, part.schema, part.bytes)
+            self.parts[id(node)] = part
         found = self.made(self.parts[id(self.query.root)], always=True)
         return replace(found, label=self.query.label)
 
@@ -184,7 +196,8 @@ class _Cutter:
         """One more node on any part. ``changes`` to the node; its schema is derived again."""
         tree = replace(node, **{"input": part.tree, **changes})
         tree = replace(tree, schema=schema_of(tree, (part.schema,)), label=self.label(node, "part"))
-        return replace(part, tree=tree, bytes=part.bytes if size is None else size)
+        together = part.together if _keeps(node, part.together) else frozenset()
+        return replace(part, tree=tree, bytes=part.bytes if size is None else size, together=together)
 
     def made(self, part: _Part, always: bool = False) -> Node:
         """The node whose records are those of a part, its tree run as a step. ``always``: a node of its own to be labelled."""
@@ -192,6 +205,8 @@ class _Cutter:
         scanned = isinstance(part.node, Read) and getattr(part.node.source, "scan_split", None) is not None
         if part.plain and not part.sides and not scanned and not (always and isinstance(part.node, (Read, View))):
             return part.node
+        if isinstance(part.node, Exchange) and not part.sides and not self.is_shared(part.node):
+            return replace(part.node, root=_planted(part.tree, part.node.root), label=self.label(part.tree, "pieces"))
         label = self.label(part.tree, "step")
         step = Step("query", label, part.tree.origin, arg=part.tree)
         return ParallelDo(label=label, origin=part.tree.origin, element=dict[str, Any], input=part.node, step=step, sides=part.sides)
@@ -211,7 +226,13 @@ class _Cutter:
             label=label, origin=node.origin, element=dict[str, Any], parts=tuple(self.made(part) for part in parts), keys=tuple(keys),
             types=tuple(types), root=root,
         )  # fmt: skip
-        return self.over(made, root.schema, size)
+        names = frozenset(key.name for key in keys[0] if isinstance(key, Column)) if keys[0] else frozenset()
+        whole = len(names) == len(keys[0])  # a key that is an expression has no column whose equal values are together
+        schema = root.schema or {}
+        return replace(self.over(made, schema, size), together=names if whole and all(n in schema for n in names) else frozenset())
+
+    def is_shared(self, node: Node) -> bool:
+        return id(node) in self.shared
 
     def given(self, node: Node, part: _Part, index: int) -> Given:
         return Given(label=self.label(node, "side"), origin=node.origin, schema=part.schema, index=index)
@@ -285,6 +306,10 @@ class _Cutter:
     def aggregate(self, node: GroupAggregate, part: _Part) -> _Part:
         if node.sets is not None:
             return self.grouping_sets(node, part)
+        plain = {key.name for key in node.keys if isinstance(key, Column)}
+        if part.together and part.together <= plain and isinstance(part.node, Exchange):
+            self.remarks.say(f"no shuffle: {node.label} groups by what {part.node.label} brought together")
+            return self.on_pieces(node, part)
         split = _split(node, part.schema)
         if split is None:
             root = replace(node, input=self.given(node, part, 0))
@@ -301,11 +326,19 @@ class _Cutter:
         root = replace(root, schema=schema_of(root, (merged.schema,)))
         return self.exchange(node, [first], [own], root, part.bytes // 2)
 
+    def on_pieces(self, node: GroupAggregate, part: _Part) -> _Part:
+        """A node that needs equal keys together, run on the pieces in which they are."""
+        assert isinstance(part.node, Exchange)
+        root = replace(node, input=_planted(part.tree, part.node.root), label=self.label(node, "pieces"))
+        made = replace(part.node, root=root, label=self.label(node, "exchange"))
+        return replace(self.over(made, node.schema, part.bytes), together=part.together)
+
     def grouping_sets(self, node: GroupAggregate, part: _Part) -> _Part:
         """One aggregation for every set, put together: each has keys of its own to meet by."""
         source = self.made(part)
         found: list[Node] = []
-        assert node.sets is not None and node.schema is not None
+        assert node.sets is not None
+        assert node.schema is not None
         for chosen in node.sets:
             one = self.over(source, part.schema, part.bytes)
             root = replace(node, sets=(chosen,), input=self.given(node, one, 0), label=self.label(node, "set"))
@@ -375,6 +408,28 @@ class _Cutter:
             size += part.bytes
         flat = Flatten(label=self.label(node, "all"), origin=node.origin, element=dict[str, Any], parts=tuple(found))
         return self.over(flat, node.schema, size)
+
+
+def _keeps(node: Relation, columns: frozenset[str]) -> bool:
+    """Whether columns come out of a node as they went in."""
+    match node:
+        case Where() | Limit() | OrderBy() | Distinct():
+            return True
+        case Project(exprs=exprs, keep=keep):
+            plain = {one.name for one in exprs if isinstance(one, Column)}
+            made = {name_of(one) for one in exprs} - plain
+            return all(name in plain or (keep and name not in made) for name in columns)
+        case _:
+            return False
+
+
+def _planted(tree: Relation, root: Relation) -> Relation:
+    """A tree over `Given` 0 with another tree in its place."""
+    done: dict[int, Relation] = {}
+    for node in topological((tree,)):
+        assert isinstance(node, Relation)
+        done[id(node)] = root if isinstance(node, Given) else node.with_inputs(tuple(done[id(c)] for c in node.inputs))  # type: ignore[assignment]
+    return done[id(tree)]
 
 
 def _as_column(name: str, kind: DType, schema: Schema) -> ExprNode:

@@ -1,0 +1,110 @@
+"""Plans of relational queries: after every rule that changed them, and as they are cut. ``UPDATE_GOLDEN=1`` rewrites the files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from dataflow import PCollection, Pipeline, col, lit
+from dataflow.optimizer.optimize import optimize, placing
+from dataflow.optimizer.rule import Remarks
+from dataflow.physical.explain import stages_text
+from dataflow.physical.stages import plan_phases
+from dataflow.plan.explain import as_text
+from dataflow.plan.nodes import View
+
+PLANS = Path(__file__).parent / "plans" / "queries"
+Rows = PCollection[dict[str, Any]]
+MANY = 20_000
+
+
+def orders(p: Pipeline) -> Rows:
+    names = ["id", "who", "price", "day"]
+    columns = [
+        pa.array(range(MANY)),
+        pa.array([i % 97 for i in range(MANY)]),
+        pa.array([i * 0.5 for i in range(MANY)]),
+        pa.array([i % 365 for i in range(MANY)]),
+    ]
+    return p.from_arrow(pa.table(columns, names), label="orders")
+
+
+def people(p: Pipeline) -> Rows:
+    return p.from_arrow(
+        pa.table({"id": range(MANY), "name": [f"n{i}" for i in range(MANY)], "city": [i % 5 for i in range(MANY)]}), label="people"
+    )
+
+
+def few(p: Pipeline) -> Rows:
+    return p.from_arrow(pa.table({"city": range(5), "country": ["x"] * 5}), label="cities")
+
+
+def joined(p: Pipeline) -> Rows:
+    return orders(p).join(people(p), left_on="who", right_on="id")
+
+
+CASES: dict[str, Callable[[Pipeline], Rows]] = {
+    "filters go to both sides of a join": lambda p: joined(p).filter(
+        (col("price") > 3) & (col("name") == "n1") & (col("price") > col("city"))
+    ),
+    "a filter on the left key is inferred for the right": lambda p: joined(p).filter(col("who") == 3),
+    "a filter on the right side of a left join stays": lambda p: (
+        orders(p).join(people(p), left_on="who", right_on="id", how="left").filter(col("name") == "n1")
+    ),
+    "an equality over a cross join becomes its key": lambda p: orders(p).join(people(p), how="cross").filter(col("who") == col("id_right")),
+    "a filter on a key goes below the aggregation": lambda p: (
+        orders(p).group_by("who").agg(n=col("id").count()).filter((col("who") > 3) & (col("n") > 1))
+    ),
+    "a filter on an expression is written in its columns": lambda p: (
+        orders(p).with_columns(x=col("price") * 2).filter(col("x") > 1).select("x")
+    ),
+    "filters go into every part of a union": lambda p: (
+        orders(p).select("id", "price").concat(orders(p).select("id", "price")).filter(col("id") > 3)
+    ),
+    "a filter stays above what others read": lambda p: _shared(p),
+    "columns nobody reads are not read": lambda p: (
+        joined(p).group_by("name").agg(col("price").sum(), unused=col("day").max()).select("price")
+    ),
+    "an aggregation begins before its exchange": lambda p: (
+        orders(p).group_by("who").agg(col("price").sum(), mean=col("price").mean(), n=col("id").count())
+    ),
+    "a median needs all values together": lambda p: orders(p).group_by("who").agg(col("price").median()),
+    "two large sides meet by exchange": lambda p: joined(p).select("id", "name"),
+    "a small side goes whole to every part": lambda p: people(p).join(few(p), "city").select("name", "country"),
+    "an order is a sorting shuffle, its beginning is not": lambda p: orders(p).sort("price").limit(3),
+    "a window meets by its partition": lambda p: orders(p).with_columns(r=col("price").sum().over("who", order_by="day")),
+    "grouping sets are aggregations put together": lambda p: orders(p).group_by("who", "day").rollup().agg(col("price").sum()),
+    "distinct begins on any part": lambda p: orders(p).select("who").distinct(["who"]),
+    "a sort of everything": lambda p: orders(p).sort(["day", "price"], descending=[True, False]),
+    "literals and dates": lambda p: orders(p).with_columns(d=lit("2024-01-31", "date")).filter(col("d") > lit("2024-01-01", "date")),
+}
+
+
+def _shared(p: Pipeline) -> Rows:
+    doubled = orders(p).with_columns(x=col("price") * 2)
+    return doubled.filter(col("id") > 3).join(doubled.filter(col("id") < 9), "id")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_query_is_planned(name: str) -> None:
+    p = Pipeline()
+    node = CASES[name](p).node
+    plan = (View(label="view", origin=node.origin, element=node.element, input=node, kind="list"),)
+    lines = ["== logical", as_text(plan)]
+    remarks = Remarks()
+    better = optimize(plan, remarks, lambda rule, text: lines.extend(["", f"== {rule}", text]), placing(1 << 20, "partitioned"))
+    lines += ["", "== stages", stages_text(plan_phases(better)), "", "== why", *remarks.lines]
+    compare(name.replace(" ", "_").replace(",", ""), "\n".join(lines))
+
+
+def compare(name: str, text: str) -> None:
+    path = PLANS / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert text + "\n" == path.read_text()
