@@ -39,6 +39,7 @@ class Pipeline:
         self.name, self.options = name, options
         self.labels = Labels()
         self.outputs: list[Node] = []
+        self.measured = ""  # the passes and steps of the last run that looked at a collection
         self._columns: dict[int, Any] = {}
         self._tables: dict[int, Node] = {}
 
@@ -230,7 +231,7 @@ class Pipeline:
             raise plan_error("the pipeline writes nothing", hint="add a write_…, or use collect() to look at a collection")
         plan = tuple(self.outputs)
         if settings.explain is not None:
-            settings.explain(explained(plan))
+            settings.explain(explained(plan, cut=self.placing(options)))
         result = self._runner(runner, options).run(plan)
         if settings.finished is not None:
             settings.finished(result)
@@ -240,14 +241,23 @@ class Pipeline:
     def evaluate(self, plan: tuple[Node, ...], options: dict[str, Any]) -> Generator[list[Any]]:
         """Run a plan of views and give their values; what `collect` and `get` use."""
         if settings.explain is not None:
-            settings.explain(explained(plan))
+            settings.explain(explained(plan, cut=self.placing(options)))
         options = dict(options)
-        with self._runner(options.pop("runner", None), options).evaluate(plan) as values:
+        runner = self._runner(options.pop("runner", None), options)
+        with runner.evaluate(plan) as values:
+            result = getattr(runner, "result", None)
+            self.measured = result.measured() if result is not None else ""
             yield values
 
-    def explain(self, form: str = "text") -> str:
-        """The plan of all writes: as "text" (logical, optimized, stages, and why), "mermaid" or "svg"."""
-        return explained(tuple(self.outputs), form)
+    def explain(self, form: str = "text", **options: Any) -> str:
+        """The plan of all writes: as "text" (logical, optimized, stages, and why), "mermaid" or "svg"; ``options`` as of `run`."""
+        return explained(tuple(self.outputs), form, self.placing(options))
+
+    def placing(self, options: dict[str, Any]) -> Any:
+        """The rule by which the runner would place queries, None if it has none."""
+        options = dict(options)
+        runner = self._runner(options.pop("runner", None), options)
+        return runner.rule() if hasattr(runner, "rule") else None
 
     def _runner(self, runner: str | Any | None, options: dict[str, Any]) -> Any:
         chosen = runner or settings.runner or self.options.get("runner") or "local"

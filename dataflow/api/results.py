@@ -95,11 +95,20 @@ class Results(Deferred[T]):
         """The elements for any library that speaks the Arrow stream interface: ``polars.from_arrow(collection)``."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
-    def explain(self, form: str = "text") -> str:
-        """The plan that leads here: as "text" (logical, optimized, stages), "mermaid" or "svg"."""
+    def explain(self, form: str = "text", *, analyze: bool = False, **options: Any) -> str:
+        """The plan that leads here: as "text" (logical, optimized, stages, and why), "mermaid" or "svg".
+
+        ``options`` are those of `Pipeline.run`; ``placement`` and ``memory`` decide how queries are cut. ``analyze``: run it too,
+        and add rows, bytes, seconds, spill and peak memory of every pass and step.
+        """
         label = self.pipeline.labels.unique("view")
-        view = View(label=label, origin=caller(), input=self.node, kind="list")
-        return explained((view,), form)
+        view = View(label=label, origin=caller(), element=self.node.element, input=self.node, kind="iterable")
+        text = explained((view,), form, self.pipeline.placing(options))
+        if analyze:
+            with self.pipeline.evaluate((view,), options):
+                pass
+            text += f"\n\n== Measured\n{self.pipeline.measured or 'the runner measures nothing'}"
+        return text
 
     def __repr__(self) -> str:
         return (
@@ -140,7 +149,7 @@ class Results(Deferred[T]):
             return None
 
 
-def explained(plan: tuple[Node, ...], form: str = "text") -> str:
+def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None) -> str:
     """A plan for people; see `PCollection.explain`."""
     if form == "mermaid":
         return as_mermaid(plan)
@@ -154,7 +163,7 @@ def explained(plan: tuple[Node, ...], form: str = "text") -> str:
     from dataflow.physical.stages import plan_phases
 
     remarks = Remarks()
-    better = optimize(plan, remarks)
+    better = optimize(plan, remarks, cut=cut)
     lines = ["== Logical", as_text(plan), "", "== Optimized", as_text(better), "", "== Stages", stages_text(plan_phases(better))]
     if remarks.lines:
         lines += ["", "== Why", *remarks.lines]

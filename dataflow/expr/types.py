@@ -189,8 +189,8 @@ def promoted(one: DType, two: DType) -> DType | None:
         return _number(one, two)
     if {one.name, two.name} == {"date", "datetime"}:
         return one if one.name == "datetime" else two
-    if one.name == two.name == "datetime" and one.args[1] == two.args[1]:
-        return datetime_of(_finer(one.args[0], two.args[0]), one.args[1])
+    if one.name == two.name == "datetime" and (one.args[1] is None) == (two.args[1] is None):
+        return datetime_of(_finer(one.args[0], two.args[0]), one.args[1] if one.args[1] == two.args[1] else "UTC")
     if one.name == two.name == "duration":
         return duration_of(_finer(one.args[0], two.args[0]))
     if one.name == two.name == "list":

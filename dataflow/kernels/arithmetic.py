@@ -8,18 +8,19 @@ from typing import Any
 
 import polars as pl
 
-from dataflow.expr.types import MOST_DIGITS, STRING, DType, decimal_of, promoted
-from dataflow.kernels.lowered import Kernel, Lowered, as_type, own
+from dataflow.expr.types import MOST_DIGITS, DType, decimal_of, promoted
+from dataflow.kernels.lowered import Kernel, Lowered, as_type, met, own
+from dataflow.kernels.spans import temporal
 from dataflow.kernels.types import to_polars
 
-__all__ = ["EXACT", "KERNELS", "exact"]
+__all__ = ["EXACT", "KERNELS", "exact", "stored_at"]
 
 
 def _arithmetic(method: str) -> Kernel:
     def kernel(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
         one, two = args
-        if kind.is_temporal or kind == STRING or one.type.is_temporal or two.type.is_temporal:
-            return getattr(one.expr, method)(two.expr)
+        if one.type.is_temporal or two.type.is_temporal:
+            return temporal(method, one, two, kind)
         return getattr(as_type(one, kind), method)(as_type(two, kind))
 
     return kernel
@@ -38,13 +39,13 @@ def exact(method: str, one: Lowered, two: Lowered, kind: DType) -> Lowered:
     (p1, s1), (p2, s2), scale = digits(one.type), digits(two.type), kind.args[1]
     target = to_polars(kind)
     if method == "mul" and s1 + s2 == scale and p1 + p2 <= MOST_DIGITS:
-        stored = _stored(one, s1) * _stored(two, s2)
+        stored = stored_at(one, s1) * stored_at(two, s2)
     elif method == "mul" and s1 + s2 == scale:
         whole = pl.Decimal(MOST_DIGITS, 0)
-        checked = _stored(one, s1).reinterpret(dtype=whole) * _stored(two, s2).reinterpret(dtype=whole)
+        checked = stored_at(one, s1).reinterpret(dtype=whole) * stored_at(two, s2).reinterpret(dtype=whole)
         stored = checked.to_physical()
     elif method != "mul" and max(p1 - s1, p2 - s2) + scale < MOST_DIGITS:
-        stored = getattr(_stored(one, scale), method)(_stored(two, scale))
+        stored = getattr(stored_at(one, scale), method)(stored_at(two, scale))
     else:
         left, right = _decimal(one, scale), _decimal(two, None if method == "mul" else scale)
         return Lowered(getattr(left, method)(right).cast(target), kind)
@@ -61,9 +62,9 @@ def digits(kind: DType) -> tuple[int, int]:
 _WIDE = decimal.Context(prec=100)  # the default rounds to 28 digits
 
 
-def _stored(given: Lowered, scale: int) -> pl.Expr:
+def stored_at(given: Lowered, scale: int) -> pl.Expr:
     """A decimal as the integer it is stored as, at this scale or a smaller one; an integer counts as a decimal of scale 0."""
-    if given.constant is not None:
+    if isinstance(given.constant, decimal.Decimal):
         return pl.lit(int(given.constant.scaleb(scale, _WIDE)), dtype=pl.Int128)
     own = given.type.args[1] if given.type.name == "decimal" else 0
     stored = given.stored
@@ -82,42 +83,124 @@ def _decimal(given: Lowered, scale: int | None) -> pl.Expr:
 
 def _divide(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     one, two = args
+    if kind.name == "duration":
+        return _floored(one.expr.to_physical(), two.expr.cast(pl.Int64)).cast(to_polars(kind))
     if one.type.name == "duration":
-        return (one.expr / two.expr).cast(to_polars(kind)) if kind.name == "duration" else one.expr.to_physical() / two.expr.to_physical()
+        left, right = met(args)
+        return left.to_physical() / right.to_physical()
     return as_type(one, kind) / as_type(two, kind)
+
+
+def _floored(one: pl.Expr, two: pl.Expr) -> pl.Expr:
+    """Down to the whole number; by 0 null."""
+    return one // pl.when(two != 0).then(two)
 
 
 def _floor_divide(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     one, two = args
+    if kind.name == "decimal":
+        scale = kind.args[1]
+        whole = _floored(stored_at(one, scale), stored_at(two, scale))
+        return (whole * pl.lit(10**scale, dtype=pl.Int128)).reinterpret(dtype=to_polars(kind))
     left, right = as_type(one, kind), as_type(two, kind)
-    if kind.is_float:
-        return (left / right).floor()
-    return pl.when(right != 0).then(left // pl.when(right != 0).then(right)).otherwise(None).cast(to_polars(kind))
+    return (left / right).floor() if kind.is_float else _floored(left, right).cast(to_polars(kind))
 
 
 def _modulo(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """What the division down leaves. Of floats it is made of that division too: Polars' own gives NaN for infinite divisors."""
     one, two = args
+    if kind.name == "decimal":
+        left, right = (stored_at(arg, kind.args[1]) for arg in args)
+        return (left - _floored(left, right) * right).reinterpret(dtype=to_polars(kind))
     left, right = as_type(one, kind), as_type(two, kind)
-    return (left % pl.when(right != 0).then(right)).cast(to_polars(kind)) if not kind.is_float else left % right
+    if kind.is_float:
+        return left - right * (left / right).floor()
+    return (left % pl.when(right != 0).then(right)).cast(to_polars(kind))
 
 
 def _round(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """Halves away from zero. Whole numbers, and decimals as the integers they are stored as, by adding half a step."""
     (one,) = args
-    if kind.is_integer:
-        return one.expr
-    rounded = one.expr.round(options["decimals"], mode="half_away_from_zero")
-    return rounded.cast(to_polars(kind)) if kind.name == "decimal" else rounded
+    places = options["decimals"]
+    if kind.is_float:
+        if places >= 0:
+            return one.expr.round(places, mode="half_away_from_zero")
+        step = pl.lit(10.0**-places if places > -309 else float("inf"), dtype=pl.Float64)
+        wide = one.expr.cast(pl.Float64)
+        return pl.when(wide.is_finite()).then((wide / step).round(0, mode="half_away_from_zero") * step.clip(0, 1e308)).otherwise(wide).cast(to_polars(kind))
+    drop = (kind.args[1] if kind.name == "decimal" else 0) - places
+    if drop <= 0:
+        return as_type(one, kind)
+    stored = stored_at(one, kind.args[1] if kind.name == "decimal" else 0)
+    if drop > MOST_DIGITS:
+        rounded = stored * pl.lit(0, dtype=pl.Int128)
+    else:
+        step = pl.lit(10**drop, dtype=pl.Int128)
+        rounded = (stored.abs() + pl.lit(10**drop // 2, dtype=pl.Int128)) // step * step * stored.sign()
+    return rounded.reinterpret(dtype=to_polars(kind)) if kind.name == "decimal" else rounded.cast(to_polars(kind), wrap_numerical=True)
+
+
+def _whole(method: str) -> Kernel:
+    def kernel(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+        (one,) = args
+        if one.type.name != "decimal":
+            return getattr(one.expr, method)().cast(to_polars(kind))
+        step = pl.lit(10 ** one.type.args[1], dtype=pl.Int128)
+        stored = stored_at(one, one.type.args[1])
+        down = stored // step * step if method == "floor" else -(-stored // step * step)
+        return down.reinterpret(dtype=to_polars(kind))
+
+    return kernel
+
+
+def _truncate(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    (one,) = args
+    return one.expr if kind.is_integer else one.expr.truncate(options["decimals"]).cast(to_polars(kind))
+
+
+def _abs(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    (one,) = args
+    return one.expr.to_physical().abs().cast(to_polars(kind)) if kind.name == "duration" else one.expr.abs()
+
+
+def _clip(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """A null bound is none; NaN stays."""
+    one, low, high = (as_type(arg, kind) for arg in args)
+    number = ~one.is_nan() if kind.is_float else pl.lit(True)
+    return pl.when(one < low).then(low).when((one > high) & number).then(high).otherwise(one)
+
+
+def _fill_nan(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    one, two = (as_type(arg, kind) for arg in args)
+    return pl.when(args[0].expr.is_nan()).then(two).otherwise(one) if args[0].type.is_float else one
+
+
+def _sum_horizontal(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    if kind.name == "decimal":
+        stored = pl.sum_horizontal([stored_at(arg, kind.args[1]) for arg in args])
+        return stored.reinterpret(dtype=to_polars(kind))
+    return pl.sum_horizontal([as_type(arg, kind) for arg in args])
 
 
 def _float(build: Callable[[list[pl.Expr], Mapping[str, Any]], pl.Expr]) -> Kernel:
     return lambda args, options, kind: build([as_type(arg, kind) for arg in args], options)
 
 
+def _of_floats(method: str) -> Kernel:
+    """NaN and infinity: no other number is either."""
+
+    def kernel(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+        return getattr(args[0].expr.cast(pl.Float64), method)()
+
+    return kernel
+
+
 KERNELS: dict[str, Kernel] = {
-    # arithmetic
     "add": _arithmetic("add"), "subtract": _arithmetic("sub"), "multiply": _arithmetic("mul"), "divide": _divide,
     "floor_divide": _floor_divide, "modulo": _modulo, "power": _float(lambda a, o: a[0].pow(a[1])),
-    "negate": own("__neg__"), "abs": own("abs"), "round": _round,
-    "floor": own("floor", to=True), "ceil": own("ceil", to=True), "sqrt": _float(lambda a, o: a[0].sqrt()), "exp": _float(lambda a, o: a[0].exp()),
-    "log": _float(lambda a, o: a[0].log() if o["base"] is None else a[0].log(o["base"])), "sign": own("sign", to=True),
+    "negate": own("__neg__"), "abs": _abs, "round": _round, "floor": _whole("floor"), "ceil": _whole("ceil"), "truncate": _truncate,
+    "sign": own("sign", to=True), "clip": _clip, "sqrt": _float(lambda a, o: a[0].sqrt()), "exp": _float(lambda a, o: a[0].exp()),
+    "log": _float(lambda a, o: a[0].log() if o["base"] is None else a[0].log(o["base"])), "log10": _float(lambda a, o: a[0].log10()),
+    "log1p": _float(lambda a, o: a[0].log1p()), "is_nan": _of_floats("is_nan"), "is_finite": _of_floats("is_finite"), "fill_nan": _fill_nan,
+    "sum_horizontal": _sum_horizontal,
 }  # fmt: skip

@@ -25,13 +25,14 @@ from dataflow.expr.nodes import (
     Literal,
     Window,
 )  # fmt: skip
-from dataflow.expr.types import Schema
-from dataflow.expr.typing import fitted, type_of, type_of_value
+from dataflow.expr.operations import OPERATIONS
+from dataflow.expr.types import NULL, Schema
+from dataflow.expr.typing import fitted, type_of, type_of_call, type_of_value
 from dataflow.kernels import arithmetic, comparison, nested, texts, times
 from dataflow.kernels.aggregates import AGGREGATE_KERNELS, aggregate
 from dataflow.kernels.arithmetic import EXACT, exact
 from dataflow.kernels.casts import cast
-from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_type, literal
+from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_type, literal, nothing
 from dataflow.kernels.types import to_polars
 from dataflow.kernels.windows import RANKING_KERNELS, window
 
@@ -58,9 +59,14 @@ def _lower(node: ExprNode, schema: Schema) -> Lowered:
         case Cast(input, to, strict):
             return Lowered(cast(walk(input), to, strict), to)
         case Call(operation, args, options):
-            kind = type_of(node, schema)
-            types = fitted(args, tuple(type_of(arg, schema) for arg in args))
-            parts = [walk.typed(arg, want) for arg, want in zip(args, types, strict=True)]
+            parts = [walk(arg) for arg in args]
+            types = fitted(args, tuple(part.type for part in parts))
+            kind = type_of_call(node, types)
+            for at, (arg, want) in enumerate(zip(args, types, strict=True)):
+                if want != parts[at].type:
+                    parts[at] = walk.typed(arg, want)
+            if NULL in types and not OPERATIONS[operation].own_nulls:
+                return Lowered(nothing(parts, kind), kind)
             if kind.name == "decimal" and operation in EXACT:
                 return exact(EXACT[operation], parts[0], parts[1], kind)
             return Lowered(KERNELS[operation](parts, dict(options), kind), kind)

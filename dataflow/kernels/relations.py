@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from dataflow.expr.nodes import Apply, Call, ExprNode, Literal, columns_of, transform, walk
+from dataflow.expr.nodes import Aggregate, Apply, Call, Column, ExprNode, Literal, children, columns_of, transform, walk
 from dataflow.expr.types import INT64, Schema
+from dataflow.expr.typing import type_of
 from dataflow.kernels.expressions import lower
 from dataflow.kernels.joins import join
 from dataflow.kernels.types import to_polars
@@ -165,9 +166,11 @@ def _one_set(frame: Frame, keys: dict[str, ExprNode], aggs: dict[str, ExprNode],
             return Literal(int("".join(map(str, bits)), 2), INT64)
         return node
 
-    lowered = []
-    for name, expr in aggs.items():
-        lowered.append(lower(transform(expr, grouping), frame.schema).alias(name))
+    aggs = {name: transform(expr, grouping) for name, expr in aggs.items()}
+    mixed = {name: expr for name, expr in aggs.items() if _columns_outside(expr)}
+    inner, outer = _apart(mixed, keys)
+    inner = {**{name: expr for name, expr in aggs.items() if name not in mixed}, **inner}
+    lowered = [lower(expr, frame.schema).alias(name) for name, expr in inner.items()]
     if not chosen:
         found = frame.lazy.select(lowered or [pl.len().alias("#")])
     else:
@@ -175,7 +178,31 @@ def _one_set(frame: Frame, keys: dict[str, ExprNode], aggs: dict[str, ExprNode],
     missing = [pl.lit(None, dtype=to_polars(schema[name])).alias(name) for name in keys if name not in chosen]
     if missing:
         found = found.with_columns(missing)
+    if outer:
+        types = {**{name: schema[name] for name in keys}, **{name: type_of(expr, frame.schema) for name, expr in inner.items()}}
+        found = found.with_columns(lower(expr, types).alias(name) for name, expr in outer.items())
     return found.select(list(schema))
+
+
+def _columns_outside(expr: ExprNode) -> bool:
+    """Whether an aggregate expression also reads keys: in ``col("k") + col("x").sum()`` Polars takes k for all of a group's."""
+    return isinstance(expr, Column) or (not isinstance(expr, Aggregate) and any(map(_columns_outside, children(expr))))
+
+
+def _apart(mixed: dict[str, ExprNode], keys: dict[str, ExprNode]) -> tuple[dict[str, ExprNode], dict[str, ExprNode]]:
+    """The aggregates in these expressions under names of their own, and the expressions over those and the keys."""
+    inner: dict[str, ExprNode] = {}
+    by_key = {expr: Column(name) for name, expr in keys.items()}
+
+    def change(node: ExprNode) -> ExprNode:
+        if isinstance(node, Aggregate):
+            name = f"#{len(inner)}"
+            inner[name] = node
+            return Column(name)
+        return node
+
+    outer = {name: transform(expr, change) for name, expr in mixed.items()}
+    return inner, {name: transform(expr, lambda node: by_key.get(node, node)) for name, expr in outer.items()}
 
 
 def _as_of(node: AsOfJoin, left: Frame, right: Frame, schema: Schema) -> pl.LazyFrame:

@@ -47,7 +47,7 @@ from dataflow.physical.stages import Phase, PhysicalPlan
 from dataflow.plan.nodes import Operate
 from dataflow.scheduling.events import Clock, Policy, Task, Workers
 from dataflow.scheduling.inputs import gathered, hash_ranges, key_ranges
-from dataflow.scheduling.result import Output, RunResult, RunState, StepSummary
+from dataflow.scheduling.result import Output, PhaseSummary, RunResult, RunState, StepSummary
 from dataflow.scheduling.scheduler import Scheduler
 from dataflow.scheduling.skipped import SkippedRecords
 from dataflow.shard.runfile import RunFile
@@ -111,6 +111,7 @@ class Job:
         self.work: dict[str, Task] = {}
         self.remaking: set[str] = set()
         self.steps: dict[str, StepSummary] = {}
+        self.phases: dict[str, PhaseSummary] = {}
         self.stop = threading.Event()
         rules = {s.step.label: s.step.on_error for p in plan.phases for s in _all_steps(p.program.tree)}
         self.skipped = SkippedRecords(options.skipped_to, rules, self.result, self.steps)
@@ -151,6 +152,7 @@ class Job:
             raise
         self.result.seconds = self.clock.now() - begun
         self.result.steps = list(self.steps.values())
+        self.result.phases = list(self.phases.values())
         self.result.retries, self.result.backups = self.scheduler.retries, self.scheduler.backups
         self.result.log = self.scheduler.log
         return self.result
@@ -332,9 +334,16 @@ class Job:
             step.rows_out += stats.rows_out
             step.skipped += stats.skipped
             step.seconds += stats.seconds
-        if isinstance(work.program.root, SourceRoot):
+        if isinstance(work.program.root, (SourceRoot, ScanRoot)):
             final.bytes_read += result.bytes_read
         final.bytes_spilled += result.bytes_spilled
+        phase = self.phases.setdefault(work.phase, PhaseSummary(work.phase))
+        phase.tasks += 1
+        phase.rows += result.rows_read
+        phase.bytes_read += result.bytes_read
+        phase.bytes_spilled += result.bytes_spilled
+        phase.seconds += result.seconds
+        phase.peak_memory = max(phase.peak_memory, result.peak_memory)
         final.peak_memory = max(final.peak_memory, result.peak_memory)
         self.state.tasks_done += 1
         self.state.rows += result.rows_read

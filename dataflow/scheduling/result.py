@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Output", "RunResult", "RunState", "SkippedRecord", "StepSummary"]
+__all__ = ["Output", "PhaseSummary", "RunResult", "RunState", "SkippedRecord", "StepSummary"]
 
 
 @dataclass(slots=True)
@@ -19,6 +19,22 @@ class StepSummary:
     rows_out: int = 0
     skipped: int = 0
     seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class PhaseSummary:
+    """One pass over the whole run: what its tasks read and spilled, and the most memory a process of theirs had, in bytes.
+
+    ``seconds`` are summed over tasks.
+    """
+
+    name: str
+    tasks: int = 0
+    rows: int = 0
+    bytes_read: int = 0
+    bytes_spilled: int = 0
+    seconds: float = 0.0
+    peak_memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,7 @@ class RunResult:
     seconds: float = 0.0
     counters: dict[str, int] = field(default_factory=dict)
     steps: list[StepSummary] = field(default_factory=list)
+    phases: list[PhaseSummary] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     tasks: int = 0
     retries: int = 0
@@ -77,6 +94,20 @@ class RunResult:
     def as_json(self) -> str:
         """The result as one line of JSON, for logs and cron jobs."""
         return json.dumps(asdict(self), ensure_ascii=False)
+
+    def measured(self) -> str:
+        """A table of the passes and their steps, in the order of running."""
+        width = max([len(phase.name) for phase in self.phases] + [len(step.label) + 2 for step in self.steps], default=4)
+        width = min(width, 60)
+        lines = [f"{'':<{width}} {'tasks':>6} {'rows in':>14} {'rows out':>14} {'seconds':>9} {'read':>10} {'spilled':>10} {'peak':>10}"]
+        for phase in self.phases:
+            lines.append(
+                f"{phase.name[:width]:<{width}} {phase.tasks:>6,} {phase.rows:>14,} {'':>14} {phase.seconds:>9.2f} "
+                f"{_size(phase.bytes_read):>10} {_size(phase.bytes_spilled):>10} {_size(phase.peak_memory):>10}"
+            )
+        for step in self.steps:
+            lines.append(f"  {step.label[: width - 2]:<{width - 2}} {'':>6} {step.rows_in:>14,} {step.rows_out:>14,} {step.seconds:>9.2f}")
+        return "\n".join([*lines, f"{self.tasks:,} tasks in {self.seconds:.2f} s"])
 
     def __str__(self) -> str:
         lines = [

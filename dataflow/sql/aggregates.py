@@ -49,27 +49,33 @@ def aggregate(of: Expressions, node: exp.Expr, where: ExprNode | None = None) ->
         case _ if type(node) in AGGREGATES:
             return _known(of, node, where)
         case exp.AggFunc():
-            refuse(node, f"{node.sql_name().lower()} is not supported in SQL here", "aggregate with group_by().agg() or combine_values()")
+            refuse(node, f"{_name(node)} is not supported in SQL here", "aggregate with group_by().agg() or combine_values()")
         case _:
             return None
+    raise AssertionError
 
 
 def _known(of: Expressions, node: exp.Expr, where: ExprNode | None) -> ExprNode:
     function, options = AGGREGATES[type(node)]
-    inner, order = node.this, ()
+    inner = node.this
+    order: tuple[SortKey, ...] = ()
     if isinstance(inner, exp.Order):
         order = tuple(sort_key(of, one) for one in inner.expressions)
         inner = inner.this
     if isinstance(inner, exp.Distinct):
         if function not in ("min", "max", "n_unique"):
-            refuse(node, f"{node.sql_name().lower()} of DISTINCT values is not supported", "SELECT DISTINCT them in a subquery first")
+            refuse(node, f"{_name(node)} of DISTINCT values is not supported", "SELECT DISTINCT them in a subquery first")
         inner = inner.expressions[0]
     return Aggregate(function, (_plain(of.expr(inner), node),), where, order, options)
 
 
+def _name(node: exp.Expr) -> str:
+    return node.sql_name().lower() if isinstance(node, exp.Func) else node.key
+
+
 def _argument(of: Expressions, node: exp.Expr) -> ExprNode:
     if isinstance(node.this, exp.Distinct):
-        refuse(node, f"{node.sql_name().lower()} of DISTINCT values is not supported", "SELECT DISTINCT them in a subquery first")
+        refuse(node, f"{_name(node)} of DISTINCT values is not supported", "SELECT DISTINCT them in a subquery first")
     return _plain(of.expr(node.this), node)
 
 

@@ -54,12 +54,12 @@ class Builder:
         self.types[new] = kind
         return new
 
-    def type(self, expr: ExprNode) -> DType:
+    def type_of(self, expr: ExprNode) -> DType:
         return type_of(expr, self.types)
 
     def column(self, name: str, expr: ExprNode) -> Alias:
         """An expression under a fresh name."""
-        return Alias(expr, self.fresh(name, self.type(expr)))
+        return Alias(expr, self.fresh(name, self.type_of(expr)))
 
     # -- nodes
 
@@ -75,8 +75,8 @@ class Builder:
             self.types[name] = kind
         return replace(node, schema=result)
 
-    def _relation(self, kind: type[R], what: str, input: Node, **options: Any) -> R:
-        node = kind(label=self.label(f"sql {what}"), origin=self.origin, input=input, **options)  # type: ignore[call-arg]
+    def _relation(self, kind: Callable[..., R], what: str, input: Node, **options: Any) -> R:
+        node = kind(label=self.label(f"sql {what}"), origin=self.origin, input=input, **options)
         return self.made(node, schema(input))
 
     def scan(self, table: Node, columns: Mapping[str, DType], names: Mapping[str, str], cast: bool = False) -> Project:

@@ -137,7 +137,7 @@ class Correlation:
             if (pair := self._equality(part, below)) is not None and pair[0] not in equal:
                 equal[pair[0]] = (pair[1], part)
         used = [part for _, part in equal.values()]
-        if all(name in equal and self.build.type(equal[name][0]) == self.build.types[name] for name in self.names):
+        if all(name in equal and self.build.type_of(equal[name][0]) == self.build.types[name] for name in self.names):
             below = self.build.where(below, [Call("is_not_null", (equal[name][0],)) for name in self.names])
             below = self.build.project(below, [Alias(equal[name][0], name) for name in self.names], keep=True)
             return self.build.where(below, [part for part in rest if part not in used])

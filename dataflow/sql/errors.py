@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["SqlError", "did_you_mean", "place_of", "refuse"]
 
 
+LONGEST = 400
+
+
 class SqlError(Exception):
     """A SQL text that means nothing here. ``line`` and ``column`` count from 1; ``hint`` says what to use instead.
 
@@ -21,11 +24,16 @@ class SqlError(Exception):
 
     def __init__(self, sentence: str, line: int = 1, column: int = 1, hint: str = "") -> None:
         super().__init__(sentence, line, column, hint)
-        self.sentence, self.line, self.column, self.hint = sentence, line, column, hint
+        self.sentence, self.line, self.column, self.hint = _short(sentence), line, column, _short(hint)
 
     def __str__(self) -> str:
         text = f"{self.sentence} (line {self.line}, column {self.column})"
         return f"{text}; {self.hint}" if self.hint else text
+
+
+def _short(text: str) -> str:
+    """A name in the text may be as long as the text."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 4 :]}"
 
 
 def place_of(node: exp.Expr | None) -> tuple[int, int]:

@@ -24,10 +24,10 @@ from dataflow.sql.functions import BY_NAME, FUNCTIONS, Function
 from dataflow.sql.scope import Scope
 from dataflow.sql.trees import chained
 
-__all__ = ["Expressions"]
+__all__ = ["COMPARISONS", "Expressions"]
 
-_ARITHMETIC = {exp.Add: "add", exp.Sub: "subtract", exp.Mul: "multiply", exp.Div: "divide", exp.IntDiv: "floor_divide", exp.Mod: "modulo"}
-_COMPARISONS = {
+_ARITHMETIC: dict[type[exp.Expr], str] = {exp.Add: "add", exp.Sub: "subtract", exp.Mul: "multiply", exp.Div: "divide", exp.IntDiv: "floor_divide", exp.Mod: "modulo"}
+COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "equal", exp.NEQ: "not_equal", exp.LT: "less", exp.LTE: "less_equal", exp.GT: "greater", exp.GTE: "greater_equal",
     exp.NullSafeEQ: "equal_missing", exp.NullSafeNEQ: "not_equal_missing",
 }  # fmt: skip
@@ -53,13 +53,13 @@ class Expressions:
 
     def typed(self, expr: ExprNode, node: exp.Expr) -> ExprNode:
         try:
-            self.build.type(expr)
+            self.build.type_of(expr)
         except ExprError as error:
             refuse(node, _unqualified(str(error)), _unqualified(error.hint))
         return expr
 
     def type(self, expr: ExprNode) -> DType:
-        return self.build.type(expr)
+        return self.build.type_of(expr)
 
     def constant(self, node: exp.Expr | None, what: str) -> Any:
         """The value of a part that must be a constant."""
@@ -181,7 +181,7 @@ class Expressions:
         for side in (node.expression, node.this):
             if isinstance(side, (exp.Any, exp.All)):
                 return subqueries.quantified(self, node, side)
-        return self.compared(_COMPARISONS[type(node)], node.this, node.expression, node)
+        return self.compared(COMPARISONS[type(node)], node.this, node.expression, node)
 
     def compared(self, operation: str, one: exp.Expr, two: exp.Expr, node: exp.Expr) -> ExprNode:
         if isinstance(one, exp.Tuple) and isinstance(two, exp.Tuple):
@@ -296,7 +296,8 @@ class Expressions:
 
     def _concat(self, node: exp.Expr) -> ExprNode:
         if isinstance(node, exp.DPipe):
-            parts, stack = [], [node]
+            parts: list[ExprNode] = []
+            stack = [node]
             while stack:
                 one = stack.pop()
                 if isinstance(one, exp.DPipe):

@@ -93,7 +93,7 @@ class Grouping:
         build = of.build
         self.keys: dict[ExprNode, str] = {}
         for key in keys:  # a plain column keeps its name, so that a correlated subquery above finds it
-            self.keys[key] = key.name if isinstance(key, Column) and key.name not in of.pending else build.fresh("key", build.type(key))
+            self.keys[key] = key.name if isinstance(key, Column) and key.name not in of.pending else build.fresh("key", build.type_of(key))
         self.aggregates: dict[Aggregate, str] = {}
         self.groupings: dict[str, tuple[int, ...]] = {}  # a column of GROUPING(a, b), and the places of its keys
         self.below: frozenset[str] = frozenset()
@@ -122,9 +122,9 @@ class Grouping:
                 self.groupings[one.name] = self._grouping(self.of.groupings[one.name], at)
                 return one
             if isinstance(one, Column) and one.name in self.below and one.name not in self.of.pending:
-                at = self.of.places.get(one, at)
-                name = at.sql() if isinstance(at, exp.Column) else one.name.split("#")[0]
-                refuse(at, f"column {name!r} is neither in GROUP BY nor inside of an aggregate", f"GROUP BY {name}, or any_value({name})")
+                named = self.of.places.get(one)
+                name = named.sql() if named is not None else one.name.split("#")[0]
+                refuse(named or at, f"column {name!r} is neither in GROUP BY nor inside of an aggregate", f"GROUP BY {name}, or any_value({name})")
             return None
 
         return rewritten(expr, change)
@@ -132,7 +132,7 @@ class Grouping:
     def _aggregate(self, one: Aggregate) -> str:
         if one not in self.aggregates:
             build = self.of.build
-            self.aggregates[one] = build.fresh(one.function, build.type(one))
+            self.aggregates[one] = build.fresh(one.function, build.type_of(one))
         return self.aggregates[one]
 
     def _grouping(self, args: tuple[ExprNode, ...], at: exp.Expr | None) -> tuple[int, ...]:

@@ -43,15 +43,14 @@ def joined(of: Expressions, nodes: Sequence[Node], parts: Sequence[ExprNode]) ->
     known = frozenset().union(*(tree.columns for tree in trees))
     rest = list(dict.fromkeys(parts))
     if len(trees) > 1:
-        rest += [one for one in _implied(rest, trees) if one not in rest]
+        rest = list(dict.fromkeys([*rest, *_implied(rest, trees)]))
     late: list[ExprNode] = []  # what needs an outer query's columns, and subqueries that depend on the row
     early: list[ExprNode] = []
     for part in rest:
         wanted = needs(of, part)
         (early if wanted <= known and (len(trees) == 1 or _early(of, part)) else late).append(part)
     for tree in trees:
-        own = [part for part in early if (wanted := needs(of, part)) and wanted <= tree.columns]
-        early = [part for part in early if part not in own]
+        own, early = _ready(of, tree, early)
         _filter(of, tree, own)
     while len(trees) > 1:
         early = _join_next(of, trees, early)
@@ -65,11 +64,13 @@ def _early(of: Expressions, part: ExprNode) -> bool:
 
 
 def _filter(of: Expressions, tree: _Tree, parts: Sequence[ExprNode]) -> None:
-    plain = [part for part in parts if not any(name in of.pending for name in columns_of(part))]
-    tree.set(of.build.where(tree.node, plain))
+    plain: list[ExprNode] = []
+    queries: list[ExprNode] = []
     for part in parts:
-        if part not in plain:
-            tree.set(filtered(of, tree.node, part))
+        (queries if any(name in of.pending for name in columns_of(part)) else plain).append(part)
+    tree.set(of.build.where(tree.node, plain))
+    for part in queries:
+        tree.set(filtered(of, tree.node, part))
 
 
 def _implied(parts: Sequence[ExprNode], trees: Sequence[_Tree]) -> list[ExprNode]:
@@ -110,9 +111,19 @@ def _join_next(of: Expressions, trees: list[_Tree], parts: list[ExprNode]) -> li
 
 
 def _filter_ready(of: Expressions, tree: _Tree, parts: list[ExprNode]) -> list[ExprNode]:
-    ready = [part for part in parts if (wanted := needs(of, part)) and wanted <= tree.columns]
+    ready, rest = _ready(of, tree, parts)
     _filter(of, tree, ready)
-    return [part for part in parts if part not in ready]
+    return rest
+
+
+def _ready(of: Expressions, tree: _Tree, parts: Sequence[ExprNode]) -> tuple[list[ExprNode], list[ExprNode]]:
+    """The conditions that concern this tree alone, and the others."""
+    own: list[ExprNode] = []
+    rest: list[ExprNode] = []
+    for part in parts:
+        wanted = needs(of, part)
+        (own if wanted and wanted <= tree.columns else rest).append(part)
+    return own, rest
 
 
 def _equality(part: ExprNode, left: _Tree, right: _Tree) -> tuple[ExprNode, ExprNode] | None:

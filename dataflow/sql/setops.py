@@ -87,7 +87,7 @@ def _compared(context: Context, left: Node, right: Node, unique: list[str], how:
     build = context.build
     keys = list(unique)
     if every:
-        keys.append(build.fresh("nth", build.type(Literal(0))))
+        keys.append(build.fresh("nth", build.type_of(Literal(0))))
         left, right = _numbered(context, left, unique, keys[-1]), _numbered(context, right, unique, keys[-1])
     else:
         left = build.distinct(left)

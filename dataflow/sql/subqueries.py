@@ -103,9 +103,9 @@ _NOT = {"equal": "not_equal", "not_equal": "equal", "less": "greater_equal", "le
 
 def quantified(of: Expressions, node: exp.Expr, side: exp.Expr) -> ExprNode:
     """x > ANY (SELECT …), x = ALL (SELECT …)."""
-    from dataflow.sql.expressions import _COMPARISONS
+    from dataflow.sql.expressions import COMPARISONS
 
-    operation = _COMPARISONS[type(node)]
+    operation = COMPARISONS[type(node)]
     query = unwrapped(side.this)
     if side is not node.expression or not isinstance(query, exp.Query) or operation not in _NOT:
         refuse(node, "ANY and ALL take a subquery on the right of a comparison", "x = ANY (SELECT …); for lists list_contains(items, x)")
@@ -125,7 +125,7 @@ def _any(of: Expressions, left: exp.Expr, operation: str, query: exp.Expr, node:
     tests: list[ExprNode] = [Call(operation, (one, Column(unique))) for one, (_, unique) in zip(operands, planned.columns)]
     for test in tests:
         try:
-            of.build.type(test)
+            of.build.type_of(test)
         except ExprError as error:
             refuse(node, "the types do not fit the subquery's: " + str(error).split(": ", 1)[-1], "CAST one side")
     name = of.build.fresh("in" if operation == "equal" else "any", BOOL)

@@ -61,7 +61,7 @@ def _plus_days(of: Expressions, value: ExprNode, days: ExprNode, sign: int, node
 
 def _moved(of: Expressions, value: ExprNode, span: literals.Span, sign: int, node: exp.Expr) -> ExprNode:
     if isinstance(value, Literal) and isinstance(value.value, str):
-        value = literals.literal_as(value.value, datetime_of() if len(value.value) > 10 else of.build.type(Literal(dt.date.min)), node)
+        value = literals.literal_as(value.value, datetime_of() if len(value.value) > 10 else of.build.type_of(Literal(dt.date.min)), node)
     if isinstance(value, Literal) and isinstance(value.value, dt.date):
         return Literal(literals.moved(value.value, span, sign, node))
     kind = of.type(value)

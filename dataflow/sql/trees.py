@@ -36,9 +36,10 @@ def conjuncts(expr: ExprNode) -> list[ExprNode]:
             found.append(one)
             continue
         branches = [flattened(branch, "and") for branch in disjuncts(one)]
-        shared = [part for part in dict.fromkeys(branches[0]) if all(part in branch for branch in branches[1:])]
+        common = set(branches[0]).intersection(*branches[1:])
+        shared = [part for part in dict.fromkeys(branches[0]) if part in common]
         found.extend(shared)
-        rests = [[part for part in branch if part not in shared] for branch in branches]
+        rests = [[part for part in branch if part not in common] for branch in branches]
         if all(rests):
             found.append(chained("or", [both(rest) for rest in rests]) if shared else one)
     return list(dict.fromkeys(found))

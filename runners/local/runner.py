@@ -19,7 +19,7 @@ from dataflow.display.progress import show_progress
 from dataflow.errors import DataflowError, PreflightError
 from dataflow.execution.sides import KeptIterable, load_side
 from dataflow.optimizer.optimize import optimize, placing
-from dataflow.optimizer.rule import Remarks
+from dataflow.optimizer.rule import Remarks, Rule
 from dataflow.physical.preflight import preflight
 from dataflow.physical.program import SourceRoot
 from dataflow.physical.stages import PhysicalPlan, plan_phases
@@ -75,9 +75,14 @@ class LocalRunner:
         self.mode: Mode = mode
         self.spill_folders, self.skipped_to = spill_folders, skipped_to
         self.progress = progress
+        self.result: RunResult | None = None  # of the last `evaluate`
         self.policy = policy or Policy()
         if task_timeout is not None:
             self.policy.task_timeout = task_timeout
+
+    def rule(self) -> Rule:
+        """The rule by which queries are placed, for `explain`."""
+        return placing(self.memory, self.placement)
 
     def run(self, plan: tuple[Node, ...]) -> RunResult:
         """Run a plan whose outputs are sinks."""
@@ -88,7 +93,7 @@ class LocalRunner:
     def evaluate(self, plan: tuple[Node, ...]) -> Generator[list[Any]]:
         """Run a plan whose outputs are views, and give their values; iterables are good within the context."""
         with self._job(plan) as job:
-            job.run()
+            self.result = job.run()
             yield [self._value(job, node) for node in plan if node.label in job.plan.views]
 
     @staticmethod
@@ -99,7 +104,7 @@ class LocalRunner:
     @contextmanager
     def _job(self, plan: tuple[Node, ...]) -> Generator[Job]:
         run = os.urandom(8).hex()
-        physical = plan_phases(optimize(plan, Remarks(), cut=placing(self.memory, self.placement)))
+        physical = plan_phases(optimize(plan, Remarks(), cut=self.rule()))
         problems = preflight(plan, physical)
         if problems:
             raise PreflightError(tuple(problems))

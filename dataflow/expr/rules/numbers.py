@@ -129,6 +129,12 @@ def _clip(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
     return kind
 
 
+def _rounded(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
+    """A decimal may have one digit more: 9.99 rounds to 10.00."""
+    kind = _number(types, options)
+    return decimal_of(kind.args[0] + 1, kind.args[1]) if kind.name == "decimal" else kind
+
+
 _number = given(is_number, what="numbers")
 _is_it = Operation(given(is_number, result=BOOL, what="numbers"))
 
@@ -136,7 +142,7 @@ OPERATIONS: dict[str, Operation] = {
     "add": Operation(_add), "subtract": Operation(_subtract), "multiply": Operation(_multiply), "divide": Operation(_divide),
     "floor_divide": Operation(_arithmetic("divide")), "modulo": Operation(_arithmetic("divide")), "power": Operation(_floats),
     "negate": Operation(_negate), "abs": Operation(given(lambda t: t.is_numeric or t.name == "duration", what="numbers")),
-    "round": Operation(_number), "floor": Operation(_number), "ceil": Operation(_number), "truncate": Operation(_number),
+    "round": Operation(_rounded), "floor": Operation(_rounded), "ceil": Operation(_rounded), "truncate": Operation(_number),
     "sign": Operation(_number), "clip": Operation(_clip, own_nulls=True),
     "sqrt": Operation(_floats), "exp": Operation(_floats), "log": Operation(_floats), "log10": Operation(_floats), "log1p": Operation(_floats),
     "is_nan": _is_it, "is_finite": _is_it, "fill_nan": Operation(common, own_nulls=True),
