@@ -46,6 +46,7 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         self,
         fn: Callable[..., U],
         *sides: PObject[Any],
+        columns: Sequence[str] | None = None,
         on_error: str = "raise",
         max_errors: int | None = None,
         max_error_rate: float | None = None,
@@ -56,8 +57,17 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         >>> from dataflow import Pipeline
         >>> Pipeline().create(["a", "bb"]).map(len).collect()
         [1, 2]
+
+        On records, with ``columns``: the function gets a dict of these columns alone, and gives a dict of columns that are new
+        or take the place of old ones; all others are carried along without becoming Python values.
+
+        >>> rows = Pipeline().create([{"name": "ann", "age": 5}])
+        >>> rows.map(lambda row: {"name": row["name"].title()}, columns=["name"]).collect()
+        [{'name': 'Ann', 'age': 5}]
         """
         rule = error_rule(on_error, max_errors, max_error_rate)
+        if columns is not None:
+            return self._mapped_columns(fn, sides, columns, rule, label)
         return PCollection(self.pipeline, self._step("map", "map", fn, sides, result_of(fn), label, rule))
 
     def flat_map(

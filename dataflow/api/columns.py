@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataflow.expr.expression import Expr
     from dataflow.expr.nodes import ExprNode
     from dataflow.expr.types import DType
+    from dataflow.plan.steps import OnError
 
 __all__ = ["Columns", "Grouping", "relation"]
 
@@ -132,10 +133,7 @@ class Columns(Deferred[T]):
             raise plan_error("rename needs to know the columns, and they are not known yet", hint="select them with their new names instead")
         for name in names:
             if name not in have:
-                import difflib
-
-                close = difflib.get_close_matches(name, list(have), 1)
-                raise plan_error(f"there is no column {name!r}", hint=f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(have)}")
+                raise plan_error(f"there is no column {name!r}", hint=_nearest(name, have))
         exprs = tuple(Alias(Column(name), names[name]) if name in names else Column(name) for name in have)
         return relation(self, Project, "rename", label, {"input": self.node}, exprs=exprs)
 
@@ -314,6 +312,16 @@ class Columns(Deferred[T]):
 
         return relation(self, Union, "concat", label, {"parts": (self.node, *(other.node for other in others))}, fill=fill)
 
+    def _mapped_columns(
+        self, fn: Any, sides: Sequence[Any], columns: Sequence[str], rule: OnError, label: str | None
+    ) -> PCollection[Any]:
+        names = (columns,) if isinstance(columns, str) else tuple(columns)
+        have = self.schema
+        for name in names:
+            if have is not None and name not in have:
+                raise plan_error(f"there is no column {name!r}", hint=_nearest(name, have))
+        return self._collection(self._step("map_columns", "map", fn, sides, None, label, rule, arg=names))
+
     def _ordered(self, by: Any, descending: Any, nulls_last: Any, limit: int | None, label: str | None) -> PCollection[Record]:
         from dataflow.expr.expression import sort_keys
         from dataflow.plan.relational import OrderBy
@@ -328,6 +336,13 @@ class Columns(Deferred[T]):
         from dataflow.plan.relational import Distinct
 
         return relation(self, Distinct, "distinct", label, {"input": self.node}, columns=tuple(columns) if columns is not None else None)
+
+
+def _nearest(name: str, have: Mapping[str, Any]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, list(have), 1)
+    return f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(have)}"
 
 
 class Grouping:

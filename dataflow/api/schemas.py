@@ -7,6 +7,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from dataflow.plan.nodes import Flatten, Node, ParallelDo, Read, Redistribute, Relation, Sort
+from dataflow.plan.types import result_of
 
 if TYPE_CHECKING:
     from dataflow.expr.types import DType
@@ -30,6 +31,9 @@ def _columns(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
             return _of_source(source)
         case ParallelDo(step=step) if step.kind == "filter":
             return columns_known(node.input, known)
+        case ParallelDo(step=step) if step.kind == "map_columns":
+            before, made = columns_known(node.input, known), _of_type(result_of(step.fn))
+            return {**before, **made} if before is not None and made is not None else None
         case Sort() | Redistribute():
             return columns_known(node.input, known)
         case Flatten(parts=(only,)):

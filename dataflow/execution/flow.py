@@ -32,6 +32,10 @@ def _runner(bound: BoundStep) -> type[Runner]:
     match bound.step.kind:
         case "map" | "filter" | "flat_map":
             return Elementwise
+        case "map_columns":
+            from dataflow.execution.column_steps import OnColumns
+
+            return OnColumns
         case "map_values" | "map_groups" | "key_by":
             return OnPairs
         case "keys" | "values" | "swap" | "pair_with" | "number":

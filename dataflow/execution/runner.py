@@ -23,7 +23,7 @@ __all__ = ["Pacer", "Runner", "exited", "pairs_of"]
 TARGET = 4 << 20
 FIRST_ROWS = 1024
 MOST_ROWS = 65_536
-ONE_TO_ONE = ("map", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap", "number", "combine", "merge")
+ONE_TO_ONE = ("map", "map_columns", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap", "number", "combine", "merge")
 
 
 class Pacer:
@@ -123,6 +123,8 @@ def _replay(runners: tuple[Runner, ...], element: Any) -> Iterable[Any]:
                 elements = chain.from_iterable(map(runner.fn, elements))
             case "map":
                 elements = map(runner.fn, elements)
+            case "map_columns":
+                elements = ({**row, **runner.fn({name: row[name] for name in runner.step.arg})} for row in elements)
             case "map_values":
                 elements = ((k, runner.fn(v)) for k, v in elements)
             case "map_groups":

@@ -4,6 +4,7 @@ kind          fn                         element -> elements
 map           x -> y                     one to one
 flat_map      x -> iterable of y         one to many
 filter        x -> bool                  one to at most one
+map_columns   record of `arg` -> record  on records; the other columns are carried, not made into Python values
 map_values    v -> w, on pairs           keys untouched
 map_groups    (k, values) -> w           on groups; keys untouched
 key_by        x -> k                     x becomes (k, x)
@@ -26,7 +27,7 @@ from dataflow.plan.origin import Origin
 __all__ = ["OnError", "Step", "StepKind"]
 
 StepKind = Literal[
-    "map", "flat_map", "filter", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap",
+    "map", "flat_map", "filter", "map_columns", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap",
     "map_batches", "query", "do", "combine", "merge", "number",
 ]  # fmt: skip
 

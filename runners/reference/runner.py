@@ -192,6 +192,8 @@ def _one(step: Step, row: Any, sides: list[Any]) -> Iterable[Any]:
             return fn(row, *sides)  # type: ignore[no-any-return]
         case "filter":
             return (row,) if fn(row, *sides) else ()
+        case "map_columns":
+            return ({**row, **fn({name: row[name] for name in step.arg}, *sides)},)
         case "map_values":
             return ((row[0], fn(row[1], *sides)),)
         case "map_groups":
