@@ -21,7 +21,6 @@ from dataflow.errors import (
     MemoryLimitError,
     OutputError,
     ResourceError,
-    RunInterrupted,
     ShardCorruptError,
     TaskTimeoutError,
     WorkerCrashedError,
@@ -119,9 +118,11 @@ def _execute(script: str, as_json: bool) -> None:
         # with --json, standard output is for the summary alone
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             runpy.run_path(script, run_name="__main__")
-    except RunInterrupted as error:
-        _fail(error, 130, as_json)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        message = str(stop) or "the script was stopped"
+        click.echo(f"stopped: {message}", err=True)
+        if as_json:
+            _say_json("KeyboardInterrupt", message, "", 130)
         raise SystemExit(130) from None
     except DataflowError as error:
         _fail(error, 4 if isinstance(error, MACHINE) else 1, as_json)
@@ -133,12 +134,15 @@ def _execute(script: str, as_json: bool) -> None:
 
 def _fail(error: DataflowError, code: int, as_json: bool) -> None:
     notes = getattr(error, "__notes__", [])
-    click.echo("\n".join([f"{type(error).__name__}: {error}", *notes]), err=True)
+    kind = type(error).__name__
+    click.echo("\n".join([f"{kind}: {error}", *notes]), err=True)
     if as_json:
-        click.echo(
-            json.dumps({"error": type(error).__name__, "message": error.report.sentence, "declared": error.report.declared, "exit": code})
-        )
+        _say_json(kind, error.report.sentence, error.report.declared, code)
     raise SystemExit(code)
+
+
+def _say_json(kind: str, message: str, declared: str, code: int) -> None:
+    click.echo(json.dumps({"error": kind, "message": message, "declared": declared, "exit": code}))
 
 
 @main.command()

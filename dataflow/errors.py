@@ -13,8 +13,10 @@
     ├── TaskTimeoutError        a task made no progress for longer than allowed
     ├── MemoryLimitError        a task needs more memory than it may have
     ├── ResourceError           the machine ran out of disk, file handles or processes
-    ├── ShardCorruptError       bytes we wrote came back changed (a checksum failed)
-    └── RunInterrupted          Ctrl-C; nothing became visible
+    └── ShardCorruptError       bytes we wrote came back changed (a checksum failed)
+
+Ctrl-C is no error of ours: it stays Python's `KeyboardInterrupt`, because Python gives a script the exit code of one (130 in a
+shell) for that class alone and for none below it; and because ``except DataflowError`` must not go on after Ctrl-C.
 
 A report has at most 20 lines, in a fixed order: one sentence; the path of steps; where the step was
 declared; where the user's code failed; the record; the attempt; a hint.
@@ -40,7 +42,6 @@ __all__ = [
     "PreflightError",
     "Report",
     "ResourceError",
-    "RunInterrupted",
     "SchemaError",
     "ShardCorruptError",
     "SkipLimitError",
@@ -208,7 +209,3 @@ class ResourceError(DataflowError):
 
 class ShardCorruptError(DataflowError):
     """A file of the run came back other than it was written."""
-
-
-class RunInterrupted(DataflowError, KeyboardInterrupt):
-    """The run was stopped by Ctrl-C. Nothing became visible."""

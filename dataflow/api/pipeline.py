@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
@@ -198,7 +198,10 @@ class Pipeline:
         plan = tuple(self.outputs)
         if settings.explain is not None:
             settings.explain(explained(plan))
-        result = self._runner(runner, options).run(plan)
+        try:
+            result = self._runner(runner, options).run(plan)
+        except KeyboardInterrupt as stop:
+            raise _stopped(stop) from None
         if settings.finished is not None:
             settings.finished(result)
         return result
@@ -209,7 +212,11 @@ class Pipeline:
         if settings.explain is not None:
             settings.explain(explained(plan))
         options = dict(options)
-        with self._runner(options.pop("runner", None), options).evaluate(plan) as values:
+        with ExitStack() as stack:
+            try:
+                values = stack.enter_context(self._runner(options.pop("runner", None), options).evaluate(plan))
+            except KeyboardInterrupt as stop:
+                raise _stopped(stop) from None
             yield values
 
     def explain(self, form: str = "text") -> str:
@@ -232,6 +239,11 @@ class Pipeline:
 
     def _repr_html_(self) -> str:
         return self.explain("svg") if self.outputs else repr(self)
+
+
+def _stopped(stop: KeyboardInterrupt) -> KeyboardInterrupt:
+    """Ctrl-C as the script sees it: the same words, without the frames of whatever the engine was at just then."""
+    return KeyboardInterrupt(*stop.args)
 
 
 def _runner_class(name: str) -> Any:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dataflow.errors import DataflowError, MemoryLimitError, OutputError, Report, RunInterrupted, SchemaError, WorkerCrashedError
+from dataflow.errors import DataflowError, MemoryLimitError, OutputError, Report, SchemaError, WorkerCrashedError
 from dataflow.execution.failing import failure_of
 from dataflow.execution.task import Attempt, TaskResult
 from dataflow.io.commit import Commit
@@ -129,10 +129,10 @@ class Job:
                 self._close_phases()
             self.skipped.check_rates()
             self._commit()
-        except KeyboardInterrupt as stop:
+        except KeyboardInterrupt:
             self.scheduler.cancel_all()
             self.commit.abort()
-            raise RunInterrupted(Report("the run was stopped; no output became visible", hint="run it again")) from stop
+            raise KeyboardInterrupt("the run was stopped; no output became visible") from None
         except (WorkerCrashedError, MemoryLimitError) as error:
             self.scheduler.cancel_all()
             self.commit.abort()
