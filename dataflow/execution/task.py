@@ -20,15 +20,16 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.counters import collect_counters
-from dataflow.errors import DataflowError, Report, SchemaError, StepError
+from dataflow.errors import DataflowError, InputError, Report, SchemaError, StepError
 from dataflow.execution.context import StepStats, TaskContext, text_of
-from dataflow.execution.failures import step_error, trace_of, user_frames
+from dataflow.execution.failures import of_source, step_error, trace_of, user_frames
 from dataflow.execution.flow import Flow, build_flow
 from dataflow.execution.group import read_groups, read_range
 from dataflow.execution.ordered import read_sorted
 from dataflow.execution.shuffle import KeepWriter, ShuffleWriter
 from dataflow.execution.sides import load_side
 from dataflow.io.sink import SinkWriter
+from dataflow.io.source import Piece, Source
 from dataflow.physical.program import (
     DealRoot,
     GroupRoot,
@@ -201,11 +202,10 @@ def _drive(program: Program, given: TaskInput, flow: Flow, writers: list[Any], c
 def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[tuple[Batch, Any]]:
     match program.root:
         case SourceRoot(source=source):
-            for split in given.splits:
-                for piece in source.read(split):
-                    # of a task that is restricted to some rows, the part with the first row accounts for bad ones
-                    context.receive(piece if given.rows[0] == 0 else replace(piece, bad=[]), program.label)
-                    yield piece.batch, piece.place
+            for piece in _pieces(program, source, given):
+                # of a task that is restricted to some rows, the part with the first row accounts for bad ones
+                context.receive(piece if given.rows[0] == 0 else replace(piece, bad=[]), program.label)
+                yield piece.batch, piece.place
         case GroupRoot() as root:
             assert given.shuffle is not None
             for batch in read_groups(root, given.shuffle, context):
@@ -225,6 +225,14 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                     yield decode_batch(read_block(file, block)), None
         case OperateRoot(fn=fn, args=args):
             yield Rows([_operated(program, fn, args, context)]), None
+
+
+def _pieces(program: Program, source: Source, given: TaskInput) -> Iterator[Piece]:
+    try:
+        for split in given.splits:
+            yield from source.read(split)
+    except (InputError, SchemaError) as error:
+        raise of_source(error, program) from error.__cause__
 
 
 def _operated(program: Program, fn: Callable[..., Any], args: tuple[str, ...], context: TaskContext) -> Any:

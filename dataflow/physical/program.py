@@ -35,9 +35,9 @@ class SourceRoot:
 
 @dataclass(frozen=True)
 class GroupRoot:
-    """(key, values) of a range of a shuffle; with ``merge``, (key, result) of accumulators."""
+    """(key, values) of a range of a shuffle; with ``merge``, the step of an aggregator, (key, result) of accumulators."""
 
-    merge: Aggregator[Any, Any, Any] | None = None
+    merge: Step | None = None
     sort_values: bool = False
     sort_key: Callable[[Any], Any] | None = None
 
@@ -72,7 +72,7 @@ Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot
 
 @dataclass(frozen=True)
 class ShuffleLeaf:
-    """Elements into a shuffle. ``kind``: by hash of the key, by order, or dealt in turn."""
+    """Elements into a shuffle. ``kind``: by hash of the key, by order, or dealt in turn. ``combined_by``: the combiner's step."""
 
     shuffle: str
     kind: str
@@ -82,6 +82,8 @@ class ShuffleLeaf:
     partitions: int | None = None
     label: str = ""
     declared: str = ""
+    declared_text: str = ""
+    combined_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Program:
-    """All that the tasks of one phase have in common."""
+    """All that the tasks of one phase have in common. ``declared``: where the user wrote the root, for messages."""
 
     phase: str
     label: str
@@ -135,6 +137,8 @@ class Program:
     tree: Branch
     leaves: tuple[Leaf, ...]
     sides: tuple[str, ...] = ()
+    declared: str = ""
+    declared_text: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dataflow.errors import DataflowError, MemoryLimitError, OutputError, Report, SchemaError, WorkerCrashedError
+from dataflow.errors import DataflowError, InputError, MemoryLimitError, OutputError, Report, SchemaError, WorkerCrashedError
 from dataflow.execution.failing import failure_of
+from dataflow.execution.failures import of_source
 from dataflow.execution.task import Attempt, TaskResult
 from dataflow.io.commit import Commit
 from dataflow.physical.program import (
@@ -279,7 +280,10 @@ class Job:
         root = phase.program.root
         match root:
             case SourceRoot(source=source):
-                splits = source.splits(min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
+                try:
+                    splits = source.splits(min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
+                except (InputError, SchemaError) as error:
+                    raise of_source(error, phase.program) from error.__cause__
                 return gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
             case GroupRoot() | DealRoot():
                 return hash_ranges(self._feeding(phase.shuffle or ""), self.kept(phase.shuffle or ""), self.options.memory)
