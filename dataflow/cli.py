@@ -50,6 +50,12 @@ def main() -> None:
 @click.option("--mode", type=click.Choice(["auto", "in_process", "processes"]), help="Default auto: by the bytes there are.")
 @click.option("--task-timeout", type=float, help="Seconds without progress after which a task is stopped.")
 @click.option("--skipped-to", type=click.Path(file_okay=False), help="The folder for skipped records.")
+@click.option(
+    "--check-determinism",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Run this share of the tasks twice (0.01; at least one a phase) and fail if a step gives something else.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON per run on standard output, nothing else there.")
 def run(script: str, params: tuple[str, ...], runner: str | None, as_json: bool, quiet: bool, **options: Any) -> None:

@@ -4,7 +4,8 @@
     ├── PlanError               the pipeline was written wrongly; raised at the line that wrote it
     ├── PreflightError          all problems found before any work, together
     ├── StepError               a step of the user's failed; the report names the line and the record
-    │   └── SkipLimitError      more records were skipped than the step allows
+    │   ├── SkipLimitError      more records were skipped than the step allows
+    │   └── NotDeterministicError   a step gave something else for the same input when it ran again
     ├── InputError              a source is missing, truncated, corrupt, or changed while it was read
     ├── OutputError             a target cannot be written or committed
     ├── SchemaError             records disagree about their columns or types
@@ -37,6 +38,7 @@ __all__ = [
     "InputError",
     "KeyTypeError",
     "MemoryLimitError",
+    "NotDeterministicError",
     "OutputError",
     "PlanError",
     "PreflightError",
@@ -173,6 +175,10 @@ class StepError(DataflowError):
 
 class SkipLimitError(StepError):
     """More records were skipped than ``max_errors`` or ``max_error_rate`` allows."""
+
+
+class NotDeterministicError(StepError):
+    """A step gave something else for the same input when its task ran again; found with ``check_determinism``."""
 
 
 class InputError(DataflowError):

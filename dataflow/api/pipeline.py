@@ -191,7 +191,8 @@ class Pipeline:
 
         ``runner``: the name of an installed runner ("local" is the default), or an object with ``run(plan)``. Options
         of the local runner: ``memory="8GiB"``, ``workers=4``, ``mode="auto" | "in_process" | "processes"``,
-        ``spill_folders=[…]``, ``skipped_to="folder"``, ``task_timeout=600`` (seconds), ``progress=False``.
+        ``spill_folders=[…]``, ``skipped_to="folder"``, ``task_timeout=600`` (seconds), ``progress=False``,
+        ``check_determinism=0.01`` (that share of the tasks runs twice and is compared).
         """
         if not self.outputs:
             raise plan_error("the pipeline writes nothing", hint="add a write_…, or use collect() to look at a collection")

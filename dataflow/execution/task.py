@@ -54,7 +54,7 @@ __all__ = ["Attempt", "TaskResult", "run_task"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a worker is sent for one attempt, besides the phase's program."""
+    """What a worker is sent for one attempt, besides the phase's program. ``compared``: its task runs twice, to be compared."""
 
     task: str
     attempt: int
@@ -62,6 +62,7 @@ class Attempt:
     memory: int
     spill: str
     sides: dict[str, SideValue] = field(default_factory=dict)
+    compared: bool = False
 
 
 @dataclass
@@ -80,6 +81,7 @@ class TaskResult:
     skipped_path: str
     seconds: float
     peak_memory: int
+    digests: dict[str, int] = field(default_factory=dict)
 
 
 def run_task(
@@ -90,6 +92,8 @@ def run_task(
     given = attempt.input
     sides = {name: load_side(value) for name, value in attempt.sides.items()}
     context = TaskContext(attempt.task, attempt.attempt, attempt.memory, attempt.spill, given.seed, sides, mark)
+    if attempt.compared:
+        context.digests = {}
     if watch:
         watch(context)
     share = attempt.memory // max(1, sum(isinstance(leaf, ShuffleLeaf) for leaf in program.leaves))
@@ -118,6 +122,7 @@ def run_task(
     return TaskResult(
         attempt.task, attempt.attempt, outputs, counters, context.stats, context.rows_read, context.bytes_read,
         context.bytes_spilled, context.skipped_count, context.skipped_path, perf_counter() - begun, peak_memory(),
+        context.digests or {},
     )  # fmt: skip
 
 
@@ -191,6 +196,7 @@ def _drive(program: Program, given: TaskInput, flow: Flow, writers: list[Any], c
             context.enter(batch, place, offset)
             stats.rows_in += len(batch)
             stats.rows_out += len(batch)
+            context.gave(program.label, batch)
             flow.push(batch)
         context.rows_read = after
         if (high is not None and after >= high) or (limited and all(w.full for w in limited) and len(limited) == len(writers)):

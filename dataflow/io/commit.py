@@ -42,6 +42,7 @@ from dataflow.errors import OutputError, Report, SchemaError
 from dataflow.io.files import FileSystem, file_system, join
 from dataflow.io.schema import conform, unify
 from dataflow.io.sink import FORMATS, FileSink, WrittenFile
+from dataflow.io.written import tables_of
 
 __all__ = ["Commit", "Staged", "recover", "staging_of"]
 
@@ -197,7 +198,7 @@ class Commit:
             writer.root = join(one.staging, "attempts")
             from dataflow.shard.batch import Records
 
-            for table in _tables(one.fs, file, one.sink):
+            for table in tables_of(one.fs, file, one.sink):
                 writer.push(Records(conform(table, schema)))
             whole.extend(replace(new, folder=file.folder) for new in writer.close())
         return whole
@@ -216,35 +217,6 @@ def _schema_of(one: Staged) -> Any:
         import pyarrow.parquet as pq
 
         return pq.read_schema(raw).remove_metadata()
-
-
-def _tables(fs: FileSystem, file: WrittenFile, sink: FileSink) -> Any:
-    import pyarrow as pa
-
-    with fs.open(file.path) as raw:
-        match sink.format:
-            case "parquet":
-                import pyarrow.parquet as pq
-
-                for batch in pq.ParquetFile(raw, page_checksum_verification=True).iter_batches():
-                    yield pa.table(batch)
-            case "ipc":
-                reader = pa.ipc.open_file(raw)
-                for index in range(reader.num_record_batches):
-                    yield pa.table(reader.get_batch(index))
-            case "csv":
-                import pyarrow.csv as pacsv
-
-                assert file.schema is not None
-                types = {f.name: f.type for f in file.schema}
-                yield pacsv.read_csv(
-                    raw,
-                    convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False),
-                )
-            case _:
-                import fastavro
-
-                yield pa.Table.from_pylist(list(fastavro.reader(raw)), schema=file.schema)
 
 
 def _apply(fs: FileSystem, staging: str, target: str, mode: str, run: str) -> None:

@@ -19,8 +19,7 @@ _WHERE = re.compile(r"^In CSV column #(\d+): (?:Row #\d+: )?")
 
 
 def unreadable(error: pa.ArrowInvalid, data: bytes, names: tuple[str, ...] | None, place: Place, delimiter: str, hint: str) -> InputError:
-    """The error of a block that Arrow refused. ``place`` is the block's first row; ``names`` None: that row is the header. ``hint``: what to do
-    about types."""
+    """The error of a block that Arrow refused. ``place`` is the block's first row; ``names`` None: that row is the header."""
     text = str(error)
     if "conversion error" not in text:
         return InputError(Report(f"a CSV file cannot be read: {text}", location=f"{place.name}, from row {place.row}"))

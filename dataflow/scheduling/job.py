@@ -43,6 +43,7 @@ from dataflow.physical.program import (
 )  # fmt: skip
 from dataflow.physical.stages import Phase, PhysicalPlan
 from dataflow.plan.nodes import Operate
+from dataflow.scheduling.determinism import check_same, runs_twice
 from dataflow.scheduling.events import Clock, Policy, Task, Workers
 from dataflow.scheduling.inputs import gathered, hash_ranges, key_ranges
 from dataflow.scheduling.result import Output, RunResult, RunState, StepSummary
@@ -58,13 +59,17 @@ SPLIT_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What the user chose. ``memory`` in bytes for the whole run; ``folders`` where shuffles are kept, the first preferred."""
+    """What the user chose. ``memory`` in bytes for the whole run; ``folders`` where shuffles are kept, the first preferred.
+
+    ``compared_share``: of the tasks, that much runs twice, to be compared (`determinism`).
+    """
 
     run: str
     memory: int
     folders: tuple[str, ...]
     skipped_to: str
     policy: Policy = field(default_factory=Policy)
+    compared_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class Job:
             self._progress,
             self._ready,
             self._give_up,
+            self._compare,
         )
         self.commit = Commit(options.run, list(plan.sinks))
         self.waiting = list(plan.phases)
@@ -150,6 +156,7 @@ class Job:
         self.result.seconds = self.clock.now() - begun
         self.result.steps = list(self.steps.values())
         self.result.retries, self.result.backups = self.scheduler.retries, self.scheduler.backups
+        self.result.compared = self.scheduler.compared
         self.result.log = self.scheduler.log
         return self.result
 
@@ -248,14 +255,17 @@ class Job:
         ]
 
     def _task(self, phase: str, order: tuple[int, ...], given: TaskInput, program: Program, total: int) -> Task:
+        name = f"{phase}/{order[1]:05d}" + "".join(f".{part}" for part in order[2:])
+        twice = len(order) == 2 and runs_twice(name, order[1] == 0, self.options.compared_share)
+
         def attempt(task: str, number: int) -> Attempt:
             current = self._current(program, phase, given)
             sides = {name: self.side(name) for name in program.sides}
             folders = self.options.folders
-            return Attempt(task, number, current, self.options.memory // max(1, self.workers.slots), folders[number % len(folders)], sides)
+            share = self.options.memory // max(1, self.workers.slots)
+            return Attempt(task, number, current, share, folders[number % len(folders)], sides, twice)
 
-        name = f"{phase}/{order[1]:05d}" + "".join(f".{part}" for part in order[2:])
-        return Task(name, phase, Work(order, phase, given, program, total < self.small_bytes, _of_this_process(program), attempt))
+        return Task(name, phase, Work(order, phase, given, program, total < self.small_bytes, _of_this_process(program), attempt), twice)
 
     small_bytes = 24 << 20
 
@@ -375,6 +385,9 @@ class Job:
                 if file is not None:
                     with contextlib.suppress(OSError):
                         os.unlink(file.path)
+
+    def _compare(self, task: Task, first: TaskResult, second: TaskResult) -> None:
+        check_same(task.payload.program, first, second, self.commit.targets)
 
     def _progress(self, task: Task, rows: int, size: int) -> None:
         self.state.running[task.id] = (rows, size)

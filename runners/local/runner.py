@@ -33,6 +33,7 @@ from runners.local.workers import LocalWorkers, Mode
 __all__ = ["LocalRunner"]
 
 DEFAULT_SHARE = 0.6
+COMPARED = 0.01
 WEEK = 7 * 24 * 3600
 
 
@@ -46,6 +47,7 @@ class LocalRunner:
 
     ``memory``: bytes (or "8GiB") the run's data may take, 60% of the machine's by default. ``workers``: processes,
     one a core by default. ``mode``: "auto" (by bytes), "in_process", "processes". ``spill_folders``: where shuffles go.
+    ``check_determinism``: this share of the tasks (True: 1%), and one of each phase at least, runs twice and is compared.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class LocalRunner:
         skipped_to: str | None = None,
         task_timeout: float | None = None,
         progress: bool | None = None,
+        check_determinism: float | bool = 0.0,
         policy: Policy | None = None,
     ) -> None:
         if mode not in ("auto", "in_process", "processes"):
@@ -69,6 +72,9 @@ class LocalRunner:
         self.mode: Mode = mode
         self.spill_folders, self.skipped_to = spill_folders, skipped_to
         self.progress = progress
+        self.compared_share = COMPARED if check_determinism is True else float(check_determinism)
+        if not 0 <= self.compared_share <= 1:
+            raise ValueError(f"check_determinism is a share of the tasks, from 0 to 1, not {check_determinism!r}")
         self.policy = policy or Policy()
         if task_timeout is not None:
             self.policy.task_timeout = task_timeout
@@ -102,7 +108,7 @@ class LocalRunner:
             skipped_to = self.skipped_to or _left_of(run)
             workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
             stack.callback(workers.close)
-            options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy)
+            options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy, self.compared_share)
             job = Job(physical, options, workers, _MonotonicClock())
             workers.watch = lambda context: setattr(job.state, "here", context)
             if self.mode == "processes" or (self.mode == "auto" and _source_bytes(physical) > Job.small_bytes):
