@@ -23,7 +23,7 @@ from typing import Any
 
 from dataflow.errors import NotDeterministicError, Report, shorten
 from dataflow.execution.task import TaskResult
-from dataflow.io.commit import Staged
+from dataflow.io.staging import Staged
 from dataflow.io.written import rows_of
 from dataflow.physical.program import Branch, GroupRoot, Leaf, Program, ShuffleLeaf, SinkLeaf
 from dataflow.plan.steps import Step
