@@ -63,7 +63,8 @@ class Scheduler:
     """Runs tasks.
 
     ``split(task, rows, how)`` gives the parts of a task that kills workers, None where there is nothing to split;
-    ``give_up(task, how)`` then gives what may take its place (nothing, if its record may be skipped), None for an error.
+    ``give_up(task, how, error)`` then gives what may take its place (a task that looks at the record, nothing if it may be
+    skipped); None, and the error is raised.
     ``compare(task, first, second)`` raises if the two results of a task that ran twice are not the same.
     """
 
@@ -78,11 +79,11 @@ class Scheduler:
         corrupt: Callable[[str], bool] | None = None,
         progress: Callable[[Task, int, int], None] | None = None,
         ready: Callable[[Task], bool] | None = None,
-        give_up: Callable[[Task, str], list[Task] | None] | None = None,
+        give_up: Callable[[Task, str, BaseException], list[Task] | None] | None = None,
         compare: Callable[[Task, Any, Any], None] | None = None,
     ) -> None:
         self.workers, self.clock, self.policy = workers, clock, policy or Policy()
-        self.give_up = give_up or (lambda task, how: None)
+        self.give_up = give_up or (lambda task, how, error: None)
         self.split = split or (lambda task, rows, how: None)
         self.done = done or (lambda task, result: None)
         self.discard = discard or (lambda task, result: None)
@@ -262,7 +263,7 @@ class Scheduler:
                 return
             parts = self.split(state.task, event.rows, "memory")
             if parts is None:
-                parts = self.give_up(state.task, "out of memory")
+                parts = self.give_up(state.task, "out of memory", event.error)
             if parts is not None:
                 self._replace(state, parts)
                 return
@@ -305,9 +306,10 @@ class Scheduler:
             self._again(state)  # a last row is given up only when it killed twice: once may be chance
             return
         if parts is None:
-            parts = self.give_up(state.task, event.how)
-        if parts is None:
-            raise self._crash(state, event)
+            error = self._crash(state, event)
+            parts = self.give_up(state.task, event.how, error)
+            if parts is None:
+                raise error
         self._replace(state, parts)
 
     def _uncompared(self, state: _State) -> None:

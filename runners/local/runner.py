@@ -25,8 +25,9 @@ from dataflow.physical.program import SourceRoot
 from dataflow.physical.stages import PhysicalPlan, plan_phases
 from dataflow.plan.nodes import Node
 from dataflow.scheduling.events import Policy
-from dataflow.scheduling.job import Job, JobOptions
+from dataflow.scheduling.job import Job
 from dataflow.scheduling.result import RunResult
+from dataflow.scheduling.work import SMALL_BYTES, JobOptions
 from runners.local.memory import machine_memory, parse_size
 from runners.local.workers import LocalWorkers, Mode
 
@@ -111,7 +112,7 @@ class LocalRunner:
             options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy, self.compared_share)
             job = Job(physical, options, workers, _MonotonicClock())
             workers.watch = lambda context: setattr(job.state, "here", context)
-            if self.mode == "processes" or (self.mode == "auto" and _source_bytes(physical) > Job.small_bytes):
+            if self.mode == "processes" or (self.mode == "auto" and _source_bytes(physical) > SMALL_BYTES):
                 workers.warm()
             stack.enter_context(_graceful_stop(job))
             stack.enter_context(show_progress(job.state, self.progress))

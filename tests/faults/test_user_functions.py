@@ -861,7 +861,6 @@ def test_fault_50_os_exit_in_a_worker_names_the_record_after_bisection(tmp_path)
     assert len(text.splitlines()) <= 20
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a poison record is set aside without its content and its step's line")
 def test_fault_50_os_exit_with_skip_sets_exactly_that_record_aside(tmp_path):
     def dies(x):
         if x == "11":

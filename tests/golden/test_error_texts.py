@@ -264,9 +264,6 @@ def test_a_hundred_problems_do_not_fill_the_screen(tmp_path):
     assert "100 problems" in text and len(text.splitlines()) <= 80
 
 
-RECORDLESS = pytest.mark.xfail(strict=True, reason="gap: the report is made where the record is not at hand")
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -296,7 +293,7 @@ def test_an_error_while_running_names_the_step_and_the_users_line(tmp_path, name
         "a_line_is_not_json",
         "a_csv_row_is_ragged",
         "a_csv_value_is_of_another_type",
-        pytest.param("a_worker_dies_on_a_record", marks=RECORDLESS),
+        "a_worker_dies_on_a_record",
     ],
 )
 def test_an_error_on_a_record_shows_the_record(tmp_path, name):

@@ -192,7 +192,7 @@ def test_fault_07_one_chance_death_of_a_part_costs_no_row():
 
     lost = []
     run = Run(0, Weather(), [Task("map/0", "map", range(2))])
-    run.scheduler.give_up = lambda task, how: lost.extend(task.payload) or []
+    run.scheduler.give_up = lambda task, how, error: lost.extend(task.payload) or []
     run.workers = run.scheduler.workers = ChanceDeath(run.clock, 0, 6, Weather(poison=frozenset({1})))
     run.go()
     assert lost == [1]
