@@ -28,7 +28,7 @@ from dataflow.execution.group import read_groups, read_range
 from dataflow.execution.ordered import read_sorted
 from dataflow.execution.shuffle import KeepWriter, ShuffleWriter
 from dataflow.execution.sides import load_side
-from dataflow.io.sink import SinkWriter
+from dataflow.io.sink_writer import SinkWriter
 from dataflow.io.source import Piece, Source
 from dataflow.physical.program import (
     DealRoot,

@@ -8,7 +8,8 @@ from typing import Any
 from dataflow.errors import Report, SchemaError
 from dataflow.io.files import join
 from dataflow.io.schema import conform, unify
-from dataflow.io.sink import SinkWriter, WrittenFile
+from dataflow.io.sink import WrittenFile
+from dataflow.io.sink_writer import SinkWriter
 from dataflow.io.staging import Staged
 from dataflow.io.written import tables_of
 from dataflow.shard.batch import Records

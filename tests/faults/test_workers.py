@@ -179,7 +179,7 @@ def test_fault_02_a_worker_killed_around_the_end_of_writing_gives_one_attempts_f
             import os
             import signal
 
-            from dataflow.io.sink import SinkWriter
+            from dataflow.io.sink_writer import SinkWriter
 
             close = SinkWriter.close
 
