@@ -43,7 +43,11 @@ class Pipeline:
     # -- sources
 
     def create(self, values: Iterable[T], label: str | None = None) -> PCollection[T]:
-        """A collection of values at hand."""
+        """A collection of values at hand.
+
+        >>> Pipeline().create([3, 1, 2]).map(lambda n: n * 10).collect()
+        [30, 10, 20]
+        """
         from dataflow.io.whole import ListSource
 
         if isinstance(values, (list, tuple, range)) or not hasattr(values, "__arrow_c_stream__"):
@@ -51,7 +55,12 @@ class Pipeline:
         return cast("PCollection[T]", self.from_arrow(values, label))
 
     def from_arrow(self, data: Any, label: str | None = None) -> PCollection[dict[str, Any]]:
-        """The rows of anything that speaks the Arrow stream interface: pandas, Polars, DuckDB, pyarrow, …, as records."""
+        """The rows of anything that speaks the Arrow stream interface: pandas, Polars, DuckDB, pyarrow, …, as records.
+
+        >>> import pyarrow as pa
+        >>> Pipeline().from_arrow(pa.table({"n": [1, 2]})).collect()
+        [{'n': 1}, {'n': 2}]
+        """
         import pyarrow as pa
 
         from dataflow.io.whole import ArrowSource
@@ -74,6 +83,11 @@ class Pipeline:
     ) -> PCollection[str]:
         """The lines of text files (``.gz``, ``.bz2``, ``.xz``, ``.zst`` too) without line ends.
 
+        >>> import fsspec
+        >>> fsspec.filesystem("memory").pipe("/read-text/a.txt", b"to be\\nor not\\n")
+        >>> Pipeline().read_text("memory://read-text/*.txt").collect()
+        ['to be', 'or not']
+
         ``paths``: files, folders, globs, lists of these, anywhere fsspec reaches. ``on_error="skip"`` sets lines aside
         that are not text in the encoding.
         """
@@ -86,7 +100,15 @@ class Pipeline:
     def read_jsonl(
         self, paths: Paths, *, on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None
     ) -> PCollection[Any]:
-        """The values of JSON-lines files; objects are dicts. ``on_error="skip"`` sets bad lines aside."""
+        """The values of JSON-lines files; objects are dicts.
+
+        >>> import fsspec
+        >>> fsspec.filesystem("memory").pipe("/read-jsonl/a.jsonl", b'{"n": 1}\\n{"n": 2}\\n')
+        >>> Pipeline().read_jsonl("memory://read-jsonl/").collect()
+        [{'n': 1}, {'n': 2}]
+
+        ``on_error="skip"`` sets bad lines aside.
+        """
         from dataflow.io.jsonl import JsonLinesSource
 
         return self._read(JsonLinesSource(_paths(paths), dict(storage_options or {}), _skips(on_error)), label or "read_jsonl")
@@ -106,6 +128,11 @@ class Pipeline:
         label: str | None = None,
     ) -> PCollection[dict[str, Any]]:
         """The rows of CSV files as records. Types are those of the first rows, or ``schema``'s (name to Arrow type).
+
+        >>> import fsspec
+        >>> fsspec.filesystem("memory").pipe("/read-csv/a.csv", b"name,price\\ntea,2\\n")
+        >>> Pipeline().read_csv("memory://read-csv/a.csv").collect()
+        [{'name': 'tea', 'price': 2}]
 
         ``columns="union"``: files may have different columns. ``on_error="skip"``: ragged rows are set aside.
         """
@@ -133,6 +160,13 @@ class Pipeline:
     ) -> PCollection[dict[str, Any]]:
         """The rows of Parquet files as records, page checksums verified; ``columns`` reads only those.
 
+        >>> p = Pipeline()
+        >>> p.create([{"name": "tea", "price": 2}]).write_parquet("memory://read-parquet", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].files
+        1
+        >>> Pipeline().read_parquet("memory://read-parquet", columns=["price"]).collect()
+        [{'price': 2}]
+
         Files must agree on their columns unless ``schema="union"``; ``on_error="skip"`` passes over unreadable files.
         """
         from dataflow.io.columnar import ParquetSource
@@ -152,7 +186,15 @@ class Pipeline:
         storage_options: Mapping[str, Any] | None = None,
         label: str | None = None,
     ) -> PCollection[dict[str, Any]]:
-        """The rows of Arrow IPC (Feather v2) files as records, validated before use."""
+        """The rows of Arrow IPC (Feather v2) files as records, validated before use.
+
+        >>> p = Pipeline()
+        >>> p.create([{"name": "tea", "price": 2}]).write_ipc("memory://read-ipc", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].files
+        1
+        >>> Pipeline().read_ipc("memory://read-ipc").collect()
+        [{'name': 'tea', 'price': 2}]
+        """
         from dataflow.io.columnar import IpcSource
 
         source = IpcSource(
@@ -163,7 +205,15 @@ class Pipeline:
     def read_avro(
         self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None
     ) -> PCollection[dict[str, Any]]:
-        """The records of Avro files. Needs the extra ``avro``."""
+        """The records of Avro files. Needs the extra ``avro``.
+
+        >>> p = Pipeline()
+        >>> p.create([{"name": "tea", "price": 2}]).write_avro("memory://read-avro", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].files
+        1
+        >>> Pipeline().read_avro("memory://read-avro").collect()
+        [{'name': 'tea', 'price': 2}]
+        """
         from dataflow.io.whole import AvroSource
 
         return self._read(AvroSource(_paths(paths), dict(storage_options or {})), label or "read_avro", dict[str, Any])
@@ -171,7 +221,13 @@ class Pipeline:
     def read_binary(
         self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None
     ) -> PTable[str, bytes]:
-        """Each file whole: pairs (path, bytes)."""
+        """Each file whole: pairs (path, bytes).
+
+        >>> import fsspec
+        >>> fsspec.filesystem("memory").pipe("/read-binary/a.jpg", b"\\xff\\xd8")
+        >>> Pipeline().read_binary("memory://read-binary/").map_values(len).collect()
+        [('memory://read-binary/a.jpg', 2)]
+        """
         from dataflow.io.whole import BinarySource
 
         found = self._read(BinarySource(_paths(paths), dict(storage_options or {})), label or "read_binary", tuple[str, bytes])
