@@ -17,6 +17,8 @@ The life of a pipeline:
 [('a', 2), ('b', 1)]
 """
 
+from typing import TYPE_CHECKING
+
 from dataflow.api.collection import Outputs, PCollection
 from dataflow.api.dofn import DoFn, Tagged
 from dataflow.api.pipeline import Pipeline
@@ -26,9 +28,23 @@ from dataflow.api.table import PGroupedTable, PTable
 from dataflow.counters import Counter, counter
 from dataflow.errors import DataflowError
 
+if TYPE_CHECKING:
+    from dataflow.expr.functions import coalesce, col, lit, when
+
 __all__ = [
     "Counter", "DataflowError", "DoFn", "Outputs", "PCollection", "PGroupedTable", "PObject", "PTable", "Pipeline", "Tagged",
-    "counter", "param",
+    "coalesce", "col", "counter", "lit", "param", "when",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Column expressions, loaded when first used."""
+    if name not in ("coalesce", "col", "lit", "when"):
+        raise AttributeError(f"module 'dataflow' has no attribute {name!r}")
+    from dataflow.expr import functions
+
+    found: object = getattr(functions, name)
+    globals()[name] = found
+    return found

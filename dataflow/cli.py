@@ -108,13 +108,7 @@ class _Explained(BaseException):
 
 
 def _params(pairs: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"--param takes NAME=VALUE, not {pair!r}")
-        found[name] = value
-    return found
+    return _pairs(pairs, "--param", "NAME=VALUE")
 
 
 def _execute(script: str, as_json: bool) -> None:
@@ -152,6 +146,89 @@ def _say_json(kind: str, message: str, declared: str, code: int) -> None:
 
 
 @main.command()
+@click.argument("text")
+@click.option(
+    "--table", "-t", "tables", multiple=True, metavar="NAME=PATH", help="A table: Parquet, CSV or JSON lines; globs and folders too."
+)
+@click.option("--output", "-o", metavar="FOLDER", help="Write Parquet there instead of printing.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "jsonl"]), default="table", help="How the result is printed.")
+@click.option("--limit", type=int, default=50, show_default=True, help="Print at most so many rows; 0 prints all.")
+@click.option("--explain", "only_plan", is_flag=True, help="Print the plan instead of running it.")
+@click.option("--memory", metavar="SIZE", help='Memory the data may take, such as "8GiB".')
+def sql(
+    text: str, tables: tuple[str, ...], output: str | None, form: str, limit: int, only_plan: bool, memory: str | None
+) -> None:  # fmt: skip
+    """Run a SELECT over files. TEXT is the query, @FILE a file that holds it, - standard input.
+
+    \b
+    Example:
+      dataflow sql "select kind, count(*) n from t group by kind" -t t='events/*.parquet'
+    """
+    from dataflow.api.pipeline import Pipeline
+
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        try:
+            with open(text[1:], encoding="utf-8") as file:
+                text = file.read()
+        except OSError as error:
+            raise click.UsageError(f"the query cannot be read: {error}") from None
+    options: dict[str, Any] = {"memory": memory} if memory else {}
+    named = _pairs(tables, "--table", "NAME=PATH")
+    try:
+        found = Pipeline("sql", **options).sql(text, **named)
+        if only_plan:
+            click.echo(found.explain())
+        elif output:
+            found.write_parquet(output)
+            click.echo(str(found.pipeline.run()), err=True)
+        else:
+            _print(found, form, limit)
+    except KeyboardInterrupt as stop:
+        click.echo(f"stopped: {str(stop) or 'the query was stopped'}", err=True)
+        raise SystemExit(130) from None
+    except DataflowError as error:
+        _fail(error, 4 if isinstance(error, MACHINE) else 1, False)
+
+
+def _print(found: Any, form: str, limit: int) -> None:
+    """The rows of a collection on standard output."""
+    import csv
+
+    rows = found.head(limit + 1) if limit else found.collect()
+    cut = bool(limit) and len(rows) > limit
+    rows = rows[:limit] if cut else rows
+    names = list(found.schema or (rows[0] if rows else ()))
+    if form == "jsonl":
+        for row in rows:
+            click.echo(json.dumps(row, default=str))
+    elif form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(names)
+        writer.writerows([["" if row[name] is None else row[name] for name in names] for row in rows])
+    else:
+        cells = [names, *([("null" if row[name] is None else str(row[name])) for name in names] for row in rows)]
+        widths = [max(len(line[at]) for line in cells) for at in range(len(names))]
+        for number, line in enumerate(cells):
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            if number == 0:
+                click.echo("  ".join("-" * width for width in widths))
+    if cut:
+        click.echo(f"(the first {limit} rows; --limit 0 prints all)", err=True)
+
+
+def _pairs(pairs: tuple[str, ...], option: str, form: str) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{option} takes {form}, not {pair!r}")
+        found[name] = value
+    return found
+
+
+@main.command()
 def doctor() -> None:
     """Check this machine and installation, and say what is missing and what for."""
     raise SystemExit(0 if _doctor() else 4)
@@ -170,7 +247,7 @@ def _doctor() -> bool:
         click.echo(f"{'ok  ' if fine else '--  ' if fine is None else 'BAD '} {text}")
 
     say(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]}")
-    for package in ("pyarrow", "numpy", "fsspec", "cloudpickle", "click", "rich"):
+    for package in ("pyarrow", "numpy", "polars", "sqlglot", "fsspec", "cloudpickle", "click", "rich"):
         try:
             say(True, f"{package} {version(package)}")
         except PackageNotFoundError:
@@ -179,7 +256,6 @@ def _doctor() -> bool:
         ("fastavro", "Avro: extra avro"),
         ("datasketches", "sketches: extra sketches"),
         ("pandas", "pandas batches"),
-        ("polars", "Polars batches"),
         ("s3fs", "s3:// paths: extra s3"),
     ):
         try:

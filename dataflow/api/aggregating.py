@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dataflow.api.base import Deferred, pair_type
 from dataflow.api.building import check_callable, name_of, plan_error
-from dataflow.plan.nodes import View
+from dataflow.plan.nodes import Relation, View
 from dataflow.plan.origin import caller
 from dataflow.plan.steps import OnError
 
@@ -35,13 +35,15 @@ class Aggregating(Deferred[T]):
 
         return self._marked(label or "count").group_by_key(label=label).combine_values(Count(), label=label or "count")
 
-    def distinct(self, label: str | None = None) -> PCollection[T]:
-        """Each different element once.
+    def distinct(self, columns: Sequence[str] | None = None, label: str | None = None) -> PCollection[T]:
+        """Each different element once; of records, one for each different combination of ``columns``.
 
         >>> from dataflow import Pipeline
         >>> sorted(Pipeline().create([2, 1, 2]).distinct().collect())
         [1, 2]
         """
+        if columns is not None or isinstance(self.node, Relation):
+            return cast("PCollection[T]", cast("PCollection[Any]", self)._distinct_by(columns, label))
         return self.count(label=label or "distinct").keys()
 
     def combine(self, aggregator: Any, label: str | None = None) -> PObject[Any]:

@@ -7,11 +7,12 @@ verbs are short forms of these; each says which.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dataflow.api.aggregating import Aggregating
 from dataflow.api.base import error_rule, pair_type
 from dataflow.api.building import check_argument, check_callable, name_of, plan_error
+from dataflow.api.columns import Columns
 from dataflow.api.dofn import DoFn, Tagged
 from dataflow.api.results import Results
 from dataflow.api.writing import Writing
@@ -22,6 +23,7 @@ from dataflow.plan.types import item_of, result_of
 if TYPE_CHECKING:
     from dataflow.api.pobject import PObject
     from dataflow.api.table import PTable
+    from dataflow.expr.expression import Expr
 
 __all__ = ["Outputs", "PCollection"]
 
@@ -30,7 +32,7 @@ U = TypeVar("U")
 K = TypeVar("K")
 
 
-class PCollection(Aggregating[T], Results[T], Writing[T]):
+class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
     """A deferred bag of elements of type ``T``. Made by `Pipeline.read_*`, `Pipeline.create` and the verbs here.
 
     Functions may take side inputs as further arguments: ``c.map(fn, total)`` calls ``fn(element, value_of_total)``.
@@ -78,19 +80,24 @@ class PCollection(Aggregating[T], Results[T], Writing[T]):
 
     def filter(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., Any] | Expr,
         *sides: PObject[Any],
         on_error: str = "raise",
         max_errors: int | None = None,
         max_error_rate: float | None = None,
         label: str | None = None,
     ) -> PCollection[T]:
-        """The elements for which ``fn(element)`` is true.
+        """The elements for which ``fn(element)`` is true; of records also by an expression: ``filter(col("x") > 1)``.
 
         >>> from dataflow import Pipeline
         >>> Pipeline().create([1, 2, 3]).filter(lambda x: x > 1).collect()
         [2, 3]
         """
+        if not callable(fn):
+            from dataflow.expr.expression import Expr
+
+            if isinstance(fn, Expr):
+                return cast("PCollection[T]", self.where(fn, label))
         rule = error_rule(on_error, max_errors, max_error_rate)
         return type(self)(self.pipeline, self._step("filter", "filter", fn, sides, self.node.element, label, rule))
 
@@ -235,16 +242,23 @@ class PCollection(Aggregating[T], Results[T], Writing[T]):
         outputs = self.parallel_do(_Partition(n, fn), tags=tags, label=label or name_of("partition", fn))
         return [outputs[tag] for tag in tags]
 
-    def sort(self, key: Callable[[T], Any] | None = None, *, descending: bool = False, label: str | None = None) -> PCollection[T]:
+    def sort(
+        self, key: Any = None, *, descending: bool | Sequence[bool] = False, nulls_last: bool | Sequence[bool] = False, label: str | None = None
+    ) -> PCollection[T]:  # fmt: skip
         """The elements in order of ``key(element)``; `collect` and the sinks keep the order. Larger than memory is fine.
 
-        Null comes first, NaN last among numbers, kinds of values one after the other.
+        ``key`` may also be a column's name, an expression, or a list of these, with ``descending`` and ``nulls_last`` for all
+        or one by one. Null comes first, NaN last among numbers, kinds of values one after the other.
 
         >>> from dataflow import Pipeline
         >>> Pipeline().create(["b", "C", "a"]).sort(key=str.lower).collect()
         ['a', 'b', 'C']
         """
+        if key is not None and not callable(key):
+            return cast("PCollection[T]", self._ordered(key, descending, nulls_last, None, label))
         origin = caller()
+        if not isinstance(descending, bool) or nulls_last:
+            raise plan_error("a list in descending, and nulls_last, go with columns: sort(['a', 'b'], descending=[True, False])", origin)
         if key is not None:
             check_callable("sort", key, origin)
             check_argument("sort", key, self.node.element, origin)

@@ -39,6 +39,8 @@ class Pipeline:
         self.name, self.options = name, options
         self.labels = Labels()
         self.outputs: list[Node] = []
+        self._columns: dict[int, Any] = {}
+        self._tables: dict[int, Node] = {}
 
     # -- sources
 
@@ -172,7 +174,7 @@ class Pipeline:
         from dataflow.io.columnar import ParquetSource
 
         source = ParquetSource(
-            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None
+            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), only=tuple(columns) if columns else None
         )
         return self._read(source, label or "read_parquet", dict[str, Any])
 
@@ -198,7 +200,7 @@ class Pipeline:
         from dataflow.io.columnar import IpcSource
 
         source = IpcSource(
-            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), columns=tuple(columns) if columns else None
+            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), only=tuple(columns) if columns else None
         )
         return self._read(source, label or "read_ipc", dict[str, Any])
 
@@ -233,12 +235,43 @@ class Pipeline:
         found = self._read(BinarySource(_paths(paths), dict(storage_options or {})), label or "read_binary", tuple[str, bytes])
         return PTable(self, found.node)
 
+    def sql(self, text: str, /, **tables: PCollection[Any] | str) -> PCollection[dict[str, Any]]:
+        """The records of a SELECT over collections of records, named by keyword; a string is a path to read.
+
+        >>> p = Pipeline()
+        >>> orders = p.create([{"who": "ann", "price": 3}, {"who": "bob", "price": 4}, {"who": "ann", "price": 5}])
+        >>> p.sql("select who, sum(price) as spent from orders group by who order by spent desc", orders=orders).collect()
+        [{'who': 'ann', 'spent': 8}, {'who': 'bob', 'spent': 4}]
+        """
+        from dataflow.api.querying import query
+
+        return query(self, text, tables)
+
     def operate(self, fn: Callable[..., U], *args: PObject[Any], label: str | None = None) -> PObject[U]:
         """``fn`` of the values of PObjects, run once inside the pipeline."""
         return operate_node(self, fn, args, label)
 
     def _read(self, source: Any, label: str, element: Any = None) -> PCollection[Any]:
         return PCollection(self, Read(label=self.labels.unique(label), origin=caller(), element=element, source=source))
+
+    def columns(self, node: Node) -> dict[str, Any] | None:
+        """Names and types of a node's columns, read from metadata once; None where only the data will tell."""
+        from dataflow.api.schemas import columns_known
+
+        return columns_known(node, self._columns)
+
+    def table(self, node: Node) -> Node:
+        """A node of records as relational steps take it: with its columns, where they are known; made once."""
+        from dataflow.plan.nodes import Relation
+        from dataflow.plan.relational import Table
+
+        schema = self.columns(node) if not isinstance(node, Relation) else None
+        if schema is None:
+            return node
+        if id(node) not in self._tables:
+            label = self.labels.unique(f"{node.label} table")
+            self._tables[id(node)] = Table(label=label, origin=node.origin, element=node.element, schema=schema, input=node)
+        return self._tables[id(node)]
 
     # -- running
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from html import escape
 from typing import Any, TypeVar
 
 from dataflow.api.base import Deferred
@@ -109,6 +108,8 @@ class Results(Deferred[T]):
 
     def _repr_html_(self) -> str:
         """For notebooks: the type, the plan, and the first rows where they are cheap (small inputs, no shuffle)."""
+        from html import escape  # 6 ms, and only a notebook needs it
+
         parts = [f"<b>{type(self).__name__}</b>[{escape(show_type(self.node.element))}] <code>{escape(self.node.label)}</code>"]
         parts.append(f"<details><summary>plan</summary>{as_svg((self.node,))}</details>")
         rows = self._cheap_rows()
@@ -183,6 +184,8 @@ def _text_table(rows: list[Any]) -> str:
 
 def _html_table(rows: list[Any]) -> str:
     names, cells = _cells(rows)
+    from html import escape
+
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in line) + "</tr>" for line in cells)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

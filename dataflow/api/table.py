@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from dataflow.api import joins
 from dataflow.api.base import error_rule, pair_type
@@ -126,7 +126,9 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
 
         return self.group_by_key().combine_values(reducing(fn), label=label)
 
-    def join(self, other: PTable[K, W], how: JoinKind = "inner", label: str | None = None) -> PTable[K, Any]:
+    def join(  # type: ignore[override]  # tables join on their keys, records on columns
+        self, other: PTable[K, W], how: JoinKind = "inner", label: str | None = None
+    ) -> PTable[K, Any]:
         """Pairs (key, (value, other value)) of equal keys; None stands for a missing side in outer joins.
 
         ``how``: "inner", "left", "right", "full"; "semi" and "anti" keep this table's pairs whose key is, or is not,
@@ -176,23 +178,13 @@ class PGroupedTable(PCollection[tuple[K, Iterable[V]]], Generic[K, V]):
         label = self._label(label or f"combine {known!r}")
         return PTable(self.pipeline, CombineValues(label=label, origin=origin, element=element, input=self.node, aggregator=known))
 
-    def map_groups(self, fn: Callable[[K, Iterable[V]], W], label: str | None = None) -> PTable[K, W]:
+    def map_groups(self, fn: Callable[..., W], *sides: PObject[Any], on_error: str = "raise", label: str | None = None) -> PTable[K, W]:
         """(key, ``fn(key, values)``) for every key.
 
         >>> from dataflow import Pipeline
         >>> Pipeline().create([("a", 2), ("a", 3)]).as_table().group_by_key().map_groups(lambda k, v: sum(v)).collect()
         [('a', 5)]
         """
-        origin = caller()
-        check_callable("map_groups", fn, origin)
-        return cast("PTable[K, W]", self.map(_OfGroup(fn), label=label or "map_groups").as_table())
-
-
-class _OfGroup:
-    """A function of key and values, as a function of the pair."""
-
-    def __init__(self, fn: Callable[[Any, Iterable[Any]], Any]) -> None:
-        self.fn = fn
-
-    def __call__(self, pair: tuple[Any, Iterable[Any]]) -> tuple[Any, Any]:
-        return pair[0], self.fn(pair[0], pair[1])
+        element = pair_type(pair_of(self.node.element)[0], result_of(fn))
+        rule = error_rule(on_error, None, None)
+        return PTable(self.pipeline, self._step("map_groups", "map_groups", fn, sides, element, label, rule))

@@ -1,4 +1,4 @@
-"""map, flat_map, filter, map_values, key_by: one C loop over the rows of a batch.
+"""map, flat_map, filter, map_values, map_groups, key_by: one C loop over the rows of a batch.
 
 ``list.extend(map(fn, rows))`` is several times faster than a Python loop per element, and nothing is lost by it: when
 the function raises, the iterator over the rows knows how many it has handed out, so the failing record is at hand, and
@@ -96,7 +96,9 @@ class _Ended:
 
 
 class OnPairs(Elementwise):
-    """map_values and key_by: keys and values stay two columns unless a record is skipped."""
+    """map_values, map_groups and key_by: keys and values stay two columns unless a record is skipped."""
+
+    groups: Sequence[Any] = ()  # map_groups only: the second argument, beside the keys that `pieces` goes through
 
     def apply(self, batch: Batch) -> Iterator[tuple[Batch, str | None]]:
         self.begin(batch)
@@ -105,12 +107,13 @@ class OnPairs(Elementwise):
             keys: Sequence[Any] = ()
         else:
             keys, rows = pairs_of(self, batch)  # type: ignore[assignment]
+        self.groups = rows
         if self.step.on_error.skip:
             for piece in self._one_by_one(rows, keys):
                 yield Rows(piece), None
         else:
             done = 0
-            for piece in self.pieces(rows):
+            for piece in self.pieces(keys if self.step.kind == "map_groups" else rows):
                 part = slice(done, done + len(piece))
                 yield (Pairs(piece, rows[part]) if self.step.kind == "key_by" else Pairs(keys[part], piece)), None
                 done += len(piece)
@@ -120,7 +123,7 @@ class OnPairs(Elementwise):
         out: list[Any] = []
         for index, element in enumerate(rows):
             try:
-                found = self.fn(element)
+                found = self.fn(keys[index], element) if self.step.kind == "map_groups" else self.fn(element)
             except (Exception, SystemExit) as error:
                 self.failed(exited(error), (keys[index], element) if keys else element, index)
                 continue
@@ -129,4 +132,10 @@ class OnPairs(Elementwise):
         yield out
 
     def _stream(self, hands: Iterator[Any]) -> Iterator[Any]:
-        return map(self.fn, hands)
+        if self.step.kind != "map_groups":
+            return map(self.fn, hands)
+        return map(self.fn, hands, self.groups)
+
+    def _error(self, error: Exception, rows: Sequence[Any], hands: Iterator[Any]) -> None:
+        index = max(0, len(rows) - length_hint(hands) - 1)
+        self.failed(error, (rows[index], self.groups[index]) if self.step.kind == "map_groups" else rows[index], index)

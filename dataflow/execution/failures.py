@@ -62,7 +62,7 @@ def step_error(step: Step, error: BaseException, record: Any, location: str, con
     if not hint:
         hint = (
             'on_error="skip" on this step sets such records aside'
-            if step.kind in ("map", "flat_map", "filter", "do", "map_values", "key_by")
+            if step.kind in ("map", "flat_map", "filter", "do", "map_values", "map_groups", "key_by")
             else ""
         )
     report = Report(

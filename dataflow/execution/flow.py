@@ -32,7 +32,7 @@ def _runner(bound: BoundStep) -> type[Runner]:
     match bound.step.kind:
         case "map" | "filter" | "flat_map":
             return Elementwise
-        case "map_values" | "key_by":
+        case "map_values" | "map_groups" | "key_by":
             return OnPairs
         case "keys" | "values" | "swap" | "pair_with" | "number":
             return Shape
@@ -42,6 +42,10 @@ def _runner(bound: BoundStep) -> type[Runner]:
             return Do
         case "map_batches":
             return Batches
+        case "query":
+            from dataflow.execution.query_steps import QueryStep  # brings the kernel library
+
+            return QueryStep
 
 
 class Flow:

@@ -21,6 +21,7 @@ from dataflow.execution.shuffle import bucket_of
 from dataflow.physical.program import GroupRoot, ShuffleInput
 from dataflow.shard.arrow import to_numpy
 from dataflow.shard.batch import Batch
+from dataflow.shard.codec import HASH
 from dataflow.shard.runfile import read_block
 
 __all__ = ["read_groups", "read_range"]
@@ -71,7 +72,7 @@ def read_range(given: ShuffleInput, first: int, last: int) -> Iterator[pa.Record
                 continue
             batch = read_block(file, block)
             if block.first < first or block.last >= last:
-                buckets = bucket_of(to_numpy(batch.column("#h")))
+                buckets = bucket_of(to_numpy(batch.column(HASH)))
                 start, stop = np.searchsorted(buckets, [first, last])
                 batch = batch.slice(int(start), int(stop - start))
             if batch.num_rows:

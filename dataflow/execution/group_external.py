@@ -20,9 +20,9 @@ from dataflow.execution.context import TaskContext
 from dataflow.execution.group_in_memory import groups_in_memory, in_value_order, keys_apart, merged, merged_groups
 from dataflow.execution.shuffle import with_column
 from dataflow.physical.program import GroupRoot
-from dataflow.shard.arrow import from_numpy, to_numpy
+from dataflow.shard.arrow import from_numpy, taken, to_numpy
 from dataflow.shard.batch import Batch, Pairs, Rows
-from dataflow.shard.codec import decode_batch, encode_batch
+from dataflow.shard.codec import HASH, decode_batch, encode_batch
 from dataflow.shard.merge import merge_rounds
 from dataflow.shard.runfile import Block, RunFile, RunWriter, read_block
 
@@ -38,7 +38,7 @@ class _HashPart:
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self.batch = batch
-        self.hashes = to_numpy(batch.column("#h"))
+        self.hashes = to_numpy(batch.column(HASH))
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
@@ -101,7 +101,7 @@ def _into_large(waiting: list[pa.RecordBatch], groups: Any, hash_: int) -> tuple
     """Move the rows of one hash into the files of its groups."""
     rest = []
     for batch in waiting:
-        hashes = to_numpy(batch.column("#h"))
+        hashes = to_numpy(batch.column(HASH))
         start, stop = np.searchsorted(hashes, np.uint64(hash_)), np.searchsorted(hashes, np.uint64(hash_), side="right")
         if start < stop:
             keys, values = decode_batch(batch.slice(int(start), int(stop - start))).pairs()
@@ -125,7 +125,7 @@ def _split_at(batches: list[pa.RecordBatch], bound: int) -> tuple[list[pa.Record
     """Rows below the bound, whose groups are whole, and rows at it, whose group may go on."""
     ready, waiting = [], []
     for batch in batches:
-        at = int(np.searchsorted(to_numpy(batch.column("#h")), np.uint64(bound)))
+        at = int(np.searchsorted(to_numpy(batch.column(HASH)), np.uint64(bound)))
         ready += [batch.slice(0, at)] if at else []
         waiting += [batch.slice(at)] if at < batch.num_rows else []
     return ready, waiting
@@ -142,7 +142,7 @@ def _external_merge(root: GroupRoot, streams: list[Any], context: TaskContext) -
             yield from merged_groups(root, ready, context)
         if len(waiting) > 1:
             coded = encode_batch(Pairs(*merged(root.merge, waiting, context)))
-            waiting = [with_column(coded, "#h", from_numpy(np.full(coded.num_rows, bound, np.uint64)))]
+            waiting = [with_column(coded, HASH, from_numpy(np.full(coded.num_rows, bound, np.uint64)))]
     yield from merged_groups(root, waiting, context)
 
 
@@ -156,10 +156,10 @@ def _sorted_runs(parts: Iterator[pa.RecordBatch], context: TaskContext, budget: 
         nonlocal held, size, runs
         for batches in held.values():
             table = pa.concat_batches(batches)
-            order = np.argsort(to_numpy(table.column("#h")), kind="stable")
+            order = np.argsort(to_numpy(table.column(HASH)), kind="stable")
             per_block = max(1, int(len(order) * (budget // 16) / max(table.nbytes, 1)))
             for start in range(0, len(order), per_block):
-                writer.write(table.take(from_numpy(order[start : start + per_block])), runs)
+                writer.write(taken(table, order[start : start + per_block]), runs)
             runs += 1
         held, size = {}, 0
 

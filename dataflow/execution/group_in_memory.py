@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflow.algebra.aggregator import Aggregator
 from dataflow.algebra.order import canonical, order_key
@@ -24,9 +23,9 @@ from dataflow.execution.runner import exited
 from dataflow.kernels.combining import ACC_CODINGS, is_native_key, merge_accumulators, present_accumulators
 from dataflow.physical.program import GroupRoot
 from dataflow.plan.steps import Step
-from dataflow.shard.arrow import from_numpy, to_numpy
+from dataflow.shard.arrow import call, taken, to_numpy
 from dataflow.shard.batch import Batch, Pairs
-from dataflow.shard.codec import coding_of, decode, decode_batch
+from dataflow.shard.codec import HASH, coding_of, decode, decode_batch
 
 __all__ = ["groups_in_memory", "in_value_order", "keys_apart", "merged", "merged_groups"]
 
@@ -44,6 +43,9 @@ def groups_in_memory(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[B
     starts = np.concatenate([[0], np.flatnonzero(hashes[1:] != hashes[:-1]) + 1, [len(hashes)]])
     firsts, apart = _keys_of(keys, order, starts, hashes)
     values = _taken(values, order)
+    if not apart:
+        yield from _whole_runs(root, firsts, values, starts.tolist())
+        return
     out_keys: list[Any] = []
     out_values: list[Any] = []
     for at, (i, j) in enumerate(itertools.pairwise(starts.tolist())):
@@ -61,16 +63,26 @@ def groups_in_memory(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[B
         yield Pairs(out_keys, out_values)
 
 
+def _whole_runs(root: GroupRoot, keys: list[Any], values: list[Any], starts: list[int]) -> Iterator[Batch]:
+    """The groups where every run of equal hashes is one group: cut in C, twice as fast as a loop."""
+    for at in range(0, len(keys), GROUPS):
+        ends = starts[at : at + GROUPS + 1]
+        groups = list(map(values.__getitem__, map(slice, ends, ends[1:])))
+        if root.sort_values:
+            groups = [in_value_order(root, group) for group in groups]
+        yield Pairs(keys[at : at + GROUPS], groups)
+
+
 def _keys_of(keys: Any, order: np.ndarray, starts: np.ndarray, hashes: np.ndarray) -> tuple[list[Any], dict[int, list[Any]]]:
     """The first key of every run of equal hashes; and, by their start, the keys of those runs that hold several.
 
     Where Arrow's equality is ours, the keys are compared as a column, and only the first of each run becomes Python.
     """
     if isinstance(keys, tuple) and keys[1] == "p" and is_native_key(keys[0].type) and not keys[0].null_count:
-        column = keys[0].take(from_numpy(order))
-        differ = to_numpy(pc.not_equal(column.slice(1), column.slice(0, max(0, len(column) - 1))))
+        column = taken(keys[0], order)
+        differ = to_numpy(call("not_equal", column.slice(1), column.slice(0, max(0, len(column) - 1))))
         if not (differ & (hashes[1:] == hashes[:-1])).any():
-            return decode(column.take(from_numpy(starts[:-1])), "p"), {}
+            return decode(taken(column, starts[:-1]), "p"), {}
         everything = decode(column, "p")
     else:
         everything = _taken(keys, order)
@@ -88,7 +100,7 @@ def in_value_order(root: GroupRoot, values: list[Any]) -> list[Any]:
 
 def _columns(parts: list[pa.RecordBatch]) -> tuple[np.ndarray, Any, Any]:
     """Hashes, and keys and values: still Arrow where all parts agree, else as lists."""
-    hashes = np.concatenate([to_numpy(part.column("#h")) for part in parts])
+    hashes = np.concatenate([to_numpy(part.column(HASH)) for part in parts])
     codings = [coding_of(part) for part in parts]
     found: list[Any] = []
     for name, at in (("k", 1), ("v", 2)):
@@ -103,7 +115,7 @@ def _columns(parts: list[pa.RecordBatch]) -> tuple[np.ndarray, Any, Any]:
 def _taken(column: Any, order: np.ndarray) -> list[Any]:
     if isinstance(column, tuple):
         array, coding = column
-        return decode(array.take(from_numpy(order)), coding)
+        return decode(taken(array, order), coding)
     return list(map(column.__getitem__, order.tolist()))
 
 

@@ -17,7 +17,7 @@ from dataflow.execution.context import TaskContext
 from dataflow.execution.shuffle import sort_column
 from dataflow.kernels.sorting import has_native_order, key_at, sort_order, upper_bound
 from dataflow.physical.program import ShuffleInput, SortRoot
-from dataflow.shard.arrow import from_numpy
+from dataflow.shard.arrow import taken
 from dataflow.shard.batch import Batch, Rows
 from dataflow.shard.codec import decode, decode_batch
 from dataflow.shard.merge import merge_rounds
@@ -111,7 +111,7 @@ def _in_order(parts: list[pa.RecordBatch]) -> Iterator[Batch]:
             return
         order = sort_order(*sort_column(whole))
         for start in range(0, len(order), ROWS):
-            yield decode_batch(whole.take(from_numpy(order[start : start + ROWS])))
+            yield decode_batch(taken(whole, order[start : start + ROWS]))
         return
     keyed: list[tuple[Any, Any]] = []
     for part in parts:
@@ -135,7 +135,7 @@ def _reversed(rounds: Iterator[list[pa.RecordBatch]], context: TaskContext) -> I
     try:
         for block in reversed(file.blocks):
             batch = read_block(file, block)
-            yield decode_batch(batch.take(from_numpy(np.arange(batch.num_rows - 1, -1, -1))))
+            yield decode_batch(taken(batch, np.arange(batch.num_rows - 1, -1, -1)))
     finally:
         import contextlib
         import os

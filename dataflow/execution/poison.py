@@ -37,7 +37,7 @@ def looking_at(program: Program, how: str, name: str, step: Step | None) -> Prog
     """The program that reads the same rows and sets each aside, in the name of a step of the program."""
     label, origin = (step.label, step.origin) if step is not None else (program.label, Origin("", 0, ""))
     aside = Step("map", label, origin, fn=_Kills(how), on_error=OnError(skip=True))
-    return replace(program, phase=name, tree=Branch((BoundStep(aside),)), leaves=(), sides=())
+    return replace(program, phase=name, tree=Branch((BoundStep(aside),)), leaves=())  # sides may be the root's
 
 
 def what_was_seen(result: TaskResult) -> tuple[str, str]:

@@ -23,7 +23,7 @@ __all__ = ["Pacer", "Runner", "exited", "pairs_of"]
 TARGET = 4 << 20
 FIRST_ROWS = 1024
 MOST_ROWS = 65_536
-ONE_TO_ONE = ("map", "map_values", "key_by", "pair_with", "keys", "values", "swap", "number", "combine", "merge")
+ONE_TO_ONE = ("map", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap", "number", "combine", "merge")
 
 
 class Pacer:
@@ -62,7 +62,7 @@ class Runner:
         if not self.sides:
             return fn
         sides = self.sides
-        return lambda element: fn(element, *sides)
+        return lambda *given: fn(*given, *sides)
 
     def start(self) -> Iterator[tuple[Batch, str | None]]:
         """What the step gives before any element."""
@@ -125,6 +125,8 @@ def _replay(runners: tuple[Runner, ...], element: Any) -> Iterable[Any]:
                 elements = map(runner.fn, elements)
             case "map_values":
                 elements = ((k, runner.fn(v)) for k, v in elements)
+            case "map_groups":
+                elements = ((k, runner.fn(k, v)) for k, v in elements)
             case "key_by":
                 elements = ((runner.fn(x), x) for x in elements)
             case "keys":

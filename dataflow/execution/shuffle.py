@@ -3,9 +3,9 @@
     push ─> (combine) ─> held batches ──(budget reached)──> one run per schema: sorted, cut into blocks ─> RunFile
 
     kind     sorted by                                   columns besides the element's
-    group    the top 16 bits of the key's hash           #h   the hash (a partitioner's number, if the user has one)
-    sort     the sort key                                #s   the key, unless the element is its own key
-    deal     nothing: shares in turn                     #h   the share's number
+    group    the top 16 bits of the key's hash           hash    the hash (a partitioner's number, if the user has one)
+    sort     the sort key                                order   the key, unless the element is its own key
+    deal     nothing: shares in turn                     hash    the share's number
 
 A hash run is ordered only by 16 bits, because NumPy sorts 16-bit integers by radix (10 ns a row here against 90 for
 64-bit ones) and the reader orders each small range by the whole hash anyway.
@@ -28,9 +28,9 @@ from dataflow.execution.failures import trace_of, user_frames
 from dataflow.execution.runner import exited
 from dataflow.kernels.sorting import key_at, sort_order
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf
-from dataflow.shard.arrow import from_numpy, to_numpy
-from dataflow.shard.batch import Batch, NotPairs, Pairs, raw_pairs
-from dataflow.shard.codec import coding_of, decode, encode, encode_batch
+from dataflow.shard.arrow import from_numpy, taken, to_numpy
+from dataflow.shard.batch import Batch, NotPairs, Pairs, Records, raw_pairs
+from dataflow.shard.codec import HASH, ORDER, coding_of, decode, encode, encode_batch
 from dataflow.shard.keys import hash_keys
 from dataflow.shard.runfile import RunFile, RunWriter
 
@@ -144,15 +144,30 @@ class ShuffleWriter:
             assert leaf.partitions
             shares = (np.arange(len(batch), dtype=np.uint64) + np.uint64(self.dealt)) % np.uint64(leaf.partitions)
             self.dealt += len(batch)
-            return with_column(coded, "#h", from_numpy(shares << np.uint64(48)))
+            return with_column(coded, HASH, from_numpy(shares << np.uint64(48)))
+        if leaf.hash_on is not None or leaf.order is not None:
+            return self._by_columns(batch)
         if leaf.kind == "sort":
             coded = encode_batch(batch)
             if leaf.sort_key is None:
                 return coded
             keys, coding = encode(list(map(leaf.sort_key, batch.rows())))
-            return with_column(coded, "#s", keys, coding)
+            return with_column(coded, ORDER, keys, coding)
         keys_, values = raw_pairs(batch)
         return self._hashed(encode_batch(Pairs(keys_, values)), keys_)
+
+    def _by_columns(self, batch: Batch) -> pa.RecordBatch:
+        """Records with the hash or the order of their columns; the schema says which part of the shuffle they are."""
+        from dataflow.io.schema import table_of
+        from dataflow.kernels.shuffling import key_hashes, order_bytes
+
+        table = batch.table if isinstance(batch, Records) else table_of(batch, None)
+        coded = encode_batch(Records(table))
+        coded = coded.replace_schema_metadata({**(coded.schema.metadata or {}), b"side": str(self.leaf.side).encode()})
+        if self.leaf.hash_on is not None:
+            return with_column(coded, HASH, from_numpy(key_hashes(table, self.leaf.hash_on, self.leaf.types)))
+        assert self.leaf.order is not None
+        return with_column(coded, ORDER, order_bytes(table, self.leaf.order))
 
     def _hashed(self, coded: pa.RecordBatch, keys: Any) -> pa.RecordBatch:
         if self.leaf.partitioner is not None:
@@ -165,7 +180,7 @@ class ShuffleWriter:
         else:
             # the encoded column is numbers already, where the keys would have to become them again
             hashes = hash_keys(coded.column(0) if coding_of(coded)[1] == "p" else keys)
-        return with_column(coded, "#h", from_numpy(hashes))
+        return with_column(coded, HASH, from_numpy(hashes))
 
     def _drain(self) -> None:
         assert self.combiner is not None
@@ -186,7 +201,7 @@ class ShuffleWriter:
             if self.leaf.kind == "sort":
                 order = sort_order(*sort_column(whole))
             else:
-                order = np.argsort(bucket_of(to_numpy(whole.column("#h"))), kind="stable")
+                order = np.argsort(bucket_of(to_numpy(whole.column(HASH))), kind="stable")
             self._write(whole, order)
             del whole
         self.held, self.bytes = {}, 0
@@ -196,12 +211,12 @@ class ShuffleWriter:
             self.writer = RunWriter(self.context.spill_path("shuffle"), self.context.task)
         per_block = max(1, int(len(order) * BLOCK_BYTES / max(whole.nbytes, 1)))
         for start in range(0, len(order), per_block):
-            block = whole.take(from_numpy(order[start : start + per_block]))
+            block = taken(whole, order[start : start + per_block])
             if self.leaf.kind == "sort":
                 column, coding = sort_column(block)
                 first, last = key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1)
             else:
-                buckets = bucket_of(to_numpy(block.column("#h")))
+                buckets = bucket_of(to_numpy(block.column(HASH)))
                 first, last = int(buckets[0]), int(buckets[-1])
             self.writer.write(block, self.runs, first, last)
         self.runs += 1
@@ -244,8 +259,8 @@ def with_column(batch: pa.RecordBatch, name: str, column: pa.Array, coding: Any 
 
 
 def sort_column(batch: pa.RecordBatch) -> tuple[pa.Array, Any]:
-    """The column a sort run is ordered by, and its coding: ``#s``, or the element itself."""
-    at = batch.schema.get_field_index("#s")
+    """The column a sort run is ordered by, and its coding: ``ORDER``, or the element itself."""
+    at = batch.schema.get_field_index(ORDER)
     if at >= 0:
         return batch.column(at), json.loads(batch.schema.field(at).metadata[b"c"])
     kind, *codings = coding_of(batch)

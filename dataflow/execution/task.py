@@ -37,7 +37,10 @@ from dataflow.physical.program import (
     KeptRoot,
     Leaf,
     OperateRoot,
+    PieceRoot,
     Program,
+    QueryRoot,
+    ScanRoot,
     ShuffleLeaf,
     SideValue,
     SinkLeaf,
@@ -229,6 +232,22 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                 for block in file.blocks:
                     context.bytes_read += block.length
                     yield decode_batch(read_block(file, block)), None
+        case ScanRoot() as root:
+            from dataflow.execution.queries import run_scan
+
+            for batch in run_scan(root, given.splits, program.label, context):
+                yield batch, None
+        case PieceRoot() as root:
+            from dataflow.execution.queries import run_piece
+
+            assert given.shuffle is not None
+            for batch in run_piece(root, given.shuffle, program.label, context):
+                yield batch, None
+        case QueryRoot() as root:
+            from dataflow.execution.queries import run_query
+
+            for batch in run_query(root, program.label, context.sides):
+                yield batch, None
         case OperateRoot(fn=fn, args=args):
             yield Rows([_operated(program, fn, args, context)]), None
 

@@ -9,25 +9,44 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflow.errors import InputError, Report, SchemaError
-from dataflow.io.files import FileInfo, file_system
+from dataflow.io.files import FileInfo, file_system, is_remote
 from dataflow.io.source import FileSource, Piece, Place, Split, at_least_eight
 from dataflow.shard.batch import Records
+
+if TYPE_CHECKING:
+    from dataflow.kernels.query import ParquetScan
 
 __all__ = ["IpcSource", "ParquetSource"]
 
 ROWS = 65_536
+DECODED = 2  # dictionaries and run lengths grow to about twice when they are decoded, on TPC-H
 
 
 @dataclass(frozen=True)
 class _ColumnarSource(FileSource):
     union: bool = False
-    columns: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
+
+    has_columns = True
+
+    def columns(self) -> pa.Schema:
+        """The columns that are read, the ones in folder names last."""
+        files = self.files()
+        layout = self._layout([info.path for info in files])
+        if layout is None:
+            raise InputError(Report(f"no file of {', '.join(self.paths)} can be read"))
+        if self.only is not None:
+            layout = pa.schema([layout.field(name) for name in self.only])
+        for name in self.hive(files[0].path) if files else ():
+            if layout.get_field_index(name) < 0:
+                layout = layout.append(pa.field(name, pa.string()))
+        return layout
 
     def _unreadable(self, path: str, error: Exception) -> InputError:
         size = "unknown"
@@ -57,7 +76,7 @@ class _ColumnarSource(FileSource):
             return problems
         try:
             layout = self._layout([info.path for info in self.files()][:100])
-            for name in self.columns or ():
+            for name in self.only or ():
                 if layout is not None and layout.get_field_index(name) < 0:
                     close = difflib.get_close_matches(name, layout.names, 1)
                     hint = f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(layout.names)}"
@@ -142,6 +161,42 @@ class ParquetSource(_ColumnarSource):
 
     format = "parquet"
 
+    def pruned(self, names: tuple[str, ...]) -> ParquetSource:
+        """The same files, of which only these columns are read."""
+        return replace(self, only=names)
+
+    def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
+        """About how much the records take in memory, from the footers of at most a hundred files."""
+        files = self.files()
+        looked, total, size = files[:100], 0, 0
+        for info in looked:
+            size += info.size
+            with self._guarded(info.path, lambda path=info.path: self._file(path)) as file:  # type: ignore[misc]
+                meta = file.metadata
+                for group in range(meta.num_row_groups):
+                    for at in range(meta.num_columns):
+                        column = meta.row_group(group).column(at)
+                        if names is None or column.path_in_schema.split(".")[0] in names:
+                            total += column.total_uncompressed_size
+        return int(DECODED * total * (sum(info.size for info in files) / max(1, size)))
+
+    def scan_split(self, split: Split) -> ParquetScan:
+        """What the kernel needs to read one split itself."""
+        from dataflow.kernels.query import ParquetScan
+
+        layout, _, rows = split.extra
+        schema = layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
+        return ParquetScan((split.name,), schema, self.only, rows)
+
+    def kernel_scan(self) -> ParquetScan | None:
+        """Plain local files of one layout; folders with values, remote files and lenient reading go through `read`."""
+        from dataflow.kernels.query import ParquetScan
+
+        files = self.files()
+        if self.union or self.skip_bad or any(is_remote(info.path) or self.hive(info.path) for info in files) or not files:
+            return None
+        return ParquetScan(tuple(info.path for info in files), self.columns(), self.only)
+
     def _file(self, path: str) -> Any:
         import pyarrow.parquet as pq
 
@@ -158,34 +213,35 @@ class ParquetSource(_ColumnarSource):
         return self._guarded(path, read)
 
     def _parts(self, info: FileInfo, target: int, layout: pa.Schema | None) -> list[Split]:
-        def read() -> list[int]:
+        def read() -> list[tuple[int, int]]:
             with self._file(info.path) as file:
-                meta = file.metadata
-                return [meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)]
+                groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+                return [(group.total_byte_size, group.num_rows) for group in groups]
 
         try:
             sizes = self._guarded(info.path, read)
         except InputError as error:
             if self.skip_bad:
-                return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence))]
+                return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence, None))]
             raise
-        splits, start, held = [], 0, 0
-        for index, size in enumerate(sizes):
+        splits, start, held, first, rows = [], 0, 0, 0, 0
+        for index, (size, count) in enumerate(sizes):
             held += size
+            rows += count
             if held >= target or index == len(sizes) - 1:
-                splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "")))
-                start, held = index + 1, 0
+                splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "", (first, rows))))
+                start, held, first, rows = index + 1, 0, first + rows, 0
         return splits
 
     def read(self, split: Split) -> Iterator[Piece]:
-        layout, reason = split.extra
+        layout, reason, _ = split.extra
         if reason:
             yield _skipped(split, reason)
             return
         self.open(split).close()
         row = 1
         with self._guarded(split.name, lambda: self._file(split.name)) as file:
-            names = list(self.columns) if self.columns else None
+            names = list(self.only) if self.only else None
             groups = list(range(split.start, split.stop))
             batches = file.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False)
             wanted = layout if names is None else pa.schema([layout.field(n) for n in names])
@@ -245,7 +301,7 @@ class IpcSource(_ColumnarSource):
 
                 batch = self._guarded(split.name, read)
                 table = pa.table(batch)
-                wanted = layout if self.columns is None else pa.schema([layout.field(n) for n in self.columns])
+                wanted = layout if self.only is None else pa.schema([layout.field(n) for n in self.only])
                 yield Piece(self._aligned(table, wanted, split.name), Place(f"{split.name}, batch {index}", row), bytes=batch.nbytes)
 
 

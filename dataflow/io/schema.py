@@ -16,15 +16,17 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dataflow.errors import Report, SchemaError, shorten
-from dataflow.shard.arrow import strings
+from dataflow.shard.arrow import from_numpy, strings
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Values
 
 __all__ = ["conform", "plain", "table_of", "unify", "widen"]
 
 _EXACT = 2**53
+_NUMBERS = {int: np.int64, float: np.float64, bool: np.bool_}
 _KNOWN = {str, int, float, bool, bytes, type(None), dt.datetime, dt.date, dt.timedelta}
 
 
@@ -96,6 +98,8 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
         if declared is None and str in kinds and kinds <= {str, type(None)}:
             found = strings(items) if None not in items else pa.array(items, pa.large_string())
             return found.cast(pa.string()) if found.nbytes < 2**31 else found
+        if declared is None and len(kinds) == 1 and (dtype := _NUMBERS.get(next(iter(kinds)))):
+            return from_numpy(np.array(items, dtype))  # `pa.array` imports pandas
         return pa.array(items, declared)
     except (
         pa.ArrowInvalid,

@@ -88,6 +88,23 @@ class Source:
         """What is wrong, found from metadata alone."""
         return []
 
+    has_columns = False  # whether `columns` is known from metadata alone, so that a query may read the source itself
+
+    def columns(self) -> Any:
+        """The Arrow schema of the records, None where only reading tells."""
+        return None
+
+    def schema(self) -> Any:
+        """The columns and their plan types, None where only reading tells."""
+        from dataflow.kernels.types import schema_from_arrow
+
+        layout = self.columns() if self.has_columns else None
+        return schema_from_arrow(layout) if layout is not None else None
+
+    def kernel_scan(self) -> Any:
+        """What the kernel needs to read the files itself (`kernels.query.ParquetScan`); None if it must go through `read`."""
+        return None
+
     def splits(self, target: int) -> list[Split]:
         """Parts of about ``target`` bytes; they do not depend on how many workers there are."""
         raise NotImplementedError

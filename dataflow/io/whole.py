@@ -68,6 +68,20 @@ class ListSource(Source):
 
     items: Sequence[Any]
 
+    @property
+    def has_columns(self) -> bool:  # type: ignore[override]
+        """Whether these are records. Looked at when a step on columns follows, not before."""
+        return bool(self.items) and all(isinstance(item, dict) for item in self.items)
+
+    def columns(self) -> Any:
+        from dataflow.errors import SchemaError
+        from dataflow.io.schema import table_of
+
+        try:
+            return table_of(Rows(list(self.items)), None).schema if self.has_columns else None
+        except SchemaError:  # the values do not agree; the run says where
+            return None
+
     def describe(self) -> str:
         return f"{len(self.items)} values"
 
@@ -92,6 +106,11 @@ class ArrowSource(Source):
     """A table of anyone's who speaks the Arrow stream interface (pandas, Polars, DuckDB, …)."""
 
     table: Any
+
+    has_columns = True
+
+    def columns(self) -> Any:
+        return self.table.schema
 
     def describe(self) -> str:
         return f"table of {self.table.num_rows} rows"

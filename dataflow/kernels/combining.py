@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflow.algebra.aggregator import Native
-from dataflow.shard.arrow import from_numpy, to_numpy
+from dataflow.shard.arrow import call, dictionary_encoded, from_numpy, to_numpy
 from dataflow.shard.codec import Coding
 
 __all__ = ["ACC_CODINGS", "accumulate", "is_native_key", "merge_accumulators"]
@@ -35,7 +34,7 @@ def is_native_key(kind: pa.DataType) -> bool:
 def accumulate(kind: Native, keys: pa.Array, values: pa.Array | None) -> tuple[pa.Array, pa.Array] | None:
     """(keys, accumulators) of one batch; None where these kernels must not do it. ``values`` None: only counted."""
     if kind == "count":
-        counted = pc.value_counts(keys)
+        counted = call("value_counts", keys)
         return counted.field(0), counted.field(1)
     if values is None:
         return None
@@ -56,7 +55,7 @@ def merge_accumulators(kind: Native, keys: pa.Array, accs: pa.Array) -> tuple[pa
     parts = [accs] if kind in ("count", "sum") else accs.flatten()
     if not all(_foldable(kind, part) for part in parts) or not (kind in ("min", "max") or _fits(parts[0])):
         return None
-    coded = keys.dictionary_encode(null_encoding="encode")
+    coded = dictionary_encoded(keys)
     groups, distinct = to_numpy(coded.indices), coded.dictionary
     folded = [_folded(kind, groups, len(distinct), to_numpy(part)) for part in parts]
     return distinct, folded[0] if kind in ("count", "sum") else _struct(folded)
@@ -99,6 +98,6 @@ def _fits(values: pa.Array) -> bool:
     """Whether no sum over these values, in any grouping, leaves 62 bits."""
     if not pa.types.is_integer(values.type) or not len(values):
         return True
-    ends = pc.min_max(values)
+    ends = call("min_max", values)
     low, high = ends["min"].as_py(), ends["max"].as_py()
     return max(abs(low), abs(high)) * len(values) < _LIMIT

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from dataflow.shard.arrow import call
 from dataflow.shard.batch import Batch, Lines, Values
 
 __all__ = ["known_flat_map", "known_map"]
@@ -39,8 +39,8 @@ def known_map(fn: Callable[..., Any]) -> Callable[[Batch], Batch | None] | None:
         if isinstance(batch, Lines) and batch.data.isascii():  # line ends have no case
             return Lines(batch.data.lower() if fn is str.lower else batch.data.upper())
         if isinstance(batch, Values) and pa.types.is_large_string(batch.array.type) and not batch.array.null_count:
-            if pc.all(pc.string_is_ascii(batch.array)).as_py() is not False:
-                return Values(pc.call_function(name, [batch.array]))
+            if call("all", call("string_is_ascii", batch.array)).as_py() is not False:
+                return Values(call(name, batch.array))
         return None
 
     return kernel
@@ -50,7 +50,7 @@ def _split(batch: Batch) -> Batch | None:
     if not isinstance(batch, Lines) or not batch.data.isascii() or any(s in batch.data for s in _PYTHON_ONLY_SPACES):
         return None
     text = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(_offsets(len(batch.data))), pa.py_buffer(batch.data)])
-    words = pc.call_function("ascii_split_whitespace", [text]).flatten()
+    words = call("list_flatten", call("ascii_split_whitespace", text))
     # Arrow gives "" before leading and after trailing white space, Python does not
     start = 1 if len(words) and not words[0].as_py() else 0
     stop = len(words) - 1 if len(words) > start and not words[len(words) - 1].as_py() else len(words)

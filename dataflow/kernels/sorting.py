@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflow.algebra.order import order_key
-from dataflow.shard.arrow import from_numpy, to_numpy
+from dataflow.shard.arrow import call, taken, to_numpy
 from dataflow.shard.batch import numpy_offsets
 from dataflow.shard.codec import Coding, decode
 from dataflow.shard.keys import padded, string_words, word_at
@@ -76,14 +75,16 @@ def _string_order(column: pa.Array) -> np.ndarray:
     rows = order[places]
     if int(left[rows].max()) <= 8 and int(left[rows].min()) == int(left[rows].max()):
         return order  # equal words of equal length are equal strings
-    table = pa.table({"word": ranked[places], "text": column.take(from_numpy(rows))})
+    table = pa.table({"word": ranked[places], "text": taken(column, rows)})
+    import pyarrow.compute as pc
+
     order[places] = rows[pc.sort_indices(table, [("word", "ascending"), ("text", "ascending")]).to_numpy()]
     return order
 
 
 def _common_prefix(column: pa.Array) -> int:
     """How many bytes all the strings begin with: those that the smallest and the largest share."""
-    ends = pc.min_max(column)
+    ends = call("min_max", column)
     low, high = (v if isinstance(v, bytes) else v.encode() for v in (ends["min"].as_py(), ends["max"].as_py()))
     return next((i for i, (one, two) in enumerate(zip(low, high, strict=False)) if one != two), min(len(low), len(high)))
 

@@ -10,7 +10,10 @@ from dataflow.physical.program import (
     KeptRoot,
     Leaf,
     OperateRoot,
+    PieceRoot,
+    QueryRoot,
     Root,
+    ScanRoot,
     ShuffleLeaf,
     SinkLeaf,
     SortRoot,
@@ -46,6 +49,14 @@ def _root(root: Root, label: str) -> str:
             return f"{label}: shares"
         case KeptRoot():
             return f"{label}: kept elements"
+        case QueryRoot():
+            return f"{label}: query in the kernel, whole"
+        case ScanRoot(source=source, relation=relation):
+            from dataflow.plan.explain_relational import query_text
+
+            return f"{label}: scan {source.describe()} [{query_text(relation)}]"
+        case PieceRoot():
+            return f"{label}: query in the kernel, piece by piece"
         case OperateRoot():
             return f"{label}: one call"
 

@@ -11,29 +11,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.algebra.aggregator import Aggregator
 from dataflow.io.sink import FileSink
 from dataflow.io.source import Source, Split
-from dataflow.plan.nodes import ViewKind
+from dataflow.plan.nodes import Relation, ViewKind
+from dataflow.plan.origin import Origin
 from dataflow.plan.steps import Step
 from dataflow.shard.runfile import RunFile
 
+if TYPE_CHECKING:
+    from dataflow.expr.nodes import ExprNode, SortKey
+    from dataflow.expr.types import DType
+
 __all__ = [
-    "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "Program",
-    "Root", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
+    "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "PieceRoot", "Program", "QueryRoot",
+    "Root", "ScanRoot", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SourceRoot:
     """The elements of splits."""
 
     source: Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GroupRoot:
     """(key, values) of a range of a shuffle; with ``merge``, the step of an aggregator, (key, result) of accumulators."""
 
@@ -42,24 +47,24 @@ class GroupRoot:
     sort_key: Callable[[Any], Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SortRoot:
     """The elements of a range of a sorting shuffle, in order."""
 
     descending: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DealRoot:
     """The elements of one share of a redistribution."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KeptRoot:
     """The elements of files that an earlier phase kept."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OperateRoot:
     """One element: a function's result over whole values."""
 
@@ -67,12 +72,43 @@ class OperateRoot:
     args: tuple[str, ...]
 
 
-Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot
+@dataclass(frozen=True, eq=False)
+class QueryRoot:
+    """The records of a relational query. ``inputs``: for each `Given` of the tree a source that the kernel scans, or the
+    name of a side value."""
+
+    relation: Relation
+    inputs: tuple[Source | str, ...]
+    origin: Origin
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class ScanRoot:
+    """The records that a relational tree makes of splits of a source that the kernel scans itself. ``sides``: whole values."""
+
+    source: Source
+    relation: Relation
+    sides: tuple[str, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, eq=False)
+class PieceRoot:
+    """The records that a relational tree makes of a range of a shuffle with ``sides`` parts; never less than a whole key."""
+
+    relation: Relation
+    sides: int
+    origin: Origin
+
+
+Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot | PieceRoot | ScanRoot
+
+
+@dataclass(frozen=True, eq=False)
 class ShuffleLeaf:
-    """Elements into a shuffle. ``kind``: by hash of the key, by order, or dealt in turn. ``combined_by``: the combiner's step."""
+    """Elements into a shuffle. ``kind``: by hash of the key ("group"), by order ("sort"), dealt in turn ("deal"), records by
+    the hash of expressions ("columns": ``hash_on`` as ``types``; ``side`` numbers the part); "sort" of records has ``order``.
+    ``combined_by``: the step of the combiner."""
 
     shuffle: str
     kind: str
@@ -84,9 +120,13 @@ class ShuffleLeaf:
     declared: str = ""
     declared_text: str = ""
     combined_by: str = ""
+    hash_on: tuple[ExprNode, ...] | None = None
+    types: tuple[DType, ...] = ()
+    order: tuple[SortKey, ...] | None = None
+    side: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SinkLeaf:
     """Elements into files of a sink's staging folder."""
 
@@ -98,7 +138,7 @@ class SinkLeaf:
     declared_text: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KeepLeaf:
     """Elements into files of the run, for a later phase, a side input, or the user. ``limit`` rows are enough."""
 
@@ -109,7 +149,7 @@ class KeepLeaf:
 Leaf = ShuffleLeaf | SinkLeaf | KeepLeaf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BoundStep:
     """A step and the names of the values its function takes besides the element."""
 
@@ -117,7 +157,7 @@ class BoundStep:
     sides: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Branch:
     """Steps in turn, then all ``branches`` and ``leaves`` (numbers into `Program.leaves`)."""
 
@@ -127,7 +167,7 @@ class Branch:
     tag: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """All that the tasks of one phase have in common. ``declared``: where the user wrote the root, for messages."""
 
@@ -141,7 +181,7 @@ class Program:
     declared_text: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SideValue:
     """A whole value that steps take: the files that hold it and how they are seen."""
 
@@ -150,7 +190,7 @@ class SideValue:
     default: Callable[[], Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ShuffleInput:
     """A range of a shuffle: all the blocks between two keys (`first` inclusive, `last` exclusive; None is open)."""
 
@@ -160,7 +200,7 @@ class ShuffleInput:
     bytes: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskInput:
     """What one task reads: splits, or a range of a shuffle, or kept files. ``rows`` restricts it to rows [a, b)."""
 

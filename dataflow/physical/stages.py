@@ -29,14 +29,18 @@ from dataflow.physical.program import (
     KeptRoot,
     Leaf,
     OperateRoot,
+    PieceRoot,
     Program,
+    QueryRoot,
     Root,
+    ScanRoot,
     ShuffleLeaf,
     SinkLeaf,
     SortRoot,
     SourceRoot,
 )  # fmt: skip
 from dataflow.plan.nodes import (
+    Exchange,
     Flatten,
     Fused,
     GroupByKey,
@@ -44,6 +48,7 @@ from dataflow.plan.nodes import (
     Operate,
     Pipe,
     Port,
+    Query,
     Read,
     Redistribute,
     SideInput,
@@ -52,7 +57,7 @@ from dataflow.plan.nodes import (
     Write,
 )  # fmt: skip
 from dataflow.plan.origin import Origin
-from dataflow.plan.traversal import topological
+from dataflow.plan.traversal import consumers, topological
 
 __all__ = ["Phase", "PhysicalPlan", "plan_phases", "stages_of"]
 
@@ -119,6 +124,7 @@ class _Planner:
     def __init__(self, plan: tuple[Node, ...]) -> None:
         self.plan = plan
         self.order = topological(plan)
+        self.consumers = consumers(plan)
         self.passes: dict[tuple[int, int], _Growing] = {}
         self.growing: list[_Growing] = []
         self.kept: dict[int, str] = {}
@@ -128,6 +134,11 @@ class _Planner:
     def run(self) -> PhysicalPlan:
         for node in self.order:
             match node:
+                case Exchange():
+                    for side, (part, keys) in enumerate(zip(node.parts, node.keys, strict=True)):
+                        where = (node.label, str(node.origin), node.origin.text())
+                        leaf = ShuffleLeaf(node.label, "columns", None, None, None, None, *where, "", keys, node.types, None, side)
+                        self._attach(part, leaf)
                 case GroupByKey() | Sort() | Redistribute():
                     self._attach(node.input, _shuffle_leaf(node))
                 case View():
@@ -139,6 +150,8 @@ class _Planner:
                     phase = self._pass(node, None, OperateRoot(node.fn, args))
                     phase.sides.update(dict.fromkeys(args))
                     phase.hang(KeepLeaf(node.label), None)
+                case Query():
+                    self._pass(node, None, _root(node, None)).sides.update(dict.fromkeys(_kept_inputs(node)))
                 case Write(sink=sink):
                     self.sinks.append(sink)
                     where = (node.label, str(node.origin), node.origin.text())
@@ -159,7 +172,7 @@ class _Planner:
             while unique in taken:
                 unique, n = f"{name}#{n}", n + 1
             phase = _Growing(unique, name, root, pipe, node.origin)
-            if isinstance(node, (GroupByKey, Sort, Redistribute)):
+            if isinstance(node, (GroupByKey, Sort, Redistribute, Exchange)):
                 phase.shuffle = node.label
             self.passes[key] = phase
             self.growing.append(phase)
@@ -174,7 +187,11 @@ class _Planner:
             assert first.step.kind == "merge"
             merge = first.step
             pipe = Pipe(tuple(rest), pipe.branches, pipe.port, pipe.tag)
-        if isinstance(source, (Port, Flatten)):
+        scan = _scan_root(source, pipe) if len(self.consumers[id(source)]) == 1 else None
+        if scan is not None:
+            phase = self._pass(source, node, scan, Pipe(pipe.steps[1:], pipe.branches, pipe.port, pipe.tag))
+            phase.sides.update(dict.fromkeys(scan.sides))
+        elif isinstance(source, (Port, Flatten)):
             name = self._keep(source)
             phase = self._pass(node, node, KeptRoot(), pipe)
             phase.kept = name
@@ -267,8 +284,28 @@ def _root(node: Node, merge: Any) -> Root:
             return SortRoot(node.descending)
         case Redistribute():
             return DealRoot()
+        case Exchange():
+            return PieceRoot(node.root, len(node.parts), node.origin)
+        case Query():
+            inputs = tuple(one.source if isinstance(one, Read) else one.label for one in node.sources)
+            return QueryRoot(node.root, inputs, node.origin)  # type: ignore[arg-type]
         case _:
             raise AssertionError(f"{type(node).__name__} is no root")
+
+
+def _scan_root(source: Node, pipe: Pipe) -> ScanRoot | None:
+    """A read whose first step is a query, where the kernel can scan the source: filters and columns then reach into the files."""
+    if not isinstance(source, Read) or not pipe.steps or pipe.steps[0].step.kind != "query":
+        return None
+    files: Any = source.source
+    if getattr(files, "scan_split", None) is None or files.kernel_scan() is None:
+        return None
+    first = pipe.steps[0]
+    return ScanRoot(files, first.step.arg, tuple(side.label for side in first.sides), first.step.origin)
+
+
+def _kept_inputs(node: Query) -> tuple[str, ...]:
+    return tuple(one.label for one in node.sources if not isinstance(one, Read))
 
 
 def _shuffle_leaf(node: GroupByKey | Sort | Redistribute) -> ShuffleLeaf:
@@ -277,7 +314,7 @@ def _shuffle_leaf(node: GroupByKey | Sort | Redistribute) -> ShuffleLeaf:
         case GroupByKey():
             return ShuffleLeaf(node.label, "group", node.combiner, None, node.partitioner, node.partitions, *where, node.combined_by)
         case Sort():
-            return ShuffleLeaf(node.label, "sort", None, node.key, None, None, *where)
+            return ShuffleLeaf(node.label, "sort", None, node.key, None, None, *where, order=node.order)
         case _:
             return ShuffleLeaf(node.label, "deal", None, None, None, node.partitions, *where)
 

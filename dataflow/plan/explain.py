@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from dataflow.plan.nodes import (
     CombineValues,
+    Exchange,
     Flatten,
     Fused,
     GroupByKey,
@@ -14,8 +13,10 @@ from dataflow.plan.nodes import (
     ParallelDo,
     Pipe,
     Port,
+    Query,
     Read,
     Redistribute,
+    Relation,
     Sort,
     TaggedOutput,
     View,
@@ -45,6 +46,14 @@ def describe(node: Node) -> str:
             return f"CombineValues {aggregator!r}"
         case Flatten():
             return "Flatten"
+        case Exchange():
+            from dataflow.plan.explain_relational import exchanged
+
+            return exchanged(node)
+        case Sort(order=order) if order is not None:
+            from dataflow.plan.explain_relational import shown_keys
+
+            return f"Sort by {shown_keys(order)}"
         case Sort():
             key = getattr(node.key, "__qualname__", "").replace("<locals>.", "") if node.key else "the element"
             return f"Sort by {key}{' descending' if node.descending else ''}"
@@ -60,6 +69,10 @@ def describe(node: Node) -> str:
             return f"Fused {_pipe(node.pipe)}"
         case Port():
             return f"Port {node.index}"
+        case Relation() | Query():
+            from dataflow.plan.explain_relational import described
+
+            return described(node)
         case _:
             raise AssertionError(f"no text for {type(node).__name__}")
 
@@ -88,12 +101,18 @@ def as_text(outputs: tuple[Node, ...]) -> str:
             continue
         seen.add(id(node))
         lines.append(f"{'  ' * depth}{describe(node)}{name}")
+        if isinstance(node, Query):
+            from dataflow.plan.explain_relational import query_lines
+
+            lines.extend(f"{'  ' * (depth + 1)}{line}" for line in query_lines(node))
         stack.extend((child, depth + 1) for child in reversed(node.inputs))
     return "\n".join(lines)
 
 
 def as_mermaid(outputs: tuple[Node, ...]) -> str:
     """The plan as a Mermaid flowchart, which notebooks and code hosts draw."""
+    from html import escape  # 6 ms, and only a drawing needs it
+
     order = topological(outputs)
     number = {id(node): index for index, node in enumerate(order)}
     lines = ["flowchart TD"]
@@ -108,6 +127,8 @@ def as_mermaid(outputs: tuple[Node, ...]) -> str:
 
 def as_svg(outputs: tuple[Node, ...]) -> str:
     """The plan as a drawing by layers: each node stands one row below its lowest input."""
+    from html import escape
+
     order = topological(outputs)
     layer: dict[int, int] = {}
     rows: dict[int, list[Node]] = {}

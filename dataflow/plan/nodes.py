@@ -4,23 +4,28 @@
               │  └─> TaggedOutput
               └─> Flatten ─> Sort | Redistribute ─> View ─> (side input of a ParallelDo, or of Operate)
 
-Two more appear only in optimized plans: `Fused`, a tree of steps over one input, and `Port`, one of the
+The relational nodes, on the columns of records, are in `plan.relational`; `Relation` here is what they have in common.
+Three more appear only in optimized plans: `Query`, a tree of relational nodes run as one, `Fused`, a tree of steps over one input, and `Port`, one of the
 collections such a tree gives. What every node means is said once, by `runners/reference`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dataflow.algebra.aggregator import Aggregator
 from dataflow.plan.origin import Origin
 from dataflow.plan.steps import Step
 
+if TYPE_CHECKING:
+    from dataflow.expr.nodes import ExprNode, SortKey
+    from dataflow.expr.types import DType
+
 __all__ = [
-    "CombineValues", "Flatten", "Fused", "GroupByKey", "Node", "Operate", "ParallelDo", "Pipe", "PipeStep",
-    "Port", "Read", "Redistribute", "SideInput", "Sort", "TaggedOutput", "View", "ViewKind", "Write",
+    "CombineValues", "Exchange", "Flatten", "Fused", "GroupByKey", "Node", "Operate", "ParallelDo", "Pipe", "PipeStep",
+    "Port", "Query", "Read", "Redistribute", "Relation", "SideInput", "Sort", "TaggedOutput", "View", "ViewKind", "Write",
 ]  # fmt: skip
 
 ViewKind = Literal["singleton", "list", "dict", "iterable"]
@@ -149,9 +154,10 @@ class Flatten(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Sort(_OneInput):
-    """The elements in order of ``key``; kept by `collect` and by sinks."""
+    """The elements in order of ``key``, records also of their columns (``order``); kept by `collect` and by sinks."""
 
     key: Callable[[Any], Any] | None = None
+    order: tuple[SortKey, ...] | None = None
     descending: bool = False
 
 
@@ -199,6 +205,54 @@ class Write(_OneInput):
     """The elements into a sink; a leaf of the plan."""
 
     sink: SinkShape
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Relation(Node):
+    """A step on the columns of records: see `dataflow.plan.relational`. ``schema``: the columns that come out, if known."""
+
+    schema: Mapping[str, DType] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Query(Node):
+    """Only in optimized plans: a tree of relational nodes run as one by the kernel. ``root`` stands over `Given` leaves,
+    and leaf ``i`` holds the records of ``sources[i]``: a `Read` that the kernel scans itself, or a `View` of anything else."""
+
+    root: Relation
+    sources: tuple[Node, ...]
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.sources
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        from dataclasses import replace
+
+        return self if inputs == self.sources else replace(self, sources=inputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Exchange(Node):
+    """Only in optimized plans: a relational tree run piece by piece, over records brought together by the hash of their keys.
+
+    Records of all ``parts`` whose ``keys`` (an expression each, of types ``types``) are equal meet in one piece; ``root``, over
+    `Given` leaves that stand for the parts, gives the piece's records. Without keys there is one piece.
+    """
+
+    parts: tuple[Node, ...]
+    keys: tuple[tuple[ExprNode, ...], ...]
+    types: tuple[DType, ...]
+    root: Relation
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.parts
+
+    def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
+        from dataclasses import replace
+
+        return self if inputs == self.parts else replace(self, parts=inputs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

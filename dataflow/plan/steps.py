@@ -5,10 +5,12 @@ map           x -> y                     one to one
 flat_map      x -> iterable of y         one to many
 filter        x -> bool                  one to at most one
 map_values    v -> w, on pairs           keys untouched
+map_groups    (k, values) -> w           on groups; keys untouched
 key_by        x -> k                     x becomes (k, x)
 pair_with     (none; value in `arg`)     x becomes (x, arg)
 keys, values, swap                       on pairs, no function
 map_batches   batch -> batch             in the format of `arg`, `batch_size` rows at a time
+query         (none; relation in `arg`)  records to records, by a relational tree over them and the sides
 do            a DoFn                     anything, with set-up, bundles and tagged outputs
 combine       an aggregator in `arg`     (k, group) -> (k, result); `merge`: groups hold accumulators
 number        seed in `arg`              x becomes (random rank, x), seeded by shard
@@ -24,8 +26,8 @@ from dataflow.plan.origin import Origin
 __all__ = ["OnError", "Step", "StepKind"]
 
 StepKind = Literal[
-    "map", "flat_map", "filter", "map_values", "key_by", "pair_with", "keys", "values", "swap",
-    "map_batches", "do", "combine", "merge", "number",
+    "map", "flat_map", "filter", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap",
+    "map_batches", "query", "do", "combine", "merge", "number",
 ]  # fmt: skip
 
 
@@ -57,6 +59,10 @@ class Step:
 
     def described(self) -> str:
         """The step in a plan's text, without addresses or anything else that differs between processes."""
+        if self.kind == "query":
+            from dataflow.plan.explain_relational import query_text
+
+            return f"query [{query_text(self.arg)}]"
         if self.kind in ("combine", "merge"):
             return f"{self.label}({self.kind} {self.arg!r})"
         name = getattr(self.fn, "__qualname__", None) or (type(self.fn).__name__ if self.fn is not None else "")

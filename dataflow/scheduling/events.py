@@ -2,20 +2,21 @@
 
 Scheduler ──start(attempt)──> Workers ──> Started, Progress…, then one of Finished, Failed, Died
           ──cancel(attempt)─>
+
+They are named tuples because a run makes hundreds of thousands, and the classes themselves are made at every start.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dataflow.errors import Report
 
 __all__ = ["AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Progress", "Task", "Workers"]
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptId:
+class AttemptId(NamedTuple):
     """One try at a task."""
 
     task: str
@@ -25,8 +26,7 @@ class AttemptId:
         return f"{self.task}#{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """A piece of work: ``payload`` means something to the workers and to whoever asked, not to the scheduler.
 
     ``twice``: it runs again when it is done, and the two results are compared.
@@ -41,16 +41,14 @@ class Task:
 FailureKind = str  # "user" | "transient" | "memory" | "corrupt" | "load" | "resource"
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """An attempt ended well."""
 
     attempt: AttemptId
     result: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """An attempt ended with an error; the worker lives. ``kind`` decides whether it is tried again."""
 
     attempt: AttemptId
@@ -60,8 +58,7 @@ class Failed:
     rows: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
+class Died(NamedTuple):
     """The worker of an attempt is gone. ``rows``: the rows it was processing, if known; ``how``: the signal or exit."""
 
     attempt: AttemptId
@@ -70,8 +67,7 @@ class Died:
     trace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """A sign of life of an attempt: rows and bytes so far; ``pulse`` is any number that changes while work goes on."""
 
     attempt: AttemptId

@@ -20,7 +20,10 @@ from dataflow.physical.program import (
     GroupRoot,
     KeptRoot,
     OperateRoot,
+    PieceRoot,
     Program,
+    QueryRoot,
+    ScanRoot,
     ShuffleLeaf,
     SideValue,
     SinkLeaf,
@@ -101,20 +104,20 @@ class TaskMaker:
     def _inputs(self, phase: Phase) -> list[TaskInput]:
         root = phase.program.root
         match root:
-            case SourceRoot(source=source):
+            case SourceRoot(source=source) | ScanRoot(source=source):
                 try:
                     splits = source.splits(min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
                 except (InputError, SchemaError) as error:
                     raise of_source(error, phase.program) from error.__cause__
                 return gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
-            case GroupRoot() | DealRoot():
+            case GroupRoot() | DealRoot() | PieceRoot():
                 return hash_ranges(self._feeding(phase.shuffle or ""), self.files.kept(phase.shuffle or ""), self.options.memory)
             case SortRoot():
                 ranges = key_ranges(self.files.kept(phase.shuffle or ""), self.options.memory)
                 return ranges[::-1] if root.descending else ranges
             case KeptRoot():
                 return [TaskInput(files=(file,), bytes=file.bytes) for file in self.files.kept(phase.kept or phase.program.label)]
-            case OperateRoot():
+            case OperateRoot() | QueryRoot():
                 return [TaskInput()]
 
     def _feeding(self, shuffle: str) -> ShuffleLeaf:

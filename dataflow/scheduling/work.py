@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dataflow.execution.task import Attempt
-from dataflow.physical.program import BoundStep, Branch, Program, SinkLeaf, SourceRoot, TaskInput
+from dataflow.physical.program import BoundStep, Branch, Program, QueryRoot, ScanRoot, SinkLeaf, SourceRoot, TaskInput
 from dataflow.scheduling.events import Policy
 
 __all__ = ["SMALL_BYTES", "SPLIT_BYTES", "JobOptions", "Work", "all_steps", "of_this_process"]
@@ -45,7 +45,9 @@ class Work:
 
 def of_this_process(program: Program) -> bool:
     """Whether a program reads or writes fsspec's ``memory://``, which lives in this process alone."""
-    paths = list(getattr(program.root.source, "paths", ())) if isinstance(program.root, SourceRoot) else []
+    if isinstance(program.root, QueryRoot):  # it has all cores where it is, and its sources stand in this process
+        return True
+    paths = list(getattr(program.root.source, "paths", ())) if isinstance(program.root, (SourceRoot, ScanRoot)) else []
     paths += [leaf.sink.path for leaf in program.leaves if isinstance(leaf, SinkLeaf)]
     return any(path.startswith("memory://") for path in paths)
 

@@ -1,7 +1,9 @@
-"""Arrow arrays made of buffers, without ``pyarrow.array``.
+"""Arrow arrays made of buffers, and Arrow's kernels called by name, without ``pyarrow.array`` and ``pyarrow.compute``.
 
 `pyarrow.array` imports pandas, wherever it is installed, to see whether it was given one of its objects: a quarter of a
-second that a small run must not pay. These are also faster: no look at each element.
+second that a small run must not pay. These are also faster: no look at each element. `pyarrow.compute` makes a documented
+Python function of each of its 300 kernels when it is imported, 25 ms that a small run must not pay either; the methods of
+arrays that call a kernel (``take``, ``dictionary_encode``) import it too. `call` reaches the same kernels without.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow._compute import DictionaryEncodeOptions, TakeOptions, call_function
 
-__all__ = ["blobs", "from_numpy", "raw_numpy", "strings", "to_numpy"]
+__all__ = ["blobs", "call", "cast", "dictionary_encoded", "from_numpy", "raw_numpy", "strings", "taken", "to_numpy"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "int8": np.dtype("i1"), "int16": np.dtype("i2"), "int32": np.dtype("i4"), "int64": np.dtype("i8"), "uint8": np.dtype("u1"),
@@ -22,6 +25,34 @@ _TYPES = {
     "int8": pa.int8(), "int16": pa.int16(), "int32": pa.int32(), "int64": pa.int64(), "uint8": pa.uint8(), "uint16": pa.uint16(),
     "uint32": pa.uint32(), "uint64": pa.uint64(), "float32": pa.float32(), "float64": pa.float64(),
 }  # fmt: skip
+
+
+_TAKE = TakeOptions(boundscheck=False)  # the indices are our own
+_ENCODE = DictionaryEncodeOptions("encode")
+
+
+def call(kernel: str, *args: Any) -> Any:
+    """The result of one of Arrow's kernels with its default options.
+
+    >>> call("min_max", from_numpy(np.array([3, 1, 2])))["max"].as_py()
+    3
+    """
+    return call_function(kernel, list(args))
+
+
+def taken(rows: Any, indices: np.ndarray) -> Any:
+    """Rows of an array, batch or table by their places."""
+    return call_function("take", [rows, from_numpy(indices)], _TAKE)
+
+
+def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """An array as another type, itself where it has that type already."""
+    return array if array.type == kind else array.cast(kind)
+
+
+def dictionary_encoded(keys: pa.Array) -> pa.DictionaryArray:
+    """Keys as a dictionary of the distinct ones, null among them, and the place of each row's key in it."""
+    return call_function("dictionary_encode", [keys], _ENCODE)
 
 
 def from_numpy(values: np.ndarray) -> pa.Array:

@@ -27,12 +27,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dataflow.shard.arrow import blobs, from_numpy, strings, to_numpy
+from dataflow.shard.arrow import blobs, from_numpy, strings, taken, to_numpy
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Rows, Same, Values
 
-__all__ = ["Coding", "decode", "decode_batch", "encode", "encode_batch", "to_list"]
+__all__ = ["HASH", "ORDER", "Coding", "decode", "decode_batch", "encode", "encode_batch", "to_list"]
 
 Coding = Any
+HASH, ORDER = "\0hash", "\0order"  # columns that a shuffle adds; no user's column is called so
 
 _PLAIN: dict[type, pa.DataType] = {
     str: pa.large_string(),
@@ -59,7 +60,7 @@ def encode(values: Sequence[Any]) -> tuple[pa.Array, Coding]:
         return values, "p"
     if isinstance(values, Same) and len(values):
         array, coding = encode([values.value])
-        return array.take(from_numpy(np.zeros(len(values), np.int64))), coding
+        return taken(array, np.zeros(len(values), np.int64)), coding
     kinds = set(map(type, values))
     nullable = _NONE in kinds
     kinds.discard(_NONE)
@@ -193,9 +194,9 @@ def coding_of(batch: pa.RecordBatch) -> Coding:
 
 
 def decode_batch(batch: pa.RecordBatch) -> Batch:
-    """The batch that `encode_batch` wrote; columns whose name begins with ``#`` are the shuffle's and left out."""
+    """The batch that `encode_batch` wrote, without the columns of the shuffle's own."""
     kind, *codings = coding_of(batch)
-    columns = [(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True) if name[:1] != "#"]
+    columns = [(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True) if name not in (HASH, ORDER)]
     if kind == "records":
         fields = [batch.schema.field(name) for name, _ in columns]
         return Records(pa.Table.from_arrays([c for _, c in columns], schema=pa.schema(fields)))

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataflow.algebra.order import canonical
-from dataflow.shard.arrow import blobs, raw_numpy, strings, to_numpy
+from dataflow.shard.arrow import blobs, call, cast, raw_numpy, strings, to_numpy
 from dataflow.shard.batch import numpy_offsets
 
 __all__ = ["hash_column", "hash_keys", "string_words"]
@@ -81,9 +81,9 @@ def hash_column(array: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
     if pa.types.is_null(kind):
         return np.full(len(array), _mix(_NULL * np.ones(1, _U))[0])
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        found = _strings(array.cast(pa.large_string()), _STR)
+        found = _strings(cast(array, pa.large_string()), _STR)
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        found = _strings(array.cast(pa.large_binary()), _BYTES)
+        found = _strings(cast(array, pa.large_binary()), _BYTES)
     elif pa.types.is_integer(kind) and kind != pa.uint64():
         found = _integers(raw_numpy(array).astype(np.int64))
     elif pa.types.is_float64(kind) or pa.types.is_float32(kind):
@@ -91,7 +91,7 @@ def hash_column(array: pa.Array | pa.ChunkedArray) -> np.ndarray | None:
     else:
         return None
     if array.null_count:
-        found[to_numpy(array.is_null())] = _mix(_NULL * np.ones(1, _U))[0]
+        found[to_numpy(call("is_null", array))] = _mix(_NULL * np.ones(1, _U))[0]
     return found
 
 

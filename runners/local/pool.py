@@ -74,6 +74,7 @@ class WorkerPool:
         with open(f"{name}.mark", "wb") as file:
             file.write(MARK.pack(-1, -1))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        environment.setdefault("POLARS_MAX_THREADS", str(max(1, (os.cpu_count() or 1) // self.count)))
         environment.setdefault("OMP_NUM_THREADS", "1")  # the pool uses every core already
         process = subprocess.Popen(
             [sys.executable, "-m", "dataflow.worker", str(theirs.fileno()), f"{name}.mark", f"{name}.stack"],

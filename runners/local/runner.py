@@ -18,7 +18,7 @@ from typing import Any
 from dataflow.display.progress import show_progress
 from dataflow.errors import DataflowError, PreflightError
 from dataflow.execution.sides import KeptIterable, load_side
-from dataflow.optimizer.optimize import optimize
+from dataflow.optimizer.optimize import optimize, placing
 from dataflow.optimizer.rule import Remarks
 from dataflow.physical.preflight import preflight
 from dataflow.physical.program import SourceRoot
@@ -49,6 +49,7 @@ class LocalRunner:
     ``memory``: bytes (or "8GiB") the run's data may take, 60% of the machine's by default. ``workers``: processes,
     one a core by default. ``mode``: "auto" (by bytes), "in_process", "processes". ``spill_folders``: where shuffles go.
     ``check_determinism``: this share of the tasks (True: 1%), and one of each phase at least, runs twice and is compared.
+    ``placement``: whether relational queries go to the kernel "whole", are "partitioned", or "auto" (by estimated bytes).
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class LocalRunner:
         progress: bool | None = None,
         check_determinism: float | bool = 0.0,
         policy: Policy | None = None,
+        placement: str = "auto",
     ) -> None:
         if mode not in ("auto", "in_process", "processes"):
             raise ValueError(f'mode is "auto", "in_process" or "processes", not {mode!r}')
@@ -70,6 +72,9 @@ class LocalRunner:
             raise ValueError(f"workers must be at least 1, not {workers}")
         self.memory = parse_size(memory) if memory is not None else int(machine_memory() * DEFAULT_SHARE)
         self.workers = workers or len(os.sched_getaffinity(0))
+        if placement not in ("auto", "whole", "partitioned"):
+            raise ValueError(f'placement is "auto", "whole" or "partitioned", not {placement!r}')
+        self.placement = placement
         self.mode: Mode = mode
         self.spill_folders, self.skipped_to = spill_folders, skipped_to
         self.progress = progress
@@ -100,7 +105,7 @@ class LocalRunner:
     @contextmanager
     def _job(self, plan: tuple[Node, ...]) -> Generator[Job]:
         run = os.urandom(8).hex()
-        physical = plan_phases(optimize(plan, Remarks()))
+        physical = plan_phases(optimize(plan, Remarks(), cut=placing(self.memory, self.placement)))
         problems = preflight(plan, physical)
         if problems:
             raise PreflightError(tuple(problems))

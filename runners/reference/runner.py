@@ -24,6 +24,7 @@ from dataflow.plan.nodes import (
     ParallelDo,
     Read,
     Redistribute,
+    Relation,
     Sort,
     TaggedOutput,
     View,
@@ -69,8 +70,12 @@ class ReferenceRunner:
 
     def _values(self, plan: tuple[Node, ...]) -> dict[int, Any]:
         """The value of every node: a list of elements, or a whole value for views and operate."""
+        from dataflow.api.schemas import columns_known
+        from runners.reference.relations import relation_rows
+
         values: dict[int, Any] = {}
         tagged: dict[tuple[int, str], list[Any]] = {}
+        columns: dict[int, Any] = {}
         for node in topological(plan):
             match node:
                 case Read(source=source):
@@ -105,6 +110,9 @@ class ReferenceRunner:
                     values[id(node)] = _view(node, values[id(node.input)])
                 case Operate(fn=fn, args=args):
                     values[id(node)] = fn(*[values[id(arg)] for arg in args])
+                case Relation():
+                    given = [values[id(child)] for child in node.inputs]
+                    values[id(node)] = relation_rows(node, given, [columns_known(child, columns) for child in node.inputs])
                 case _:
                     raise AssertionError(f"the reference runner runs logical plans, and {type(node).__name__} is not logical")
         return values
@@ -186,6 +194,8 @@ def _one(step: Step, row: Any, sides: list[Any]) -> Iterable[Any]:
             return (row,) if fn(row, *sides) else ()
         case "map_values":
             return ((row[0], fn(row[1], *sides)),)
+        case "map_groups":
+            return ((row[0], fn(row[0], row[1], *sides)),)
         case "key_by":
             return ((fn(row, *sides), row),)
         case "pair_with":

@@ -50,7 +50,7 @@ def test_every_way_in_and_out_has_an_example_that_runs(form: str) -> None:
 def test_a_file_says_what_it_is_and_stays_small(path: Path) -> None:
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text)), "a file begins with one sentence on its idea"
-    assert text.count("\n") <= 400, "a file that grows past its idea needs a new room"
+    assert text.count("\n") <= 500, "a file that grows past its idea needs a new room"
 
 
 def test_no_two_names_hide_in_one() -> None:

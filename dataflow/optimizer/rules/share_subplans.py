@@ -8,10 +8,11 @@ Functions are the same when they are the same object; sources, when their identi
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from dataflow.optimizer.rule import Plan, Remarks
-from dataflow.plan.nodes import CombineValues, Flatten, GroupByKey, Node, ParallelDo, Read, Redistribute, Sort, TaggedOutput, View
+from dataflow.plan.nodes import CombineValues, Flatten, GroupByKey, Node, ParallelDo, Read, Redistribute, Relation, Sort, TaggedOutput, View
 from dataflow.plan.traversal import rewrite
 
 
@@ -54,5 +55,13 @@ def _identity(node: Node) -> Any:
             return ("redistribute", inputs, node.partitions)
         case View():
             return ("view", inputs, node.kind, id(node.default), node.limit)
+        case Relation():
+            own = (f.name for f in fields(node) if f.name not in ("label", "origin", "element", "schema"))
+            values = ((name, getattr(node, name)) for name in own)
+            return ("relation", type(node).__name__, inputs, *(pair for pair in values if not _holds_nodes(pair[1])))
         case _:
             return None
+
+
+def _holds_nodes(value: Any) -> bool:
+    return isinstance(value, Node) or (isinstance(value, tuple) and any(isinstance(item, Node) for item in value))

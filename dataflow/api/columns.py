@@ -1,0 +1,362 @@
+"""The verbs on columns: select, with_columns, group_by, join and the rest, spelled as Polars users spell them.
+
+A collection of records is a table: these verbs and the Python verbs mix freely. A column that is not there, or a type that does
+not fit, is an error at the line that names it, as far as columns are known then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dataflow.api.base import Deferred
+from dataflow.api.building import plan_error
+from dataflow.plan.origin import Origin, caller
+
+if TYPE_CHECKING:
+    from dataflow.api.collection import PCollection
+    from dataflow.expr.expression import Expr
+    from dataflow.expr.nodes import ExprNode
+    from dataflow.expr.types import DType
+
+__all__ = ["Columns", "Grouping", "relation"]
+
+T = TypeVar("T")
+Record = dict[str, Any]
+
+
+def relation(of: Deferred[Any], kind: Any, verb: str, label: str | None, inputs: dict[str, Any], /, **fields: Any) -> PCollection[Record]:
+    """A relational node over collections, its schema derived and checked; errors are at the user's line."""
+    from dataclasses import replace
+
+    from dataflow.expr.typing import ExprError
+    from dataflow.plan.relational import schema_of
+
+    origin = caller()
+    for name, child in inputs.items():
+        inputs[name] = tuple(map(of.pipeline.table, child)) if isinstance(child, tuple) else of.pipeline.table(child)
+    node = kind(label=of.pipeline.labels.unique(label or verb), origin=origin, element=Record, **inputs, **fields)
+    try:
+        schema = schema_of(node, tuple(of.pipeline.columns(child) for child in node.inputs))
+    except ExprError as error:
+        raise plan_error(str(error), origin, error.hint) from None
+    return of._collection(replace(node, schema=schema))
+
+
+def nodes_of(verb: str, values: Sequence[Any], more: Mapping[str, Any], origin: Origin) -> tuple[ExprNode, ...]:
+    """Expressions from names, expressions and ``name=expression``; other values are literals only under a name."""
+    from dataflow.expr.expression import Expr, as_node, as_nodes
+    from dataflow.expr.nodes import Alias
+
+    flat: list[Any] = []
+    for value in values:
+        flat.extend(value if isinstance(value, (list, tuple)) else [value])
+    for value in flat:
+        if not isinstance(value, (str, Expr)):
+            raise plan_error(f"{verb} takes names of columns and expressions, not {type(value).__name__}", origin, "col('name'), lit(value)")
+    return (*as_nodes(flat), *(Alias(as_nodes([v])[0] if isinstance(v, Expr) else as_node(v), name) for name, v in more.items()))
+
+
+class Columns(Deferred[T]):
+    """The part of `PCollection` that works on the columns of records."""
+
+    @property
+    def schema(self) -> dict[str, DType] | None:
+        """Names and types of the columns, None where only the data will tell.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([{"a": 1}]).select("a").schema
+        {'a': DType('int64')}
+        """
+        return self.pipeline.columns(self.node)
+
+    def select(self, *exprs: Any, label: str | None = None, **named: Any) -> PCollection[Record]:
+        """Records of these columns: names, expressions, and ``name=expression``.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"a": 1, "b": 2}]).select("a", c=col("a") + col("b")).collect()
+        [{'a': 1, 'c': 3}]
+        """
+        from dataflow.plan.relational import Project
+
+        nodes = nodes_of("select", exprs, named, caller())
+        if not nodes:
+            raise plan_error("select needs at least one column")
+        return relation(self, Project, "select", label, {"input": self.node}, exprs=self._aggregated(nodes))
+
+    def _aggregated(self, nodes: tuple[ExprNode, ...]) -> tuple[ExprNode, ...]:
+        from dataflow.expr.nodes import has_aggregate, show
+
+        for node in nodes:
+            if has_aggregate(node):
+                hint = "group_by().agg(…) gives one record of the whole collection; .over(…) the aggregate beside every record"
+                raise plan_error(f"select makes a record for every record, and {show(node)} is one value of many", hint=hint)
+        return nodes
+
+    def with_columns(self, *exprs: Any, label: str | None = None, **named: Any) -> PCollection[Record]:
+        """The records with more columns; one of an existing name replaces it.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"a": 1}]).with_columns(b=col("a") * 2).collect()
+        [{'a': 1, 'b': 2}]
+        """
+        from dataflow.plan.relational import Project
+
+        nodes = nodes_of("with_columns", exprs, named, caller())
+        return relation(self, Project, "with_columns", label, {"input": self.node}, exprs=self._aggregated(nodes), keep=True)
+
+    def drop(self, *columns: str, label: str | None = None) -> PCollection[Record]:
+        """The records without these columns.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([{"a": 1, "b": 2}]).drop("b").collect()
+        [{'a': 1}]
+        """
+        from dataflow.expr.nodes import AllColumns
+        from dataflow.plan.relational import Project
+
+        return relation(self, Project, "drop", label, {"input": self.node}, exprs=(AllColumns(tuple(columns)),))
+
+    def rename(self, names: Mapping[str, str], label: str | None = None) -> PCollection[Record]:
+        """The records with columns renamed, old name to new.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([{"a": 1, "b": 2}]).rename({"a": "x"}).collect()
+        [{'x': 1, 'b': 2}]
+        """
+        from dataflow.expr.nodes import Alias, Column
+        from dataflow.plan.relational import Project
+
+        have = self.schema
+        if have is None:
+            raise plan_error("rename needs to know the columns, and they are not known yet", hint="select them with their new names instead")
+        for name in names:
+            if name not in have:
+                import difflib
+
+                close = difflib.get_close_matches(name, list(have), 1)
+                raise plan_error(f"there is no column {name!r}", hint=f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(have)}")
+        exprs = tuple(Alias(Column(name), names[name]) if name in names else Column(name) for name in have)
+        return relation(self, Project, "rename", label, {"input": self.node}, exprs=exprs)
+
+    def where(self, predicate: Expr, label: str | None = None) -> PCollection[Record]:
+        """The records for which the expression is true; null is not true. ``filter(expression)`` is the same.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"a": 1}, {"a": 2}]).where(col("a") > 1).collect()
+        [{'a': 2}]
+        """
+        from dataflow.expr.expression import as_node
+        from dataflow.plan.relational import Where
+
+        return relation(self, Where, "filter", label, {"input": self.node}, predicate=as_node(predicate))
+
+    def group_by(self, *keys: Any, **named: Any) -> Grouping:
+        """Groups of equal keys, of which ``agg`` makes one record each; without keys, one group of everything.
+
+        >>> from dataflow import Pipeline, col
+        >>> rows = Pipeline().create([{"k": "a", "x": 1}, {"k": "a", "x": 2}])
+        >>> rows.group_by("k").agg(col("x").sum(), n=col("x").count()).collect()
+        [{'k': 'a', 'x': 3, 'n': 2}]
+        """
+        return Grouping(self, nodes_of("group_by", keys, named, caller()))
+
+    def limit(self, n: int, offset: int = 0, label: str | None = None) -> PCollection[Record]:
+        """The first ``n`` records behind a sort, any ``n`` else.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([{"a": 2}, {"a": 1}]).sort("a").limit(1).collect()
+        [{'a': 1}]
+        """
+        from dataflow.plan.relational import Limit
+
+        if n < 0 or offset < 0:
+            raise plan_error("limit and offset must not be negative")
+        return relation(self, Limit, "limit", label, {"input": self.node}, count=n, offset=offset)
+
+    def explode(self, *columns: str, label: str | None = None) -> PCollection[Record]:
+        """A record for every item of the lists in these columns; an empty or null list gives one with null.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([{"a": [1, 2]}]).explode("a").collect()
+        [{'a': 1}, {'a': 2}]
+        """
+        from dataflow.plan.relational import Explode
+
+        return relation(self, Explode, "explode", label, {"input": self.node}, columns=tuple(columns))
+
+    def unnest(self, *columns: str, label: str | None = None) -> PCollection[Record]:
+        """Struct columns replaced by their fields.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([{"s": {"x": 1, "y": 2}}]).unnest("s").collect()
+        [{'x': 1, 'y': 2}]
+        """
+        from dataflow.plan.relational import Unnest
+
+        return relation(self, Unnest, "unnest", label, {"input": self.node}, columns=tuple(columns))
+
+    def unpivot(
+        self, on: Sequence[str], *, index: Sequence[str] = (), variable_name: str = "variable", value_name: str = "value", label: str | None = None
+    ) -> PCollection[Record]:  # fmt: skip
+        """Columns to rows: for every record and each of ``on`` the ``index`` columns, the column's name and its value.
+
+        >>> from dataflow import Pipeline
+        >>> sorted(r["value"] for r in Pipeline().create([{"k": 1, "a": 2, "b": 3}]).unpivot(["a", "b"], index=["k"]).collect())
+        [2, 3]
+        """
+        from dataflow.plan.relational import Unpivot
+
+        fields = {"on": tuple(on), "index": tuple(index), "name": variable_name, "value": value_name}
+        return relation(self, Unpivot, "unpivot", label, {"input": self.node}, **fields)
+
+    def pivot(
+        self, on: str, values: Sequence[Any], *, index: Sequence[str], value: str, aggregate: str = "first", label: str | None = None
+    ) -> PCollection[Record]:
+        """Rows to columns: one record for every ``index``, with a column for each of ``values`` of the column ``on``.
+
+        The values must be named, because columns are part of the plan.
+
+        >>> from dataflow import Pipeline
+        >>> rows = Pipeline().create([{"k": 1, "c": "a", "x": 5}, {"k": 1, "c": "b", "x": 6}])
+        >>> rows.pivot("c", ["a", "b"], index=["k"], value="x").collect()
+        [{'k': 1, 'a': 5, 'b': 6}]
+        """
+        from dataflow.expr.functions import col
+
+        if aggregate not in ("first", "last", "sum", "mean", "min", "max", "count", "len"):
+            raise plan_error(f"pivot has no aggregate {aggregate!r}", hint="first, last, sum, mean, min, max, count, len")
+        aggs: list[Expr] = [getattr(col(value), aggregate)().filter(col(on) == one).alias(str(one)) for one in values]
+        return self.group_by(*index).agg(*aggs, label=label or "pivot")
+
+    def join(
+        self,
+        other: Columns[Any],
+        on: Any = None,
+        how: str = "inner",
+        *,
+        left_on: Any = None,
+        right_on: Any = None,
+        null_equal: bool = False,
+        suffix: str = "_right",
+        where: Expr | None = None,
+        label: str | None = None,
+    ) -> PCollection[Record]:
+        """Records of both sides whose keys are equal: names or expressions ``on``, or ``left_on`` and ``right_on``.
+
+        ``how``: "inner", "left", "right", "full", "semi", "anti", "cross". Null equals nothing unless ``null_equal``. Right
+        columns whose names the left has too get the ``suffix``. ``where``: a further condition on the pair.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> people, cities = p.create([{"id": 1, "city": 7}]), p.create([{"city": 7, "name": "Ulm"}])
+        >>> people.join(cities, "city").collect()
+        [{'id': 1, 'city': 7, 'name': 'Ulm'}]
+        """
+        from dataflow.expr.expression import as_node, as_nodes
+        from dataflow.plan.relational import Join
+
+        kinds = ("inner", "left", "right", "full", "semi", "anti", "cross")
+        if how not in kinds:
+            raise plan_error(f"there is no {how!r} join; there are {', '.join(kinds)}")
+        if not isinstance(other, Columns):
+            raise plan_error(f"a join needs another collection of records, not {type(other).__name__}")
+        if other.pipeline is not self.pipeline:
+            raise plan_error("the other collection belongs to another pipeline")
+        if on is not None and (left_on is not None or right_on is not None):
+            raise plan_error("a join takes either on, or left_on and right_on")
+        left, right = (on, on) if on is not None else (left_on, right_on)
+        if (left is None or right is None) and how != "cross" and where is None:
+            raise plan_error("a join needs on, or left_on and right_on", hint='how="cross" pairs every record with every other')
+        keys = [as_nodes(side if isinstance(side, (list, tuple)) else [side]) if side is not None else () for side in (left, right)]
+        if len(keys[0]) != len(keys[1]):
+            raise plan_error(f"a join needs as many keys on the left as on the right: {len(keys[0])} and {len(keys[1])}")
+        if how == "cross" and keys[0]:
+            raise plan_error("a cross join has no keys")
+        residual = as_node(where) if where is not None else None
+        inputs = {"left": self.node, "right": other.node}
+        fields = {"how": how, "left_on": keys[0], "right_on": keys[1], "null_equal": null_equal, "suffix": suffix, "residual": residual}
+        return relation(self, Join, f"join {how}", label, inputs, **fields)
+
+    def join_asof(
+        self, other: Columns[Any], on: str | None = None, *, left_on: str | None = None, right_on: str | None = None,
+        by: str | Sequence[str] = (), strategy: str = "backward", tolerance: Any = None, suffix: str = "_right", label: str | None = None,
+    ) -> PCollection[Record]:  # fmt: skip
+        """For every record the one of the other side with equal ``by`` and nearest ``on``: the last not after it ("backward"),
+        the first not before ("forward"), or the "nearest"; null where none is, or none within ``tolerance``.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> trades, quotes = p.create([{"t": 5}]), p.create([{"t": 3, "bid": 1}, {"t": 9, "bid": 2}])
+        >>> trades.join_asof(quotes, "t").collect()
+        [{'t': 5, 'bid': 1}]
+        """
+        from dataflow.plan.relational import AsOfJoin
+
+        one, two = (on, on) if on is not None else (left_on, right_on)
+        if one is None or two is None:
+            raise plan_error("join_asof needs on, or left_on and right_on")
+        if strategy not in ("backward", "forward", "nearest"):
+            raise plan_error(f'strategy is "backward", "forward" or "nearest", not {strategy!r}')
+        names = (by,) if isinstance(by, str) else tuple(by)
+        fields = {"left_on": one, "right_on": two, "left_by": names, "right_by": names, "strategy": strategy, "tolerance": tolerance}
+        return relation(self, AsOfJoin, "join_asof", label, {"left": self.node, "right": other.node}, suffix=suffix, **fields)
+
+    def concat(self, *others: Columns[Any], fill: bool = False, label: str | None = None) -> PCollection[Record]:
+        """The records of this and the others, columns matched by name; ``fill``: a column that one lacks is null there.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> len(p.create([{"a": 1}]).concat(p.create([{"a": 2}])).collect())
+        2
+        """
+        from dataflow.plan.relational import Union
+
+        return relation(self, Union, "concat", label, {"parts": (self.node, *(other.node for other in others))}, fill=fill)
+
+    def _ordered(self, by: Any, descending: Any, nulls_last: Any, limit: int | None, label: str | None) -> PCollection[Record]:
+        from dataflow.expr.expression import sort_keys
+        from dataflow.plan.relational import OrderBy
+
+        try:
+            keys = sort_keys(by, descending, nulls_last)
+        except ValueError as error:
+            raise plan_error(str(error)) from None
+        return relation(self, OrderBy, "sort", label, {"input": self.node}, keys=keys, limit=limit)
+
+    def _distinct_by(self, columns: Sequence[str] | None, label: str | None) -> PCollection[Record]:
+        from dataflow.plan.relational import Distinct
+
+        return relation(self, Distinct, "distinct", label, {"input": self.node}, columns=tuple(columns) if columns is not None else None)
+
+
+class Grouping:
+    """Groups that wait for their aggregates: see `Columns.group_by`."""
+
+    def __init__(self, of: Columns[Any], keys: tuple[ExprNode, ...], sets: tuple[tuple[int, ...], ...] | None = None) -> None:
+        self.of, self.keys, self.sets = of, keys, sets
+
+    def agg(self, *exprs: Any, label: str | None = None, **named: Any) -> PCollection[Record]:
+        """One record for every group: its keys and these aggregates."""
+        from dataflow.expr.nodes import columns_of, has_aggregate, show
+        from dataflow.plan.relational import GroupAggregate
+
+        aggs = nodes_of("agg", exprs, named, caller())
+        for node in aggs:
+            if not has_aggregate(node) and columns_of(node):
+                raise plan_error(f"agg makes one record of many, and {show(node)} is a value for each", hint="aggregate it: .sum(), .first(), .collect()")
+        if not aggs and not self.keys:
+            raise plan_error("group_by() of nothing with no aggregates gives nothing")
+        return relation(self.of, GroupAggregate, "aggregate", label, {"input": self.of.node}, keys=self.keys, aggs=aggs, sets=self.sets)
+
+    def rollup(self) -> Grouping:
+        """Groups of all keys, of all but the last, and so on down to one of everything; keys left out are null."""
+        count = len(self.keys)
+        return Grouping(self.of, self.keys, tuple(tuple(range(n)) for n in range(count, -1, -1)))
+
+    def cube(self) -> Grouping:
+        """Groups of every subset of the keys."""
+        import itertools
+
+        places = range(len(self.keys))
+        return Grouping(self.of, self.keys, tuple(chosen for n in range(len(self.keys), -1, -1) for chosen in itertools.combinations(places, n)))

@@ -1,0 +1,60 @@
+"""SQL over collections: `Pipeline.sql` gives the text to `dataflow.sql`, and its errors the place in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dataflow.api.building import plan_error
+from dataflow.plan.origin import caller
+
+if TYPE_CHECKING:
+    from dataflow.api.collection import PCollection
+    from dataflow.api.pipeline import Pipeline
+
+__all__ = ["query"]
+
+
+def query(pipeline: Pipeline, text: str, tables: Mapping[str, Any]) -> PCollection[dict[str, Any]]:
+    """The collection that a SELECT over collections means. A table that is a string is a path of Parquet, CSV or JSON lines."""
+    from dataflow.api.collection import PCollection
+    from dataflow.sql import SqlError, translate
+
+    origin = caller()
+    if not isinstance(text, str):
+        raise plan_error(f"sql needs a text, not {type(text).__name__}", origin)
+    nodes, schemas = {}, {}
+    for name, given in tables.items():
+        table = _read(pipeline, given) if isinstance(given, str) else given
+        if not isinstance(table, PCollection):
+            raise plan_error(f"the table {name!r} is a {type(given).__name__}; it must be a collection of records or a path", origin)
+        if table.pipeline is not pipeline:
+            raise plan_error(f"the table {name!r} belongs to another pipeline", origin)
+        schema = pipeline.columns(table.node)
+        if schema is None:
+            hint = "give the function a return type (a dataclass or TypedDict), or select the columns with their types"
+            raise plan_error(f"the columns of the table {name!r} are not known before it runs", origin, hint)
+        nodes[name], schemas[name] = pipeline.table(table.node), schema
+    try:
+        node = translate(text, nodes, schemas, pipeline.labels.unique, origin)
+    except SqlError as error:
+        raise plan_error(_shown(error, text), origin, error.hint) from None
+    return PCollection(pipeline, node)
+
+
+def _read(pipeline: Pipeline, path: str) -> PCollection[Any]:
+    low = path.lower()
+    if ".csv" in low:
+        return pipeline.read_csv(path)
+    if ".jsonl" in low or ".ndjson" in low:
+        return pipeline.read_jsonl(path)
+    return pipeline.read_parquet(path)
+
+
+def _shown(error: Any, text: str) -> str:
+    """The error with its line of the text, cut to what fits, and a caret below the place."""
+    lines = text.splitlines() or [""]
+    line = lines[min(error.line, len(lines)) - 1]
+    start = max(0, error.column - 61)
+    part = line[start : start + 120].replace("\t", " ")
+    return f"{error.sentence}\n  line {error.line}:  {part}\n{' ' * (len(f'  line {error.line}:  ') + error.column - 1 - start)}^"

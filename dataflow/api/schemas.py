@@ -1,0 +1,68 @@
+"""What is known of a collection's columns when the pipeline is written, from metadata and annotations alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import TYPE_CHECKING, Any
+
+from dataflow.plan.nodes import Flatten, Node, ParallelDo, Read, Redistribute, Relation, Sort
+
+if TYPE_CHECKING:
+    from dataflow.expr.types import DType
+
+__all__ = ["columns_known"]
+
+
+def columns_known(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
+    """Names and types of the columns of a collection; None where only the data will tell. ``known`` remembers by node."""
+    if id(node) not in known:
+        known[id(node)] = (node, _columns(node, known))  # the node is kept, so that its id stays its own
+    found: dict[str, DType] | None = known[id(node)][1]
+    return found
+
+
+def _columns(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
+    match node:
+        case Relation(schema=schema):
+            return dict(schema) if schema is not None else None
+        case Read(source=source) if getattr(source, "has_columns", False):
+            return _of_source(source)
+        case ParallelDo(step=step) if step.kind == "filter":
+            return columns_known(node.input, known)
+        case Sort() | Redistribute():
+            return columns_known(node.input, known)
+        case Flatten(parts=(only,)):
+            return columns_known(only, known)
+        case _:
+            return _of_type(node.element)
+
+
+def _of_source(source: Any) -> dict[str, DType] | None:
+    from dataflow.errors import DataflowError
+
+    try:
+        found: dict[str, DType] | None = source.schema()
+    except (OSError, ValueError, ImportError, DataflowError):  # preflight reports inputs that are missing or unreadable
+        return None
+    return found
+
+
+def _of_type(element: Any) -> dict[str, DType] | None:
+    """The columns of a dataclass, TypedDict or NamedTuple whose fields all have plain types."""
+    from dataflow.expr.types import type_from
+
+    if not isinstance(element, type) or not (
+        dataclasses.is_dataclass(element) or typing.is_typeddict(element) or hasattr(element, "_fields")
+    ):
+        return None
+    try:
+        hints = typing.get_type_hints(element)
+        return {name: type_from(_without_none(hint)) for name, hint in hints.items()}
+    except (ValueError, NameError, TypeError):
+        return None
+
+
+def _without_none(hint: Any) -> Any:
+    args = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    return args[0] if len(args) == 1 and type(None) in typing.get_args(hint) else hint

@@ -1,0 +1,209 @@
+"""The type of an expression over a schema, or an `ExprError` that names the part that is wrong and what would be right."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import difflib
+from typing import Any
+
+from dataflow.expr.nodes import (
+    Aggregate,
+    Alias,
+    AllColumns,
+    Apply,
+    Call,
+    Case,
+    Cast,
+    Column,
+    ExprNode,
+    Literal,
+    Ranking,
+    Window,
+    show,
+)  # fmt: skip
+from dataflow.expr.operations import AGGREGATES, OPERATIONS, RANKINGS, Refusal
+from dataflow.expr.types import (
+    BINARY,
+    BOOL,
+    DATE,
+    FLOAT64,
+    INT64,
+    NULL,
+    STRING,
+    TIME,
+    DType,
+    Schema,
+    datetime_of,
+    decimal_of,
+    duration_of,
+    list_of,
+    promoted,
+    struct_of,
+)  # fmt: skip
+
+__all__ = ["ExprError", "type_of", "type_of_value"]
+
+
+class ExprError(Exception):
+    """An expression that means nothing over these columns; ``hint`` says what might have been meant."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+def type_of(node: ExprNode, schema: Schema) -> DType:
+    """The type of an expression's value.
+
+    >>> type_of(Call("add", (Column("a"), Literal(1))), {"a": DType("int8")})
+    DType('int8')
+    """
+    match node:
+        case Column(name):
+            return _column(name, schema)
+        case Literal(value, kind):
+            return kind if kind is not None else type_of_value(value)
+        case Alias(input):
+            return type_of(input, schema)
+        case Cast(input, to):
+            type_of(input, schema)
+            return to
+        case Call(operation, args, options):
+            types = fitted(args, tuple(type_of(arg, schema) for arg in args))
+            return _ruled(node, OPERATIONS[operation].rule, types, dict(options))
+        case Case(branches, otherwise):
+            for condition, _ in branches:
+                kind = type_of(condition, schema)
+                if kind not in (BOOL, NULL):
+                    raise ExprError(f"when({show(condition)}) needs a bool, not {kind}")
+            values = (*(value for _, value in branches), otherwise)
+            return _ruled(node, OPERATIONS["coalesce"].rule, fitted(values, tuple(type_of(v, schema) for v in values)), {})
+        case Aggregate(function, args, where, order, options):
+            if where is not None and type_of(where, schema) not in (BOOL, NULL):
+                raise ExprError(f"filter({show(where)}) needs a bool, not {type_of(where, schema)}")
+            for key in order:
+                type_of(key.expr, schema)
+            return _ruled(node, AGGREGATES[function], tuple(type_of(arg, schema) for arg in args), dict(options))
+        case Ranking(function, args, options):
+            types = fitted(args, tuple(type_of(arg, schema) for arg in args))
+            return _ruled(node, RANKINGS[function], types, dict(options))
+        case Window(function, partition, order):
+            for expr in (*partition, *(key.expr for key in order)):
+                type_of(expr, schema)
+            if isinstance(function, Ranking) and not order:
+                raise ExprError(f"{show(function)} needs an order: .over(…, order_by=…)")
+            return type_of(function, schema)
+        case Apply(_, args, returns):
+            for arg in args:
+                type_of(arg, schema)
+            return returns
+        case AllColumns():
+            raise ExprError("all() stands for many columns, and one is needed here")
+        case _:
+            raise AssertionError(type(node).__name__)
+
+
+def _column(name: str, schema: Schema) -> DType:
+    if name not in schema:
+        close = difflib.get_close_matches(name, list(schema), 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(list(schema)[:20])}"
+        raise ExprError(f"there is no column {name!r}", hint)
+    return schema[name]
+
+
+def _ruled(node: ExprNode, rule: Any, types: tuple[DType, ...], options: dict[str, Any]) -> DType:
+    try:
+        return rule(types, options)
+    except Refusal as refusal:
+        raise ExprError(f"{show(node)}: {refusal}") from None
+
+
+def fitted(args: tuple[ExprNode, ...], types: tuple[DType, ...]) -> tuple[DType, ...]:
+    """The types of arguments, untyped number literals taking the type of what they meet.
+
+    An int beside a column of integers, floats or decimals takes that column's type if it fits there; a float does beside
+    floats, and beside decimals too if it is written with few digits, as 0.05 is.
+    """
+    others = [kind for arg, kind in zip(args, types, strict=True) if not _is_loose(arg) and kind != NULL]
+    if not others or len(others) == len(types):
+        return types
+    meet = others[0]
+    for kind in others[1:]:
+        meet = promoted(meet, kind) or meet
+    return tuple(_fit(arg, kind, meet) if _is_loose(arg) else kind for arg, kind in zip(args, types, strict=True))
+
+
+def _is_loose(node: ExprNode) -> bool:
+    return isinstance(node, Literal) and node.type is None and type(node.value) in (int, float)
+
+
+def _fit(node: ExprNode, kind: DType, meet: DType) -> DType:
+    assert isinstance(node, Literal)
+    value = node.value
+    if type(value) is int:
+        if meet.is_integer:
+            low, high = _bounds(meet)
+            return meet if low <= value <= high else kind
+        if meet.is_float:
+            return meet
+        if meet.name == "decimal":
+            return decimal_of(len(str(abs(value))), 0)
+    elif type(value) is float:
+        if meet.is_float:
+            return meet
+        if meet.name == "decimal" and value == value and abs(value) < 1e15:
+            exponent = decimal.Decimal(repr(value)).normalize().as_tuple()
+            scale = max(0, -int(exponent.exponent))
+            return decimal_of(max(len(exponent.digits), scale), scale) if scale <= 18 else kind
+    return kind
+
+
+def _bounds(kind: DType) -> tuple[int, int]:
+    bits = int(kind.name.removeprefix("u").removeprefix("int"))
+    return (0, 2**bits - 1) if kind.name[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def type_of_value(value: Any) -> DType:
+    """The type of a Python value as a literal."""
+    match value:
+        case None:
+            return NULL
+        case bool():
+            return BOOL
+        case int():
+            return INT64 if -(2**63) <= value < 2**63 else decimal_of(38, 0)
+        case float():
+            return FLOAT64
+        case str():
+            return STRING
+        case bytes():
+            return BINARY
+        case dt.datetime():
+            zone = getattr(value.tzinfo, "key", None) or (str(value.tzinfo) if value.tzinfo else None)
+            return datetime_of("us", zone)
+        case dt.date():
+            return DATE
+        case dt.time():
+            return TIME
+        case dt.timedelta():
+            return duration_of()
+        case decimal.Decimal():
+            sign, digits, exponent = value.as_tuple()
+            scale = max(0, -int(exponent)) if isinstance(exponent, int) else 0
+            whole = len(digits) + (exponent if isinstance(exponent, int) and exponent > 0 else 0)
+            return decimal_of(max(whole, scale, 1), scale)
+        case list() | tuple():
+            found = NULL
+            for item in value:
+                both = promoted(found, type_of_value(item))
+                if both is None:
+                    raise ExprError(f"a list of {found} and {type_of_value(item)}: {value!r}")
+                found = both
+            return list_of(found)
+        case dict():
+            return struct_of({str(k): type_of_value(v) for k, v in value.items()})
+        case _:
+            raise ExprError(f"a {type(value).__name__} is no value of a column: {value!r}", "cast it to a plain Python value first")
+
+

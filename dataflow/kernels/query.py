@@ -1,0 +1,134 @@
+"""Running a lazy query: frames from files and tables, and the result as Arrow tables, a bounded piece at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+
+from dataflow.expr.types import DType, Schema
+from dataflow.kernels.relations import Frame
+from dataflow.kernels.types import schema_from_arrow, to_arrow
+
+__all__ = ["ParquetScan", "as_frame", "batches", "frame_of_table", "scan_parquet"]
+
+BATCH_ROWS = 1 << 16
+AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetScan:
+    """Local Parquet files of one layout. ``hive``: their columns come from folder names too."""
+
+    paths: tuple[str, ...]
+    schema: pa.Schema
+    columns: tuple[str, ...] | None = None
+    rows: tuple[int, int] | None = None  # from which row, and how many
+
+
+def scan_parquet(scan: ParquetScan) -> Frame:
+    """The frame of Parquet files, of which the kernel reads only the columns, row groups and pages that a query needs."""
+    lazy = pl.scan_parquet(list(scan.paths), hive_partitioning=False, glob=False, missing_columns="insert")
+    if scan.rows is not None:
+        lazy = lazy.slice(*scan.rows)  # the scan takes it, and filters too: only those row groups are read
+    schema = schema_from_arrow(scan.schema)
+    if scan.columns is not None:
+        lazy = lazy.select(list(scan.columns))
+        schema = {name: schema[name] for name in scan.columns}
+    return Frame(lazy, schema)
+
+
+def as_frame(table: pa.Table) -> pl.DataFrame:
+    """A table at hand as the kernel sees it, without a copy where Arrow's layout is the kernel's."""
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def frame_of_table(table: pa.Table) -> Frame:
+    """The lazy frame of a table at hand."""
+    return Frame(as_frame(table).lazy(), schema_from_arrow(table.schema))
+
+
+def batches(frame: Frame) -> Iterator[pa.Table]:
+    """The result of a query. At least one table comes, so that an empty result has its columns too."""
+    wanted = _arrow_schema(frame.schema)
+    some = False
+    for piece in _pieces(frame.lazy):
+        if piece.height:
+            yield _as_arrow(piece, wanted)
+            some = True
+    if not some:
+        yield wanted.empty_table()
+
+
+def _pieces(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The result as it is made, a few pieces ahead at most; whoever stops early stops the query.
+
+    The query runs in a thread that hands pieces over, not in `collect_batches`: an iterator of that kind which is not
+    drained aborts the whole process when Python ends. While it runs here waits in Python, so Ctrl-C is seen at once.
+    """
+    handed: queue.Queue[pl.DataFrame | BaseException | None] = queue.Queue(AHEAD)
+    stopped = threading.Event()
+
+    def hand(piece: pl.DataFrame | BaseException | None) -> bool:
+        """Whether the query should stop, after the piece was taken or nobody wants it any more."""
+        while not stopped.is_set():
+            try:
+                handed.put(piece, timeout=0.05)
+                return False
+            except queue.Full:
+                continue
+        return True
+
+    def run() -> None:
+        try:
+            lazy.sink_batches(hand, chunk_size=BATCH_ROWS, maintain_order=True, engine="streaming")
+            hand(None)
+        except BaseException as error:  # a panic of the kernel is no Exception
+            hand(error)
+
+    thread = threading.Thread(target=run, name="dataflow-query", daemon=True)
+    thread.start()
+    try:
+        while (piece := _next(handed)) is not None:
+            if isinstance(piece, BaseException):
+                raise piece if isinstance(piece, Exception) else RuntimeError(f"the kernel panicked: {piece}") from piece
+            yield piece
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _next(handed: queue.Queue[pl.DataFrame | BaseException | None]) -> pl.DataFrame | BaseException | None:
+    """The next piece. The wait is cut into short ones, between which Python looks for signals."""
+    while True:
+        try:
+            return handed.get(timeout=1.0)
+        except queue.Empty:
+            continue
+
+
+def _arrow_schema(schema: Schema) -> pa.Schema:
+    return pa.schema([pa.field(name, _kind(kind)) for name, kind in schema.items()])
+
+
+def _kind(kind: DType) -> pa.DataType:
+    return to_arrow(kind)
+
+
+def _as_arrow(piece: pl.DataFrame, wanted: pa.Schema) -> pa.Table:
+    table = piece.to_arrow(compat_level=pl.CompatLevel.oldest())
+    if table.schema == wanted:
+        return table
+    columns = []
+    for field in wanted:
+        column = table.column(field.name)
+        columns.append(column if column.type == field.type else column.cast(field.type))
+    return pa.Table.from_arrays(columns, schema=wanted)
+
+

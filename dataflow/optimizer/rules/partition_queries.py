@@ -1,0 +1,440 @@
+"""Partition queries: a query whose inputs do not fit the memory is cut into pieces that do, at its joins, groupings and sorts.
+
+    Query [order, aggregate, join, where a | where b]
+       ──>  a ─> do where ─┐
+                           ├─> Exchange by key [join] ─> do partial aggregate ─> Exchange by key [aggregate] ─> Sort
+            b ─> do where ─┘
+
+What works on any part of a collection (filters, columns, the first half of an aggregation) becomes a step, which is fused with
+its neighbours; what needs equal keys together becomes an `Exchange`; an order becomes a `Sort`. A small side of a join goes whole
+to every part of the other instead of both being exchanged.
+
+Life of a node: `_Cutter.cut` gives each relational node a `_Part`: a plan node and the tree still to be run on any part of it;
+a node that needs more than a part first lets that tree run (`_Cutter.made`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dataflow.expr.nodes import (
+    Aggregate,
+    Alias,
+    AllColumns,
+    Call,
+    Cast,
+    Column,
+    ExprNode,
+    Literal,
+    Window,
+    columns_of,
+    has_window,
+    transform,
+    walk,
+)  # fmt: skip
+from dataflow.expr.types import FLOAT64, DType, Schema, promoted
+from dataflow.expr.typing import type_of
+from dataflow.optimizer.rule import Plan, Remarks
+from dataflow.plan.nodes import Exchange, Flatten, Node, ParallelDo, Query, Read, Relation, SideInput, Sort, View
+from dataflow.plan.relational import (
+    AsOfJoin,
+    Distinct,
+    Explode,
+    Given,
+    GroupAggregate,
+    Join,
+    Limit,
+    OrderBy,
+    Project,
+    Union,
+    Unnest,
+    Unpivot,
+    Where,
+    named,
+    schema_of,
+)  # fmt: skip
+from dataflow.plan.steps import Step
+from dataflow.plan.traversal import rewrite, topological
+
+__all__ = ["estimated_bytes", "partition_queries"]
+
+WHOLE_SHARE = 0.4  # of the memory may be a query's input; a join or a sort holds it about twice
+BROADCAST_SHARE = 0.05  # of the memory may be a join's side that goes to every worker
+
+
+def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: str = "auto") -> Plan:
+    """Cut every query that is too large for the kernel to take whole. ``placement``: "auto", "whole" or "partitioned" for all."""
+
+    def place(node: Node) -> Node:
+        if not isinstance(node, Query) or placement == "whole":
+            return node
+        size = sum(estimated_bytes(source, _needed(node, at)) for at, source in enumerate(node.sources))
+        if placement == "auto" and size <= memory * WHOLE_SHARE:
+            remarks.say(f"whole: {node.label} reads about {size / 1e6:,.0f} MB, which fits the memory")
+            return node
+        if not _known(node):
+            remarks.say(f"whole: {node.label}, because not all its columns are known before it runs")
+            return node
+        remarks.say(f"partitioned: {node.label} reads about {size / 1e6:,.0f} MB")
+        return _Cutter(node, int(memory * BROADCAST_SHARE), remarks).run()
+
+    return rewrite(plan, place)
+
+
+def _known(node: Query) -> bool:
+    return all(isinstance(one, Relation) and one.schema is not None for one in topological((node.root,)))
+
+
+def estimated_bytes(source: Node, columns: tuple[str, ...] | None) -> int:
+    """About how much the records of a source take in memory: of a read its own estimate, of anything else that of what it reads."""
+    total = 0
+    for node in topological((source,)):
+        if isinstance(node, Read):
+            size = getattr(node.source, "estimated_bytes", None)
+            total += int(size(columns if node is source else None)) if size is not None else 0
+    return total
+
+
+def _needed(query: Query, index: int) -> tuple[str, ...] | None:
+    """The columns of an input that a query uses, as far as the nodes above it tell; None for all."""
+    given = next((n for n in topological((query.root,)) if isinstance(n, Given) and n.index == index), None)
+    if given is None or given.schema is None:
+        return None
+    mentioned: set[str] = set()
+    for node in topological((query.root,)):
+        if isinstance(node, Project):
+            if any(isinstance(one, AllColumns) for expr in node.exprs for one in walk(expr)):
+                return None
+            mentioned.update(name for expr in node.exprs for name in columns_of(expr))
+            if node.keep and node is query.root:
+                return None
+        elif isinstance(node, Where):
+            mentioned.update(columns_of(node.predicate))
+        elif isinstance(node, GroupAggregate):
+            mentioned.update(name for expr in (*node.keys, *node.aggs) for name in columns_of(expr))
+        elif isinstance(node, Join):
+            both = (*node.left_on, *node.right_on, *((node.residual,) if node.residual is not None else ()))
+            mentioned.update(name for expr in both for name in columns_of(expr))
+            suffix = node.suffix
+            mentioned.update(name.removesuffix(suffix) for name in list(mentioned))
+        elif isinstance(node, OrderBy):
+            mentioned.update(name for key in node.keys for name in columns_of(key.expr))
+        elif isinstance(node, (Distinct, Explode, Unnest)):
+            if node.columns is None:
+                return None
+            mentioned.update(node.columns)
+        elif isinstance(node, (AsOfJoin, Unpivot, Union)):
+            return None
+    root = query.root
+    while isinstance(root, (Where, OrderBy, Limit)):  # these let everything through
+        child = root.inputs[0]
+        assert isinstance(child, Relation)
+        root = child
+    if not isinstance(root, (GroupAggregate, Project)):
+        return None
+    return tuple(name for name in given.schema if name in mentioned)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A plan node, and the relational tree (over `Given` 0 and the sides) still to be run on its records."""
+
+    node: Node
+    tree: Relation
+    bytes: int
+    sides: tuple[SideInput, ...] = ()
+
+    @property
+    def schema(self) -> Schema:
+        assert self.tree.schema is not None
+        return self.tree.schema
+
+    @property
+    def plain(self) -> bool:
+        return isinstance(self.tree, Given)
+
+
+class _Cutter:
+    def __init__(self, query: Query, broadcast: int, remarks: Remarks) -> None:
+        self.query, self.broadcast, self.remarks = query, broadcast, remarks
+        self.labels = 0
+        self.parts: dict[int, _Part] = {}
+
+    def run(self) -> Node:
+        for node in topological((self.query.root,)):
+            assert isinstance(node, Relation)
+            self.parts[id(node)] = self.cut(node)
+        found = self.made(self.parts[id(self.query.root)], always=True)
+        return replace(found, label=self.query.label)
+
+    def label(self, node: Node, what: str) -> str:
+        self.labels += 1
+        return f"{node.label} {what} {self.labels}"
+
+    # -- parts
+
+    def over(self, source: Node, schema: Schema | None, size: int) -> _Part:
+        """A collection with nothing to do yet."""
+        given = Given(label=self.label(source, "given"), origin=source.origin, schema=schema, index=0)
+        return _Part(source, given, size)
+
+    def with_tree(self, part: _Part, node: Relation, size: int | None = None, **changes: Any) -> _Part:
+        """One more node on any part. ``changes`` to the node; its schema is derived again."""
+        tree = replace(node, **{"input": part.tree, **changes})
+        tree = replace(tree, schema=schema_of(tree, (part.schema,)), label=self.label(node, "part"))
+        return replace(part, tree=tree, bytes=part.bytes if size is None else size)
+
+    def made(self, part: _Part, always: bool = False) -> Node:
+        """The node whose records are those of a part, its tree run as a step. ``always``: a node of its own to be labelled."""
+        if part.plain and not part.sides and not (always and isinstance(part.node, (Read, View))):
+            return part.node
+        label = self.label(part.tree, "step")
+        step = Step("query", label, part.tree.origin, arg=part.tree)
+        return ParallelDo(label=label, origin=part.tree.origin, element=dict[str, Any], input=part.node, step=step, sides=part.sides)
+
+    def exchange(self, node: Node, parts: list[_Part], keys: list[tuple[ExprNode, ...]], root: Relation, size: int) -> _Part:
+        """Equal keys of all parts brought together, and a tree over them."""
+        types: list[DType] = []
+        for places in zip(*([type_of(key, part.schema) for key in own] for part, own in zip(parts, keys, strict=True)), strict=True):
+            kind = places[0]
+            for other in places[1:]:
+                both = promoted(kind, other)
+                assert both is not None
+                kind = both
+            types.append(kind)
+        label = self.label(node, "exchange")
+        made = Exchange(
+            label=label, origin=node.origin, element=dict[str, Any], parts=tuple(self.made(part) for part in parts), keys=tuple(keys),
+            types=tuple(types), root=root,
+        )  # fmt: skip
+        return self.over(made, root.schema, size)
+
+    def given(self, node: Node, part: _Part, index: int) -> Given:
+        return Given(label=self.label(node, "side"), origin=node.origin, schema=part.schema, index=index)
+
+    def view(self, part: _Part) -> View:
+        made = self.made(part)
+        return View(label=self.label(made, "whole"), origin=made.origin, input=made, kind="iterable")
+
+    # -- nodes
+
+    def cut(self, node: Relation) -> _Part:
+        """What becomes of one relational node, its inputs cut already."""
+        match node:
+            case Given(index=index):
+                return self.source(node, index)
+            case Where():
+                part = self.parts[id(node.input)]
+                return self.with_tree(part, node, max(1, part.bytes // 3))
+            case Project():
+                return self.project(node, self.parts[id(node.input)])
+            case Explode() | Unnest() | Unpivot():
+                return self.with_tree(self.parts[id(node.input)], node)
+            case GroupAggregate():
+                return self.aggregate(node, self.parts[id(node.input)])
+            case Join():
+                return self.join(node)
+            case AsOfJoin():
+                left, right = self.parts[id(node.left)], self.parts[id(node.right)]
+                root = replace(node, left=self.given(node, left, 0), right=self.given(node, right, 1))
+                keys = [tuple(Column(n) for n in node.left_by), tuple(Column(n) for n in node.right_by)]
+                return self.exchange(node, [left, right], keys, root, left.bytes)
+            case OrderBy():
+                return self.order(node, self.parts[id(node.input)])
+            case Limit():
+                return self.limit(node)
+            case Distinct(columns=columns):
+                part = self.with_tree(self.parts[id(node.input)], node)
+                names = columns if columns is not None else tuple(part.schema)
+                root = replace(node, input=self.given(node, part, 0))
+                return self.exchange(node, [part], [tuple(Column(n) for n in names)], root, part.bytes)
+            case Union():
+                return self.union(node)
+            case _:
+                raise AssertionError(type(node).__name__)
+
+    def source(self, node: Given, index: int) -> _Part:
+        made = self.query.sources[index]
+        needed = _needed(self.query, index)
+        size = estimated_bytes(made, needed)
+        if isinstance(made, View):
+            return self.over(made.input, node.schema, size)
+        assert isinstance(made, Read)
+        assert node.schema is not None
+        pruned = getattr(made.source, "pruned", None)
+        if needed and pruned is not None and len(needed) < len(node.schema):
+            made = replace(made, label=self.label(made, "columns"), source=pruned(needed))
+            return self.over(made, {name: node.schema[name] for name in needed}, size)
+        return self.over(made, node.schema, size)
+
+    def project(self, node: Project, part: _Part) -> _Part:
+        if not any(has_window(expr) for expr in node.exprs):
+            return self.with_tree(part, node)
+        windows = [one for expr in node.exprs for one in walk(expr) if isinstance(one, Window)]
+        keys = windows[0].partition
+        if any(window.partition != keys for window in windows):  # they meet only in one piece
+            shared = tuple(key for key in keys if all(key in window.partition for window in windows))
+            keys = shared
+        root = replace(node, input=self.given(node, part, 0))
+        return self.exchange(node, [part], [keys], root, part.bytes)
+
+    def aggregate(self, node: GroupAggregate, part: _Part) -> _Part:
+        if node.sets is not None:
+            return self.grouping_sets(node, part)
+        split = _split(node, part.schema)
+        if split is None:
+            root = replace(node, input=self.given(node, part, 0))
+            return self.exchange(node, [part], [node.keys], root, part.bytes)
+        keys, partials, finals = split
+        first = self.with_tree(part, node, aggs=partials, keys=keys)
+        own = tuple(Column(name) for name in named(keys, tuple(part.schema)))
+        merged = GroupAggregate(
+            label=self.label(node, "merge"), origin=node.origin, input=self.given(node, first, 0), keys=own,
+            aggs=tuple(Alias(Aggregate(how, (Column(name),)), name) for name, how in finals.merges),
+        )  # fmt: skip
+        merged = replace(merged, schema=schema_of(merged, (first.schema,)))
+        root = Project(label=self.label(node, "present"), origin=node.origin, input=merged, exprs=(*own, *finals.results))
+        root = replace(root, schema=schema_of(root, (merged.schema,)))
+        return self.exchange(node, [first], [own], root, part.bytes // 2)
+
+    def grouping_sets(self, node: GroupAggregate, part: _Part) -> _Part:
+        """One aggregation for every set, put together: each has keys of its own to meet by."""
+        source = self.made(part)
+        found: list[Node] = []
+        assert node.sets is not None and node.schema is not None
+        for chosen in node.sets:
+            one = self.over(source, part.schema, part.bytes)
+            root = replace(node, sets=(chosen,), input=self.given(node, one, 0), label=self.label(node, "set"))
+            keys = tuple(node.keys[at] for at in chosen)
+            found.append(self.made(self.exchange(node, [one], [keys], root, part.bytes)))
+        flat = Flatten(label=self.label(node, "sets"), origin=node.origin, element=dict[str, Any], parts=tuple(found))
+        return self.over(flat, node.schema, part.bytes)
+
+    def join(self, node: Join) -> _Part:
+        left, right = self.parts[id(node.left)], self.parts[id(node.right)]
+        size = left.bytes + right.bytes
+        one_sided = node.how in ("inner", "left", "semi", "anti", "cross", "single", "mark")
+        if one_sided and (right.bytes <= self.broadcast or not node.left_on):
+            self.remarks.say(f"broadcast: the right side of {node.label}, about {right.bytes / 1e6:,.0f} MB")
+            side = self.view(right)
+            given = Given(label=self.label(node, "side"), origin=node.origin, schema=right.schema, index=len(left.sides) + 1)
+            tree = replace(node, left=left.tree, right=given, label=self.label(node, "part"))
+            return replace(left, tree=tree, bytes=left.bytes, sides=(*left.sides, side))
+        if node.how == "inner" and left.bytes <= self.broadcast:
+            return self.swapped(node, left, right)
+        root = replace(node, left=self.given(node, left, 0), right=self.given(node, right, 1))
+        return self.exchange(node, [left, right], [node.left_on, node.right_on], root, size)
+
+    def swapped(self, node: Join, left: _Part, right: _Part) -> _Part:
+        """An inner join whose left side is the small one: it goes whole to every part of the right."""
+        self.remarks.say(f"broadcast: the left side of {node.label}, about {left.bytes / 1e6:,.0f} MB")
+        side = self.view(left)
+        given = Given(label=self.label(node, "side"), origin=node.origin, schema=left.schema, index=len(right.sides) + 1)
+        tree = replace(node, left=given, right=right.tree, label=self.label(node, "part"))
+        return replace(right, tree=tree, sides=(*right.sides, side))
+
+    def order(self, node: OrderBy, part: _Part) -> _Part:
+        if node.limit is not None:
+            best = self.with_tree(part, node)
+            root = replace(node, input=self.given(node, best, 0))
+            return self.exchange(node, [best], [()], root, part.bytes // 100)
+        made = Sort(
+            label=self.label(node, "order"), origin=node.origin, element=dict[str, Any], input=self.made(part), order=node.keys
+        )
+        return self.over(made, part.schema, part.bytes)
+
+    def limit(self, node: Limit) -> _Part:
+        child = node.input
+        some = None if node.count is None else node.count + node.offset
+        if isinstance(child, OrderBy) and child.limit is None and some is not None:
+            part = self.parts[id(child.input)]
+            top = replace(child, limit=some)
+            best = self.with_tree(part, top)
+            ordered = replace(top, input=self.given(node, best, 0))
+            root = replace(node, input=ordered)
+            return self.exchange(node, [best], [()], root, part.bytes // 100)
+        part = self.parts[id(child)]
+        if some is not None and not isinstance(child, OrderBy):
+            part = self.with_tree(part, node, count=some, offset=0)
+        root = replace(node, input=self.given(node, part, 0))
+        return self.exchange(node, [part], [()], root, part.bytes // 100)
+
+    def union(self, node: Union) -> _Part:
+        assert node.schema is not None
+        found: list[Node] = []
+        size = 0
+        for child in node.parts:
+            part = self.parts[id(child)]
+            exprs = tuple(_as_column(name, kind, part.schema) for name, kind in node.schema.items())
+            fitting = Project(label=self.label(node, "fit"), origin=node.origin, input=part.tree, exprs=exprs)
+            found.append(self.made(self.with_tree(part, fitting)))
+            size += part.bytes
+        flat = Flatten(label=self.label(node, "all"), origin=node.origin, element=dict[str, Any], parts=tuple(found))
+        return self.over(flat, node.schema, size)
+
+
+def _as_column(name: str, kind: DType, schema: Schema) -> ExprNode:
+    if name not in schema:
+        return Alias(Literal(None, kind), name)
+    return Column(name) if schema[name] == kind else Alias(Cast(Column(name), kind), name)
+
+
+@dataclass(frozen=True)
+class _Finals:
+    """How partial aggregates become results: each partial's name and merging function, and the results over them."""
+
+    merges: tuple[tuple[str, str], ...]
+    results: tuple[ExprNode, ...]
+
+
+_MERGE = {"sum": "sum", "count": "sum", "len": "sum", "min": "min", "max": "max", "any": "any", "all": "all"}
+
+
+def _split(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], tuple[ExprNode, ...], _Finals] | None:
+    """An aggregation as one of parts and one of their results; None if some aggregate needs all values at once."""
+    partials: dict[Aggregate, str] = {}
+
+    taken = set(named(node.keys, tuple(schema)))
+
+    def partial(one: Aggregate) -> Column:
+        name = f"#{len(partials)}"
+        while name in taken:
+            name += "#"
+        return Column(partials.setdefault(one, name))
+
+    def halve(one: ExprNode) -> ExprNode:
+        if not isinstance(one, Aggregate):
+            return one
+        if one.order or one.function not in (*_MERGE, "mean"):
+            raise _Whole
+        if one.function != "mean":
+            return partial(one)
+        kind = type_of(one.args[0], schema)
+        if kind.is_temporal:
+            raise _Whole
+        number = one.args[0] if kind.is_numeric else Cast(one.args[0], FLOAT64)
+        total = partial(Aggregate("sum", (number,), one.where))
+        count = partial(Aggregate("count", one.args, one.where))
+        return _mean(total, count)
+
+    results = []
+    try:
+        for name, expr in named(node.aggs, tuple(schema)).items():
+            if any(isinstance(w, Window) for w in walk(expr)):
+                return None
+            results.append(Alias(transform(expr, halve), name))
+    except _Whole:
+        return None
+    merges = tuple((name, _MERGE[one.function]) for one, name in partials.items())
+    return node.keys, tuple(Alias(one, name) for one, name in partials.items()), _Finals(merges, tuple(results))
+
+
+def _mean(total: ExprNode, count: ExprNode) -> ExprNode:
+    """The mean of a sum and a count; null of nothing."""
+    return Call("divide", (Cast(total, FLOAT64), Call("null_if", (count, Literal(0)))))
+
+
+class _Whole(Exception):
+    """An aggregate has no halves."""
+

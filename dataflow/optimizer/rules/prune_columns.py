@@ -1,0 +1,190 @@
+"""Prune columns: what nobody reads is not read, not computed, and not carried through joins.
+
+    select a over join(L[a, k, x], R[k, y])   ──>   select a over join(select a, k over L, select k over R)
+
+From the outputs down, each relational node says which columns of its inputs it needs; a `select` is put above tables and above
+the sides of joins that have more, and aggregates and expressions that nobody reads are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from dataflow.expr.nodes import Column, ExprNode, columns_of
+from dataflow.optimizer.rule import Plan, Remarks
+from dataflow.plan.nodes import Node, Relation
+from dataflow.plan.relational import (
+    AsOfJoin, Distinct, Explode, GroupAggregate, Join, Limit, OrderBy, Project, Table, Union, Unpivot, Where, named, shared_keys,
+)  # fmt: skip
+from dataflow.plan.traversal import consumers, topological
+
+__all__ = ["prune_columns"]
+
+Names = dict[str, None]  # an ordered set
+
+
+def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
+    """Keep only the columns that are read."""
+    order = topological(plan)
+    if not any(isinstance(node, Relation) for node in order):
+        return plan
+    readers = consumers(plan)
+    needed: dict[int, Names | None] = {}
+    for node in reversed(order):
+        if not isinstance(node, Relation):
+            continue
+        if any(not isinstance(reader, Relation) for reader in readers[id(node)]) or any(node is out for out in plan):
+            needed[id(node)] = None
+        for child, names in zip(node.inputs, _asked(node, needed.get(id(node))), strict=True):
+            if names is None or needed.get(id(child), {}) is None:
+                needed[id(child)] = None
+            else:
+                needed[id(child)] = {**(needed.get(id(child)) or {}), **names}
+    new: dict[int, Node] = {}
+    cut = 0
+    for node in order:
+        made = node.with_inputs(tuple(new[id(child)] for child in node.inputs))
+        if isinstance(made, Relation) and (wanted := needed.get(id(node))) is not None and made.schema is not None:
+            made = _without(made, wanted)
+            assert isinstance(made, Relation)
+            assert made.schema is not None
+            if len(wanted) < len(made.schema) and (isinstance(made, Table) or any(isinstance(r, Join) for r in readers[id(node)])):
+                names = tuple(name for name in made.schema if name in wanted) or (_narrowest(made),)
+                schema = {name: made.schema[name] for name in names}
+                if isinstance(made, Table):
+                    cut += 1
+                    remarks.say(f"pruned: of {node.label} only {', '.join(names[:12])}{' …' if len(names) > 12 else ''}")
+                made = Project(
+                    label=f"{made.label} columns", origin=made.origin, element=made.element, schema=schema, input=made,
+                    exprs=tuple(Column(name) for name in names),
+                )  # fmt: skip
+        new[id(node)] = made
+    return tuple(new[id(node)] for node in plan)
+
+
+def _narrowest(node: Relation) -> str:
+    """One column that is cheap to carry, where only the number of rows matters."""
+    assert node.schema
+    return min(node.schema, key=lambda name: (node.schema[name].is_nested, node.schema[name].name in ("string", "binary")))  # type: ignore[index]
+
+
+def _names(exprs: Iterable[ExprNode]) -> Names:
+    return {name: None for expr in exprs for name in columns_of(expr)}
+
+
+def _known(node: Node) -> dict[str, object] | None:
+    return dict(node.schema) if isinstance(node, Relation) and node.schema is not None else None
+
+
+def _asked(node: Relation, wanted: Names | None) -> list[Names | None]:
+    """The columns that a node needs of each of its inputs, if those ``wanted`` (None: all) are asked of it."""
+    if node.schema is None:
+        return [None for _ in node.inputs]
+    asked = wanted if wanted is not None else dict.fromkeys(node.schema)
+    match node:
+        case Project(input=below, exprs=exprs, keep=keep):
+            have = _known(below)
+            if have is None:
+                return [None]
+            new = {name: expr for name, expr in named(exprs, tuple(have)).items() if name in asked}
+            carried = {name: None for name in asked if name not in new} if keep else {}
+            return [{**carried, **_names(new.values())}]
+        case Where(predicate=predicate):
+            return [{**asked, **_names([predicate])}]
+        case GroupAggregate(input=below, keys=keys, aggs=aggs):
+            have = _known(below)
+            if have is None:
+                return [None]
+            used = [expr for name, expr in named(aggs, tuple(have)).items() if name in asked]
+            return [_names((*keys, *used))]
+        case Join():
+            return _of_sides(node, asked)
+        case AsOfJoin():
+            left, right = _known(node.left), _known(node.right)
+            if left is None or right is None:
+                return [None, None]
+            renamed = {(name + node.suffix if name in left else name): name for name in right}
+            return [
+                {**{n: None for n in asked if n in left}, **dict.fromkeys((node.left_on, *node.left_by))},
+                {**{renamed[n]: None for n in asked if n in renamed}, **dict.fromkeys((node.right_on, *node.right_by))},
+            ]
+        case OrderBy(keys=order):
+            return [{**asked, **_names(key.expr for key in order)}]
+        case Limit() | Table():
+            return [asked]
+        case Distinct(columns=columns):
+            return [dict.fromkeys(node.schema) if columns is None else {**asked, **dict.fromkeys(columns)}]
+        case Explode(columns=columns):
+            return [{**asked, **dict.fromkeys(columns)}]
+        case Unpivot(on=on, index=index):
+            return [dict.fromkeys((*on, *index))]
+        case Union(parts=parts):
+            found: list[Names | None] = []
+            for part in parts:
+                have = _known(part)
+                found.append({name: None for name in asked if name in have} if have is not None else None)
+            return found
+        case _:
+            return [None for _ in node.inputs]
+
+
+def _of_sides(node: Join, asked: Names) -> list[Names | None]:
+    left, right = _known(node.left), _known(node.right)
+    if left is None or right is None:
+        return [None, None]
+    shared = shared_keys(node)
+    renamed = {(name + node.suffix if name in left else name): name for name in right if name not in shared}
+    every = {**asked, **(_names([node.residual]) if node.residual is not None else {})}
+    # a column that comes out under a suffixed name keeps it only while the left side has the plain one
+    forced = {renamed[name]: None for name in every if name in renamed and renamed[name] != name}
+    ours = {name: None for name in left if name in every or name in forced or name in shared}
+    theirs = {renamed[name]: None for name in every if name in renamed}
+    return [{**ours, **_names(node.left_on)}, {**theirs, **_names(node.right_on), **dict.fromkeys(shared)}]
+
+
+def _without(node: Relation, wanted: Names) -> Relation:
+    """The node without the expressions that nobody reads."""
+    assert node.schema is not None
+    match node:
+        case Project(input=below, exprs=exprs, keep=keep):
+            have = _known(below)
+            if have is None:
+                return node
+            kept = {name: expr for name, expr in named(exprs, tuple(have)).items() if name in wanted}
+            if not kept and not keep:
+                return node
+            names = {**(have if keep else {}), **kept}
+            return replace(node, exprs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, names)) if not keep or kept else node
+        case GroupAggregate(input=below, keys=keys, aggs=aggs):
+            have = _known(below)
+            if have is None:
+                return node
+            keys_ = named(keys, tuple(have))
+            kept = {name: expr for name, expr in named(aggs, tuple(have)).items() if name in wanted}
+            if not keys_ and not kept:
+                return node
+            return replace(node, aggs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, {**keys_, **kept}))
+        case _:
+            return _derived(node)
+
+
+def _derived(node: Relation) -> Relation:
+    """The node with the columns its inputs now have."""
+    from dataflow.plan.relational import schema_of
+
+    schemas = tuple(_known(child) for child in node.inputs)
+    if isinstance(node, Table) or any(schema is None for schema in schemas):
+        return node
+    return replace(node, schema=schema_of(node, schemas))  # type: ignore[arg-type]
+
+
+def _kept(node: Relation, names: Iterable[str]) -> dict[str, object]:
+    assert node.schema is not None
+    return {name: node.schema[name] for name in names if name in node.schema}  # type: ignore[return-value]
+
+
+def _alias(expr: ExprNode, name: str) -> ExprNode:
+    from dataflow.expr.nodes import Alias
+
+    return expr if isinstance(expr, Column) and expr.name == name else Alias(expr, name)

@@ -1,0 +1,244 @@
+"""Push filters: a condition is checked as early as its columns are there.
+
+    where p(l) and q(r) over join(L, R)   ──>   join(where p over L, where q over R)
+    where l.k == r.k over cross(L, R)     ──>   join on k
+    where p(k) over aggregate by k        ──>   aggregate over where p(k)
+    where p(x) over select(x = a + 1)     ──>   select over where p(a + 1)
+
+Through joins (to the sides whose rows it drops just the same), aggregations (conditions on keys), projections, unions, sorts,
+distinct, explode. A condition on a join's left keys holds for its right ones too, and is checked on both sides. A filter
+stays above what has other readers: they need the rows.
+
+Life of a filter: `push_filters` meets it when everything below is done; `_Pusher.sink` takes its conditions down node by node,
+and leaves each where it cannot go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Window, columns_of, transform, walk
+from dataflow.expr.typing import type_of
+from dataflow.optimizer.rule import Plan, Remarks
+from dataflow.plan.nodes import Node, Relation
+from dataflow.plan.relational import (
+    Distinct,
+    Explode,
+    GroupAggregate,
+    Join,
+    OrderBy,
+    Project,
+    Union,
+    Unnest,
+    Unpivot,
+    Where,
+    named,
+    shared_keys,
+)  # fmt: skip
+from dataflow.plan.traversal import consumers, topological
+
+__all__ = ["conjuncts", "push_filters"]
+
+_LEFT = ("inner", "left", "semi", "anti", "cross", "single", "mark")  # joins that keep, or drop, a left row by its own values
+_RIGHT = ("inner", "right", "cross")
+
+
+def push_filters(plan: Plan, remarks: Remarks) -> Plan:
+    """Move every condition as far down as it goes."""
+    readers = consumers(plan)
+    if not any(isinstance(node, Relation) for node in topological(plan)):
+        return plan
+    pusher = _Pusher(remarks)
+    new: dict[int, Node] = {}
+    for node in topological(plan):
+        made = node.with_inputs(tuple(new[id(child)] for child in node.inputs))
+        if isinstance(made, Where) and made.schema is not None and isinstance(made.input, Relation):
+            made = pusher.sink(made.input, conjuncts(made.predicate), made)
+        elif isinstance(made, Join) and made.how == "inner" and made.residual is not None and made.schema is not None:
+            made = pusher.sink(replace(made, residual=None), conjuncts(made.residual), made)
+        new[id(node)] = made
+        if len(readers[id(node)]) > 1:
+            pusher.shared[id(made)] = made
+    return tuple(new[id(node)] for node in plan)
+
+
+def conjuncts(predicate: ExprNode) -> list[ExprNode]:
+    """The conditions that must all hold."""
+    found: list[ExprNode] = []
+    stack = [predicate]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, Call) and one.operation == "and":
+            stack.extend(reversed(one.args))
+        else:
+            found.append(one)
+    return found
+
+
+def _is_movable(condition: ExprNode) -> bool:
+    """Whether a condition may be checked elsewhere: not a Python function, whose errors and effects have their place."""
+    return not any(isinstance(one, (Apply, Window)) for one in walk(condition))
+
+
+class _Pusher:
+    def __init__(self, remarks: Remarks) -> None:
+        self.remarks = remarks
+        self.shared: dict[int, Node] = {}
+        self.count = 0
+
+    def sink(self, node: Node, conditions: list[ExprNode], asked: Relation) -> Node:
+        """``node`` with only those rows for which the conditions hold, each checked as far down as it goes."""
+        if not conditions:
+            return node
+        if not isinstance(node, Relation) or node.schema is None or id(node) in self.shared:
+            return self.where(node, conditions, asked)
+        match node:
+            case Where(input=below, predicate=predicate):
+                return self.sink(below, [*conjuncts(predicate), *conditions], asked)
+            case Project():
+                return self.through(node, conditions, self.meanings(node), asked)
+            case OrderBy(limit=None):
+                return self.through(node, conditions, _same(node.schema), asked)
+            case Distinct(columns=columns):
+                return self.through(node, conditions, _same(columns if columns is not None else node.schema), asked)
+            case GroupAggregate(sets=None) if node.keys:
+                keys = named(node.keys, tuple(_schema(node.input)))
+                return self.through(node, conditions, {name: expr for name, expr in keys.items() if _is_movable(expr)}, asked)
+            case Explode(columns=columns):
+                return self.through(node, conditions, _same(name for name in node.schema if name not in columns), asked)
+            case Unnest(columns=columns):
+                return self.through(node, conditions, _same(name for name in _schema(node.input) if name not in columns), asked)
+            case Unpivot(index=index):
+                return self.through(node, conditions, _same(index), asked)
+            case Union():
+                return self.into_parts(node, conditions, asked)
+            case Join():
+                return self.into_sides(node, conditions, asked)
+            case _:
+                return self.where(node, conditions, asked)
+
+    def where(self, node: Node, conditions: Iterable[ExprNode], asked: Relation) -> Node:
+        """A filter right here."""
+        whole: ExprNode | None = None
+        for one in conditions:
+            whole = one if whole is None else Call("and", (whole, one))
+        if whole is None:
+            return node
+        self.count += 1
+        label = f"{asked.label} {self.count}" if self.count > 1 or asked.label == node.label else asked.label
+        schema = node.schema if isinstance(node, Relation) else asked.schema if isinstance(asked, Where) else None
+        return Where(label=f"{label}·", origin=asked.origin, element=asked.element, schema=schema, input=node, predicate=whole)
+
+    @staticmethod
+    def meanings(node: Project) -> dict[str, ExprNode]:
+        """What each column is in terms of the input, where a condition on it may be checked there."""
+        have = tuple(_schema(node.input))
+        new = named(node.exprs, have)
+        all_ = {**({name: Column(name) for name in have} if node.keep else {}), **new}
+        return {name: expr for name, expr in all_.items() if _is_movable(expr)}
+
+    def through(self, node: Relation, conditions: list[ExprNode], meanings: dict[str, ExprNode], asked: Relation) -> Node:
+        """Past a node of one input, those whose columns mean something below."""
+        below, stay = [], []
+        for one in conditions:
+            if columns_of(one) and _is_movable(one) and all(name in meanings for name in columns_of(one)):
+                below.append(_substituted(one, meanings))
+            else:
+                stay.append(one)
+        if below:
+            (child,) = node.inputs
+            node = node.with_inputs((self.sink(child, below, asked),))  # type: ignore[assignment]
+        return self.where(node, stay, asked)
+
+    def into_parts(self, node: Union, conditions: list[ExprNode], asked: Relation) -> Node:
+        """Into every part that has the columns as they come out."""
+        assert node.schema is not None
+        same = [name for name, kind in node.schema.items() if all(_schema(part).get(name) == kind for part in node.parts)]
+        below = [one for one in conditions if columns_of(one) and _is_movable(one) and all(name in same for name in columns_of(one))]
+        if below:
+            node = replace(node, parts=tuple(self.sink(part, list(below), asked) for part in node.parts))
+        return self.where(node, [one for one in conditions if one not in below], asked)
+
+    def into_sides(self, node: Join, conditions: list[ExprNode], asked: Relation) -> Node:
+        """To the side of a join that has the columns; an equality of both sides becomes a key."""
+        sides = _Sides(node)
+        left, right, stay = [], [], []
+        keys: list[tuple[ExprNode, ExprNode]] = []
+        for one in conditions:
+            used = columns_of(one)
+            if not used or not _is_movable(one):
+                stay.append(one)
+            elif node.how in _LEFT and all(name in sides.left for name in used):
+                left.append(one)
+                if (inferred := sides.inferred(one)) is not None:
+                    right.append(inferred)
+                    self.remarks.say(f"inferred: a condition of {asked.label} on the right key of {node.label}")
+            elif node.how in _RIGHT and all(name in sides.right for name in used):
+                right.append(_substituted(one, sides.right))
+            elif node.how in ("inner", "cross") and (pair := sides.key_of(one)) is not None:
+                keys.append(pair)
+            else:
+                stay.append(one)
+        if left or right or keys:
+            self.remarks.say(f"pushed: conditions of {asked.label} into {node.label}")
+        node = replace(
+            node, left=self.sink(node.left, left, asked), right=self.sink(node.right, right, asked),
+            how="inner" if keys else node.how, left_on=(*node.left_on, *(one for one, _ in keys)),
+            right_on=(*node.right_on, *(two for _, two in keys)),
+        )  # fmt: skip
+        return self.where(node, stay, asked)
+
+
+class _Sides:
+    """Which columns of a join come from which side, and what they are there."""
+
+    def __init__(self, node: Join) -> None:
+        self.node = node
+        have_left, have_right = _schema(node.left), _schema(node.right)
+        shared = shared_keys(node)
+        of_right = node.how == "right"  # there a key column that comes once is the right one
+        self.left = {name: Column(name) for name in have_left if not (of_right and name in shared)}
+        out = {(name + node.suffix if name in have_left else name): Column(name) for name in have_right if name not in shared}
+        self.right: dict[str, ExprNode] = {**out, **({name: Column(name) for name in shared} if of_right else {})}
+
+    def inferred(self, condition: ExprNode) -> ExprNode | None:
+        """A condition on left keys alone, as one on the right keys, where those are columns of the same type."""
+        pairs = {}
+        for one, two in zip(self.node.left_on, self.node.right_on, strict=True):
+            if isinstance(one, Column) and isinstance(two, Column) and not self.node.null_equal:
+                if type_of(one, _schema(self.node.left)) == type_of(two, _schema(self.node.right)):
+                    pairs[one.name] = two
+        if self.node.how in ("cross", "right", "full") or not all(name in pairs for name in columns_of(condition)):
+            return None
+        return _substituted(condition, pairs)
+
+    def key_of(self, condition: ExprNode) -> tuple[ExprNode, ExprNode] | None:
+        """An equality of an expression of the left side and one of the right, as a pair of keys."""
+        if not isinstance(condition, Call) or condition.operation != "equal":
+            return None
+        for one, two in (condition.args, condition.args[::-1]):
+            used = columns_of(one), columns_of(two)
+            if used[0] and used[1] and all(n in self.left for n in used[0]) and all(n in self.right for n in used[1]):
+                key = _substituted(two, self.right)
+                if isinstance(one, Column) and isinstance(key, Column) and one.name == key.name:
+                    return None  # as keys the two columns would come out as one
+                return one, key
+        return None
+
+
+def _substituted(condition: ExprNode, meanings: dict[str, ExprNode] | dict[str, Column]) -> ExprNode:
+    return transform(condition, lambda node: meanings[node.name] if isinstance(node, Column) else node)
+
+
+def _same(names: Iterable[str]) -> dict[str, ExprNode]:
+    return {name: Column(name) for name in names}
+
+
+def _schema(node: Node) -> dict[str, object]:
+    """The columns of a node; of one that is no relation, those its reader was derived from are not at hand."""
+    if isinstance(node, Relation) and node.schema is not None:
+        return dict(node.schema)
+    return {}
+
+

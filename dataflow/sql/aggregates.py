@@ -1,0 +1,144 @@
+"""Aggregate functions of SQL -> `Aggregate`. Of nothing SQL's sum is null, and the engine's is 0: a count beside it tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from dataflow.expr.nodes import Aggregate, Call, Case, ExprNode, Literal, SortKey, has_aggregate, has_window
+from dataflow.sql.errors import refuse
+from dataflow.sql.functions import AGGREGATES
+
+if TYPE_CHECKING:
+    from dataflow.sql.expressions import Expressions
+
+__all__ = ["aggregate", "sort_key"]
+
+
+def aggregate(of: Expressions, node: exp.Expr, where: ExprNode | None = None) -> ExprNode | None:
+    """An aggregate call as an expression of `Aggregate`s; None if the node is none."""
+    match node:
+        case exp.Filter():
+            found = aggregate(of, node.this, of.condition(node.expression.this))
+            if found is None:
+                refuse(node, "FILTER stands behind an aggregate", "sum(x) FILTER (WHERE y > 0)")
+            return found
+        case exp.WithinGroup():
+            return _within_group(of, node, where)
+        case exp.IgnoreNulls(this=inner):
+            return _without_nulls(of, inner, where)
+        case exp.Count():
+            return _count(of, node, where)
+        case exp.CountIf():
+            return Aggregate("len", (), _and(where, of.condition(node.this)))
+        case exp.Sum():
+            return _of_some("sum", _argument(of, node), where)
+        case exp.LogicalAnd():
+            return _of_some("all", _argument(of, node), where)
+        case exp.LogicalOr():
+            return _of_some("any", _argument(of, node), where)
+        case exp.Quantile() | exp.PercentileCont() if node.this is not None and (node.args.get("quantile") or node.args.get("expression")):
+            fraction = of.constant(node.args.get("quantile") or node.expression, "the quantile")
+            return _quantile(_argument(of, node), fraction, where, node)
+        case exp.ArgMax() | exp.ArgMin():
+            by = _plain(of.expr(node.expression), node)
+            order = (SortKey(by, isinstance(node, exp.ArgMax), True),)
+            return Aggregate("first", (_argument(of, node),), _and(where, Call("is_not_null", (by,))), order)
+        case _ if type(node) in AGGREGATES:
+            return _known(of, node, where)
+        case exp.AggFunc():
+            refuse(node, f"{node.sql_name().lower()} is not supported in SQL here", "aggregate with group_by().agg() or combine_values()")
+        case _:
+            return None
+
+
+def _known(of: Expressions, node: exp.Expr, where: ExprNode | None) -> ExprNode:
+    function, options = AGGREGATES[type(node)]
+    inner, order = node.this, ()
+    if isinstance(inner, exp.Order):
+        order = tuple(sort_key(of, one) for one in inner.expressions)
+        inner = inner.this
+    if isinstance(inner, exp.Distinct):
+        if function not in ("min", "max", "n_unique"):
+            refuse(node, f"{node.sql_name().lower()} of DISTINCT values is not supported", "SELECT DISTINCT them in a subquery first")
+        inner = inner.expressions[0]
+    return Aggregate(function, (_plain(of.expr(inner), node),), where, order, options)
+
+
+def _argument(of: Expressions, node: exp.Expr) -> ExprNode:
+    if isinstance(node.this, exp.Distinct):
+        refuse(node, f"{node.sql_name().lower()} of DISTINCT values is not supported", "SELECT DISTINCT them in a subquery first")
+    return _plain(of.expr(node.this), node)
+
+
+def _plain(expr: ExprNode, node: exp.Expr) -> ExprNode:
+    if has_window(expr):
+        refuse(node, "a window function stands within an aggregate", "compute it in a subquery first")
+    if has_aggregate(expr) and not isinstance(node.parent, exp.Window):
+        refuse(node, "an aggregate stands within an aggregate", "compute the inner one in a subquery")
+    return expr
+
+
+def _and(one: ExprNode | None, two: ExprNode) -> ExprNode:
+    return two if one is None else Call("and", (one, two))
+
+
+def _of_some(function: str, arg: ExprNode, where: ExprNode | None) -> ExprNode:
+    some = Call("greater", (Aggregate("count", (arg,), where), Literal(0)))
+    return Case(((some, Aggregate(function, (arg,), where)),), Literal(None))
+
+
+def _count(of: Expressions, node: exp.Count, where: ExprNode | None) -> ExprNode:
+    inner = node.this
+    if inner is None or isinstance(inner, exp.Star):
+        return Aggregate("len", (), where)
+    if isinstance(inner, exp.Distinct):
+        if len(inner.expressions) != 1 or isinstance(inner.expressions[0], (exp.Tuple, exp.Star)):
+            refuse(node, "count of several DISTINCT columns is not supported", "SELECT DISTINCT a, b in a subquery, and count(*) around it")
+        return Aggregate("n_unique", (_plain(of.expr(inner.expressions[0]), node),), where)
+    if node.expressions:
+        refuse(node, "count takes one column, or *", "count(*) counts rows")
+    arg = _plain(of.expr(inner), node)
+    return Aggregate("len", (), where) if isinstance(arg, Literal) and arg.value is not None else Aggregate("count", (arg,), where)
+
+
+def _quantile(arg: ExprNode, fraction: object, where: ExprNode | None, node: exp.Expr) -> ExprNode:
+    try:
+        q = float(str(fraction))
+    except ValueError:
+        q = -1.0
+    if not 0 <= q <= 1:
+        refuse(node, f"a quantile lies between 0 and 1, and this is {fraction}")
+    return Aggregate("quantile", (arg,), where, (), (("q", q), ("interpolation", "linear")))
+
+
+def _within_group(of: Expressions, node: exp.WithinGroup, where: ExprNode | None) -> ExprNode:
+    function, order = node.this, node.expression
+    if not isinstance(function, exp.PercentileCont) or len(order.expressions) != 1:
+        refuse(node, "WITHIN GROUP is supported for percentile_cont", "median(x), quantile_cont(x, 0.9)")
+    fraction = float(of.constant(function.this, "the quantile"))
+    key = order.expressions[0]
+    return _quantile(_plain(of.expr(key.this), node), 1 - fraction if key.args.get("desc") else fraction, where, node)
+
+
+def _without_nulls(of: Expressions, inner: exp.Expr, where: ExprNode | None) -> ExprNode | None:
+    if isinstance(inner, exp.AnyValue):
+        arg = _plain(of.expr(inner.this), inner)
+        return Aggregate("first", (arg,), _and(where, Call("is_not_null", (arg,))))
+    found = aggregate(of, inner, where)
+    if not isinstance(found, Aggregate) or not found.args:
+        refuse(inner, "IGNORE NULLS is not supported here", "leave nulls out with WHERE in a subquery")
+    return replace(found, where=_and(found.where, Call("is_not_null", (found.args[0],))))
+
+
+def sort_key(of: Expressions, node: exp.Expr) -> SortKey:
+    """One key of ORDER BY. Nulls come last in either direction unless the text says otherwise, as in DuckDB."""
+    if not isinstance(node, exp.Ordered):
+        return SortKey(of.expr(node), False, True)
+    if node.args.get("with_fill"):
+        refuse(node, "WITH FILL is not supported")
+    if isinstance(node.this, exp.Collate):
+        refuse(node, "COLLATE is not supported", "ORDER BY lower(name)")
+    return SortKey(of.expr(node.this), bool(node.args.get("desc")), not node.args.get("nulls_first"))

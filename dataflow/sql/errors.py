@@ -1,0 +1,59 @@
+"""`SqlError`: what is wrong in a SQL text, where, and what to write instead. And the place of a part of the text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+__all__ = ["SqlError", "did_you_mean", "place_of", "refuse"]
+
+
+class SqlError(Exception):
+    """A SQL text that means nothing here. ``line`` and ``column`` count from 1; ``hint`` says what to use instead.
+
+    >>> print(SqlError("there is no column 'prize'", 2, 8, "did you mean 'price'?"))
+    there is no column 'prize' (line 2, column 8); did you mean 'price'?
+    """
+
+    def __init__(self, sentence: str, line: int = 1, column: int = 1, hint: str = "") -> None:
+        super().__init__(sentence, line, column, hint)
+        self.sentence, self.line, self.column, self.hint = sentence, line, column, hint
+
+    def __str__(self) -> str:
+        text = f"{self.sentence} (line {self.line}, column {self.column})"
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+def place_of(node: exp.Expr | None) -> tuple[int, int]:
+    """Line and column where a part of the text begins: its first word that the parser marked, else that of what is around it.
+
+    Only names, literals and some functions are marked, and with the column where they end.
+    """
+    while node is not None:
+        marks = [one.meta for one in node.walk() if "start" in one.meta]
+        if marks:
+            first = min(marks, key=lambda mark: mark["start"])
+            width = first["end"] - first["start"]
+            return first["line"], max(1, first["col"] - width)
+        node = node.parent
+    return 1, 1
+
+
+def refuse(node: exp.Expr | None, sentence: str, hint: str = "") -> NoReturn:
+    """The error that a part of the text is."""
+    line, column = place_of(node)
+    raise SqlError(sentence, line, column, hint)
+
+
+def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
+    """A hint that names the closest of what there is, else all."""
+    names = list(dict.fromkeys(known))
+    folded = {one.lower(): one for one in names}
+    close = difflib.get_close_matches(name.lower(), list(folded), 1)
+    if close:
+        return f"did you mean {folded[close[0]]!r}?"
+    return f"{what}: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}" if names else f"there are no {what}"

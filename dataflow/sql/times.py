@@ -1,0 +1,146 @@
+"""Dates and intervals in expressions: date + interval, date - date, extract, date_trunc, datediff."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from dataflow.expr.nodes import Call, Cast, ExprNode, Literal
+from dataflow.expr.operations import OPERATIONS
+from dataflow.expr.types import INT64, datetime_of
+from dataflow.sql import literals
+from dataflow.sql.errors import refuse
+
+if TYPE_CHECKING:
+    from dataflow.sql.expressions import Expressions
+
+__all__ = ["arithmetic", "on_time"]
+
+_DAY = Literal(dt.timedelta(days=1))
+
+
+def arithmetic(of: Expressions, node: exp.Expr) -> ExprNode | None:
+    """Addition and subtraction in which a date takes part; None for other arithmetic."""
+    if not isinstance(node, (exp.Add, exp.Sub)):
+        return None
+    sign = 1 if isinstance(node, exp.Add) else -1
+    one, two = _open(node.this), _open(node.expression)
+    if isinstance(two, (exp.Interval, exp.ToDays)):
+        return _moved(of, of.expr(one), literals.read_span(two), sign, node)
+    if isinstance(one, (exp.Interval, exp.ToDays)) and sign == 1:
+        return _moved(of, of.expr(two), literals.read_span(one), 1, node)
+    left, right = of.expr(one), of.expr(two)
+    kinds = of.type(left).name, of.type(right).name
+    if kinds == ("date", "date") and sign == -1:
+        return _days(left, right)
+    if kinds[0] == "date" and of.type(right).is_integer:
+        return _plus_days(of, left, right, sign, node)
+    if kinds[1] == "date" and of.type(left).is_integer and sign == 1:
+        return _plus_days(of, right, left, 1, node)
+    return None
+
+
+def _open(node: exp.Expr) -> exp.Expr:
+    while isinstance(node, exp.Paren):
+        node = node.this
+    return node
+
+
+def _plus_days(of: Expressions, value: ExprNode, days: ExprNode, sign: int, node: exp.Expr) -> ExprNode:
+    if isinstance(days, Literal):
+        return _moved(of, value, ((days.value, "d"),), sign, node)
+    return Call("add" if sign == 1 else "subtract", (value, Call("multiply", (_DAY, days))))
+
+
+def _moved(of: Expressions, value: ExprNode, span: literals.Span, sign: int, node: exp.Expr) -> ExprNode:
+    if isinstance(value, Literal) and isinstance(value.value, str):
+        value = literals.literal_as(value.value, datetime_of() if len(value.value) > 10 else of.build.type(Literal(dt.date.min)), node)
+    if isinstance(value, Literal) and isinstance(value.value, dt.date):
+        return Literal(literals.moved(value.value, span, sign, node))
+    kind = of.type(value)
+    if kind.name not in ("date", "datetime", "duration", "null"):
+        refuse(node, f"an interval is added to a date or a timestamp, not to {kind}", "cast it: CAST(x AS DATE)")
+    if kind.name == "duration":
+        return Call("add" if sign == 1 else "subtract", (value, Literal(literals.duration(span, node))))
+    if kind.name == "date" and any(unit not in ("y", "mo", "d") for _, unit in span):
+        value = Cast(value, datetime_of())
+    for count, unit in span:
+        value = Call("dt.offset_by", (value,), (("by", f"{sign * count}{unit}"),))
+    return value
+
+
+def _days(left: ExprNode, right: ExprNode) -> ExprNode:
+    """date - date is a number of days."""
+    return Cast(Call("divide", (Call("subtract", (left, right)), _DAY)), INT64)
+
+
+def on_time(of: Expressions, node: exp.Expr) -> ExprNode | None:
+    """The functions of dates whose parts are named by words; None for any other."""
+    match node:
+        case exp.Interval() | exp.ToDays():
+            return Literal(literals.duration(literals.read_span(node), node))
+        case exp.Extract():
+            return _part(of, node.this.name, node.expression, node)
+        case exp.Anonymous() if str(node.this).lower() in ("date_part", "datepart") and len(node.expressions) == 2:
+            return _part(of, str(of.constant(node.expressions[0], "the part")), node.expressions[1], node)
+        case exp.Quarter():
+            return _part(of, "quarter", node.this, node)
+        case exp.TimestampTrunc() | exp.DateTrunc():
+            return _truncated(of, node)
+        case exp.DateDiff():
+            return _difference(of, node)
+        case exp.DateAdd() | exp.DateSub() if isinstance(node.expression, (exp.Interval, exp.ToDays)):
+            sign = 1 if isinstance(node, exp.DateAdd) else -1
+            return _moved(of, of.expr(node.this), literals.read_span(node.expression), sign, node)
+        case exp.AddMonths():
+            return _moved(of, of.expr(node.this), ((int(of.constant(node.expression, "the months")), "mo"),), 1, node)
+        case exp.DateFromParts():
+            parts = [of.constant(node.args.get(key), "a part of the date") for key in ("year", "month", "day")]
+            try:
+                return Literal(dt.date(*parts))
+            except (TypeError, ValueError) as error:
+                refuse(node, f"make_date: {error}")
+        case exp.CurrentDate() | exp.CurrentTimestamp():
+            refuse(node, "the time of today differs from run to run", "put the date into the text: date '2024-01-31'")
+        case _:
+            return None
+
+
+def _part(of: Expressions, part: str, value: exp.Expr, node: exp.Expr) -> ExprNode:
+    expr, name = of.expr(value), part.lower()
+    if isinstance(expr, Literal) and isinstance(expr.value, str):
+        refuse(node, "this is text, not a date", f"date {expr.value!r}")
+    plain = {"year": "dt.year", "month": "dt.month", "day": "dt.day", "hour": "dt.hour", "minute": "dt.minute", "second": "dt.second",
+             "quarter": "dt.quarter", "week": "dt.week", "dayofyear": "dt.ordinal_day", "doy": "dt.ordinal_day", "isodow": "dt.weekday"}  # fmt: skip
+    operation = plain.get(name)
+    if operation in OPERATIONS:
+        return Call(operation, (expr,))
+    if name == "quarter":
+        return Call("floor_divide", (Call("add", (Call("dt.month", (expr,)), Literal(2))), Literal(3)))
+    refuse(node, f"extract({part}) is not supported", "extract takes YEAR, QUARTER, MONTH, DAY")
+
+
+def _truncated(of: Expressions, node: exp.Expr) -> ExprNode:
+    unit, value = node.args["unit"].name.lower(), of.expr(node.this)
+    every = {"year": "1y", "quarter": "3mo", "month": "1mo", "week": "1w", "day": "1d", "hour": "1h", "minute": "1m", "second": "1s"}.get(unit)
+    if "dt.truncate" in OPERATIONS and every is not None:
+        return Call("dt.truncate", (value,), (("every", every),))
+    if unit == "day":
+        return Call("dt.date", (value,))
+    refuse(node, f"date_trunc to {unit} is not supported", "group by year(d), month(d)")
+
+
+def _difference(of: Expressions, node: exp.Expr) -> ExprNode:
+    unit = node.args["unit"].name.lower() if node.args.get("unit") is not None else "day"
+    end, start = of.expr(node.this), of.expr(node.expression)
+    years = Call("subtract", (Call("dt.year", (end,)), Call("dt.year", (start,))))
+    if unit == "day":
+        return _days(Call("dt.date", (end,)), Call("dt.date", (start,)))
+    if unit == "year":
+        return years
+    if unit == "month":
+        months = Call("subtract", (Call("dt.month", (end,)), Call("dt.month", (start,))))
+        return Call("add", (Call("multiply", (years, Literal(12))), months))
+    refuse(node, f"datediff in {unit} is not supported", "datediff takes 'day', 'month', 'year'")

@@ -1,0 +1,160 @@
+"""What arithmetic means: integers as they wrap, floats as IEEE 754 has them, decimals with all their digits."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from runners.reference import times
+from runners.reference.values import EXACT, Site, is_nan
+
+__all__ = ["MEANINGS"]
+
+Meaning = Callable[..., Any]
+
+
+def _numbers(ints: Callable[[Any, Any], Any], exact: Callable[[Any, Any], Any]) -> Meaning:
+    """Integers and floats as Python has them, decimals with all their digits."""
+
+    def meaning(site: Site, one: Any, two: Any) -> Any:
+        one, two = site.met(one, two)
+        return exact(one, two) if isinstance(one, Decimal) else ints(one, two)
+
+    return meaning
+
+
+def _add(site: Site, one: Any, two: Any) -> Any:
+    if isinstance(one, str):
+        return one + two
+    if isinstance(one, dt.timedelta) and isinstance(two, (dt.date, dt.time)):
+        one, two = two, one
+    return times.moved(one, two) if isinstance(two, dt.timedelta) else _sum(site, one, two)
+
+
+def _subtract(site: Site, one: Any, two: Any) -> Any:
+    if isinstance(two, dt.timedelta):
+        return times.moved(one, -two)
+    return times.between(*site.met(one, two)) if isinstance(one, dt.date) else _difference(site, one, two)
+
+
+def _multiply(site: Site, one: Any, two: Any) -> Any:
+    return one * two if isinstance(one, dt.timedelta) or isinstance(two, dt.timedelta) else _product(site, one, two)
+
+
+def _divide(site: Site, one: Any, two: Any) -> Any:
+    """Numbers as floats: x / 0 is infinite, 0 / 0 is NaN. A duration by an integer goes down to whole microseconds; by 0 it is null."""
+    if isinstance(one, dt.timedelta) and not isinstance(two, dt.timedelta):
+        return one // two if two else None
+    if isinstance(one, dt.timedelta):
+        one, two = one // dt.timedelta(microseconds=1), two // dt.timedelta(microseconds=1)
+    return _ratio(float(one), float(two))
+
+
+def _ratio(one: float, two: float) -> float:
+    if two != 0:
+        return one / two
+    return math.nan if one == 0 or math.isnan(one) else math.copysign(math.inf, one) * math.copysign(1, two)
+
+
+def _floor_divide(site: Site, one: Any, two: Any) -> Any:
+    """Down to the whole number below. By zero: null for integers and decimals, as `_divide` for floats."""
+    one, two = site.met(one, two)
+    if isinstance(one, float):
+        return _down(_ratio(one, two))
+    return None if two == 0 else math.floor(Fraction(one) / Fraction(two))
+
+
+def _modulo(site: Site, one: Any, two: Any) -> Any:
+    """What `_floor_divide` leaves, so it has the sign of the divisor. By zero: null for integers and decimals, NaN for floats."""
+    one, two = site.met(one, two)
+    if isinstance(one, float):
+        return one - two * _down(_ratio(one, two))
+    if two == 0:
+        return None
+    whole = math.floor(Fraction(one) / Fraction(two))
+    return EXACT.subtract(one, EXACT.multiply(two, Decimal(whole))) if isinstance(one, Decimal) else one - two * whole
+
+
+def _power(site: Site, one: Any, two: Any) -> float:
+    return _float_function(lambda: math.pow(float(one), float(two)), _power_beyond, float(one), float(two))
+
+
+def _power_beyond(one: float, two: float) -> float:
+    """C's pow where Python raises: 0 to a negative power, a negative number to a broken one, too large results."""
+    odd = two.is_integer() and two % 2 == 1
+    if one < 0 and math.isfinite(two) and not two.is_integer():
+        return math.nan
+    return -math.inf if odd and math.copysign(1, one) < 0 else math.inf
+
+
+def _float_function(call: Callable[[], float], beyond: Callable[..., float], *args: float) -> float:
+    try:
+        return call()
+    except (ValueError, OverflowError, ZeroDivisionError):
+        return beyond(*args)
+
+
+def _log(site: Site, one: Any) -> float:
+    base = site.options.get("base")
+    return _natural(float(one)) if base is None else _ratio(_natural(float(one)), _natural(float(base)))
+
+
+def _natural(value: float) -> float:
+    return -math.inf if value == 0 else math.nan if value < 0 else math.log(value)
+
+
+def _whole(function: Callable[[Any], Any]) -> Meaning:
+    def meaning(site: Site, value: Any) -> Any:
+        return _kept(function, value)
+
+    return meaning
+
+
+def _kept(function: Callable[[Any], Any], value: Any) -> Any:
+    """`function` of a number; infinite ones and NaN stay as they are, and so does the sign of a zero."""
+    if not isinstance(value, float):
+        return function(value)
+    if not math.isfinite(value):
+        return value
+    found = float(function(value))
+    return math.copysign(found, value) if found == 0 else found
+
+
+def _down(value: float) -> float:
+    return _kept(math.floor, value)  # type: ignore[no-any-return]
+
+
+def _round(site: Site, value: Any) -> Any:
+    """To ``decimals`` places (tens, hundreds, … if negative); halves go away from zero. Floats are scaled as floats, so 1.005 is
+    1.00 as its binary value is less."""
+    places = site.options.get("decimals", 0)
+    if isinstance(value, float):
+        scale = 10.0 ** abs(places)
+        scaled = value * scale if places >= 0 else value / scale
+        if not math.isfinite(scaled) or abs(scaled) >= 2**52:  # no digits behind the point are left
+            return value if places >= 0 or not math.isfinite(value) else 0.0
+        found = math.copysign(math.floor(abs(scaled) + 0.5) if abs(scaled) % 1 >= 0.5 else math.floor(abs(scaled)), value)
+        return found / scale if places >= 0 else found * scale
+    scaled_exactly = abs(Fraction(value)) * Fraction(10) ** places
+    whole = math.floor(scaled_exactly + Fraction(1, 2)) * (-1 if value < 0 else 1)
+    return EXACT.scaleb(Decimal(whole), -places) if isinstance(value, Decimal) else int(Fraction(whole) / Fraction(10) ** places)
+
+
+def _sign(site: Site, value: Any) -> Any:
+    return value if value == 0 or is_nan(value) else type(value)(1 if value > 0 else -1)
+
+
+_sum = _numbers(lambda a, b: a + b, EXACT.add)
+_difference = _numbers(lambda a, b: a - b, EXACT.subtract)
+_product = _numbers(lambda a, b: a * b, EXACT.multiply)
+
+MEANINGS: dict[str, Meaning] = {
+    "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "floor_divide": _floor_divide, "modulo": _modulo,
+    "power": _power, "negate": lambda site, a: -a, "abs": lambda site, a: abs(a), "round": _round, "floor": _whole(math.floor),
+    "ceil": _whole(math.ceil), "sqrt": lambda site, a: math.nan if float(a) < 0 else math.sqrt(float(a)), "log": _log, "sign": _sign,
+    "exp": lambda site, a: _float_function(lambda: math.exp(float(a)), lambda: math.inf),
+}  # fmt: skip
