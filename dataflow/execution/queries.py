@@ -20,6 +20,7 @@ from dataflow.expr.typing import ExprError
 from dataflow.io.schema import table_of
 from dataflow.io.source import Source, Split
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
+from dataflow.plan.nodes import Relation
 from dataflow.plan.origin import Origin
 from dataflow.plan.relational import Given
 from dataflow.plan.traversal import topological
@@ -30,7 +31,7 @@ from dataflow.shard.runfile import read_block
 if TYPE_CHECKING:
     from dataflow.kernels.relations import Frame
 
-__all__ = ["kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
+__all__ = ["kept_table", "leaves_of", "named", "run_piece", "run_query", "run_scan", "united"]
 
 
 def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Batch]:
@@ -46,7 +47,7 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
             frames.append(scan_parquet(scan))
         else:
             frames.append(frame_of_table(_read_table(given)))
-    leaves = {id(node): frames[node.index] for node in topological((root.relation,)) if isinstance(node, Given)}
+    leaves = leaves_of(root.relation, frames)
     with named(root.origin, label):
         for table in batches(query(root.relation, leaves)):
             yield Records(table)
@@ -61,7 +62,7 @@ def run_scan(root: ScanRoot, splits: tuple[Split, ...], label: str, context: Tas
     for split in splits:
         root.source.open(split).close()  # fails if the file is no longer the one that was listed
         frames = [scan_parquet(root.source.scan_split(split)), *sides]
-        leaves = {id(node): frames[node.index] for node in topological((root.relation,)) if isinstance(node, Given)}
+        leaves = leaves_of(root.relation, frames)
         context.bytes_read += split.bytes
         with named(root.origin, label, split.name):
             for table in batches(query(root.relation, leaves)):
@@ -81,17 +82,23 @@ def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskCon
         batch = decode_batch(coded)
         assert isinstance(batch, Records)
         parts[int((coded.schema.metadata or {}).get(b"side", b"0"))].append(batch.table)
-    leaves = {}
-    for node in topological((root.relation,)):
-        if isinstance(node, Given):
-            tables = parts[node.index]
-            leaves[id(node)] = frame_of_table(united(tables)) if tables else empty_frame(node)
+    leaves = leaves_of(root.relation, [frame_of_table(united(tables)) for tables in parts])
     if not any(parts) and given.first:
         return  # nothing fell here; the first piece alone answers for a collection that is empty altogether
     with named(root.origin, label):
         for table in batches(query(root.relation, leaves)):
             if table.num_rows:
                 yield Records(table)
+
+
+def leaves_of(root: Relation, frames: list[Frame]) -> dict[int, Frame]:
+    """The frame of every `Given` of a tree. A collection that is empty has no columns of its own: it has those planned for it."""
+    found = {}
+    for node in topological((root,)):
+        if isinstance(node, Given):
+            frame = frames[node.index]
+            found[id(node)] = frame if frame.schema or node.schema is None else empty_frame(node)
+    return found
 
 
 def empty_frame(node: Given) -> Frame:

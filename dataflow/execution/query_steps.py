@@ -11,14 +11,12 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from dataflow.execution.context import TaskContext
-from dataflow.execution.queries import kept_table, named, united
+from dataflow.execution.queries import kept_table, leaves_of, named, united
 from dataflow.execution.runner import Runner
 from dataflow.io.schema import table_of
 from dataflow.kernels.query import batches, frame_of_table
 from dataflow.kernels.relations import Frame, query
 from dataflow.physical.program import BoundStep
-from dataflow.plan.relational import Given
-from dataflow.plan.traversal import topological
 from dataflow.shard.batch import Batch, Records
 
 __all__ = ["QueryStep"]
@@ -56,7 +54,7 @@ class QueryStep(Runner):
             self.frames = [frame_of_table(kept_table(side)) for side in self.sides]
         frames = [frame_of_table(whole), *self.frames]
         root = self.step.arg
-        leaves = {id(node): frames[node.index] for node in topological((root,)) if isinstance(node, Given)}
+        leaves = leaves_of(root, frames)
         with named(self.step.origin, self.step.label, self.context.whereabouts()):
             for table in batches(query(root, leaves)):
                 if table.num_rows:

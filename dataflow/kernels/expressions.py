@@ -9,6 +9,7 @@ round away from zero; windows with an order include peers.
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ from dataflow.expr.nodes import (
     SortKey,
     Window,
 )  # fmt: skip
-from dataflow.expr.types import BOOL, FLOAT64, INT64, NULL, STRING, DType, Schema, decimal_of, promoted
+from dataflow.expr.types import BOOL, FLOAT64, INT64, MOST_DIGITS, NULL, STRING, DType, Schema, decimal_of, promoted
 from dataflow.expr.typing import fitted, type_of, type_of_value
 from dataflow.kernels.types import to_polars
 
@@ -38,10 +39,13 @@ __all__ = ["AGGREGATE_KERNELS", "KERNELS", "RANKING_KERNELS", "Lowered", "lower"
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A Polars expression and the plan's type of its value."""
+    """A Polars expression and the plan's type of its value. Of a decimal also, where known: ``stored``, the integer it is stored
+    as (seven digits at scale 2 for 12345.67), so that arithmetic can go on with that; ``constant``, a literal's value."""
 
     expr: pl.Expr
     type: DType
+    stored: pl.Expr | None = None
+    constant: decimal.Decimal | None = None
 
 
 def lower(node: ExprNode, schema: Schema) -> pl.Expr:
@@ -55,7 +59,7 @@ def _lower(node: ExprNode, schema: Schema, where: ExprNode | None) -> Lowered:
             return Lowered(pl.col(name), schema[name])
         case Literal(value, kind):
             found = kind if kind is not None else type_of_value(value)
-            return Lowered(_literal(value, found), found)
+            return _literal(value, found)
         case Alias(input, name):
             inner = _lower(input, schema, where)
             return Lowered(inner.expr.alias(name), inner.type)
@@ -66,6 +70,8 @@ def _lower(node: ExprNode, schema: Schema, where: ExprNode | None) -> Lowered:
             kind = type_of(node, schema)
             types = fitted(args, tuple(type_of(arg, schema) for arg in args))
             parts = [_typed(arg, want, schema) for arg, want in zip(args, types, strict=True)]
+            if kind.name == "decimal" and operation in _EXACT:
+                return _decimals(_EXACT[operation], parts[0], parts[1], kind)
             return Lowered(KERNELS[operation](parts, dict(options), kind), kind)
         case Case(branches, otherwise):
             kind = type_of(node, schema)
@@ -86,19 +92,17 @@ def _lower(node: ExprNode, schema: Schema, where: ExprNode | None) -> Lowered:
 def _typed(node: ExprNode, want: DType, schema: Schema) -> Lowered:
     """An argument; a bare literal already as the type it takes here."""
     if isinstance(node, Literal) and node.type is None:
-        return Lowered(_literal(node.value, want), want)
+        return _literal(node.value, want)
     return _lower(node, schema, None)
 
 
-def _literal(value: Any, kind: DType) -> pl.Expr:
+def _literal(value: Any, kind: DType) -> Lowered:
     if value is None:
-        return pl.lit(None, dtype=to_polars(kind)) if kind != NULL else pl.lit(None)
+        return Lowered(pl.lit(None, dtype=to_polars(kind)) if kind != NULL else pl.lit(None), kind)
     if kind.name == "decimal":
-        import decimal
-
         exact = decimal.Decimal(repr(value)) if isinstance(value, float) else decimal.Decimal(value)
-        return pl.lit(exact, dtype=pl.Decimal(max(kind.args[0], kind.args[1]), kind.args[1]))
-    return pl.lit(value, dtype=to_polars(kind))
+        return Lowered(pl.lit(exact, dtype=pl.Decimal(max(kind.args[0], kind.args[1]), kind.args[1])), kind, constant=exact)
+    return Lowered(pl.lit(value, dtype=to_polars(kind)), kind)
 
 
 def _as(given: Lowered, kind: DType) -> pl.Expr:
@@ -154,16 +158,58 @@ def _met(args: list[Lowered]) -> list[pl.Expr]:
 def _arithmetic(method: str) -> Kernel:
     def kernel(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
         one, two = args
-        if kind.name == "decimal":
-            if method == "mul":
-                left, right = _decimal(one, kind.args[1]), _decimal(two, None)
-                return (left * right).cast(to_polars(kind))
-            return getattr(_decimal(one, kind.args[1]), method)(_decimal(two, kind.args[1])).cast(to_polars(kind))
         if kind.is_temporal or kind == STRING or one.type.is_temporal or two.type.is_temporal:
             return getattr(one.expr, method)(two.expr)
         return getattr(_as(one, kind), method)(_as(two, kind))
 
     return kernel
+
+
+_EXACT = {"add": "add", "subtract": "sub", "multiply": "mul"}
+
+
+def _decimals(method: str, one: Lowered, two: Lowered, kind: DType) -> Lowered:
+    """Exact sums and products of decimals, as the integers they are stored as.
+
+    Polars' own rescales each product by a division in 256 bits: on TPC-H 1 (6 million rows) its two products took 0.46 s of CPU,
+    these 0.07 s. Where the result's digits are all in its type nothing can overflow. Where they were cut to 38, a product is
+    Polars' checked one at scale 0, which needs no division, and a sum is Polars' own.
+    """
+    (p1, s1), (p2, s2), scale = _digits(one.type), _digits(two.type), kind.args[1]
+    target = to_polars(kind)
+    if method == "mul" and s1 + s2 == scale and p1 + p2 <= MOST_DIGITS:
+        stored = _stored(one, s1) * _stored(two, s2)
+    elif method == "mul" and s1 + s2 == scale:
+        whole = pl.Decimal(MOST_DIGITS, 0)
+        checked = _stored(one, s1).reinterpret(dtype=whole) * _stored(two, s2).reinterpret(dtype=whole)
+        stored = checked.to_physical()
+    elif method != "mul" and max(p1 - s1, p2 - s2) + scale < MOST_DIGITS:
+        stored = getattr(_stored(one, scale), method)(_stored(two, scale))
+    else:
+        left, right = _decimal(one, scale), _decimal(two, None if method == "mul" else scale)
+        return Lowered(getattr(left, method)(right).cast(target), kind)
+    return Lowered(stored.reinterpret(dtype=target), kind, stored)
+
+
+def _digits(kind: DType) -> tuple[int, int]:
+    """Digits and scale of a number that meets a decimal; null has none."""
+    found = promoted(kind, decimal_of(1, 0))
+    assert found is not None
+    return found.args
+
+
+_WIDE = decimal.Context(prec=100)  # the default rounds to 28 digits
+
+
+def _stored(given: Lowered, scale: int) -> pl.Expr:
+    """A decimal as the integer it is stored as, at this scale or a smaller one; an integer counts as a decimal of scale 0."""
+    if given.constant is not None:
+        return pl.lit(int(given.constant.scaleb(scale, _WIDE)), dtype=pl.Int128)
+    own = given.type.args[1] if given.type.name == "decimal" else 0
+    stored = given.stored
+    if stored is None:
+        stored = given.expr.to_physical() if given.type.name == "decimal" else given.expr.cast(pl.Int128)
+    return stored if own == scale else stored * pl.lit(10 ** (scale - own), dtype=pl.Int128)
 
 
 def _decimal(given: Lowered, scale: int | None) -> pl.Expr:
@@ -349,6 +395,8 @@ KERNELS: dict[str, Kernel] = {
 def _sum(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     (one,) = args
     have = one.type
+    if have.name == "decimal":
+        return one.expr.sum()  # Polars sums decimals to 38 digits, and fails beyond
     if have.name in ("int64", "uint64"):
         return one.expr.cast(pl.Int128).sum().cast(pl.Int64)  # a sum that does not fit fails here
     if kind == INT64:
@@ -363,7 +411,7 @@ def _listed(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.
 AGGREGATE_KERNELS: dict[str, Kernel] = {
     "len": lambda a, o, k: pl.len().cast(pl.Int64), "count": lambda a, o, k: a[0].expr.count().cast(pl.Int64),
     "n_unique": lambda a, o, k: a[0].expr.drop_nulls().n_unique().cast(pl.Int64), "sum": _sum,
-    "mean": lambda a, o, k: (_as(a[0], k) if k == FLOAT64 else a[0].expr).mean(), "min": _own("min"), "max": _own("max"),
+    "mean": lambda a, o, k: (a[0].expr if a[0].type.name == "decimal" else _as(a[0], k)).mean(), "min": _own("min"), "max": _own("max"),
     "first": _own("first"), "last": _own("last"), "any": lambda a, o, k: a[0].expr.any(ignore_nulls=True),
     "all": lambda a, o, k: a[0].expr.all(ignore_nulls=True), "std": lambda a, o, k: _as(a[0], FLOAT64).std(ddof=o["ddof"]),
     "var": lambda a, o, k: _as(a[0], FLOAT64).var(ddof=o["ddof"]), "median": lambda a, o, k: _as(a[0], FLOAT64).median(),

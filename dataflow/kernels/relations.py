@@ -15,9 +15,9 @@ from typing import Any
 import polars as pl
 
 from dataflow.expr.nodes import Call, ExprNode, Literal, columns_of, transform
-from dataflow.expr.types import INT64, Schema, promoted
-from dataflow.expr.typing import type_of
+from dataflow.expr.types import INT64, Schema
 from dataflow.kernels.expressions import lower
+from dataflow.kernels.joins import join
 from dataflow.kernels.types import to_polars
 from dataflow.plan.relational import (
     AsOfJoin,
@@ -35,7 +35,6 @@ from dataflow.plan.relational import (
     Where,
     named,
     schema_of,
-    shared_keys,
 )  # fmt: skip
 from dataflow.plan.traversal import topological
 
@@ -75,7 +74,7 @@ def _lowered(node: Relation, given: list[Frame], schema: Schema) -> pl.LazyFrame
         case GroupAggregate():
             return _aggregate(node, first, schema)
         case Join():
-            return _join(node, given[0], given[1], schema)
+            return join(node, given[0].lazy, given[0].schema, given[1].lazy, given[1].schema, schema)
         case AsOfJoin():
             return _as_of(node, given[0], given[1], schema)
         case OrderBy(keys=keys, limit=limit):
@@ -159,112 +158,6 @@ def _one_set(frame: Frame, keys: dict[str, ExprNode], aggs: dict[str, ExprNode],
     if missing:
         found = found.with_columns(missing)
     return found.select(list(schema))
-
-
-_JOINS = {"inner": "inner", "left": "left", "right": "right", "full": "full", "semi": "semi", "anti": "anti"}
-_LEFT, _RIGHT = "#l", "#r"
-
-
-def _join(node: Join, left: Frame, right: Frame, schema: Schema) -> pl.LazyFrame:
-    """Polars joins on equal columns; what it does not do (conditions besides equality, single, mark) is built around it.
-
-    Key columns are made apart (``#l0``, ``#r0``) with one type, right columns carry the names they come out with; so no
-    name of Polars' own making appears.
-    """
-    shared = shared_keys(node)
-    renames = {name: (name + node.suffix if name in left.schema else name) for name in right.schema if name not in shared}
-    keys_l, keys_r = [], []
-    for at, (one, two) in enumerate(zip(node.left_on, node.right_on, strict=True)):
-        kind = promoted(type_of(one, left.schema), type_of(two, right.schema))
-        assert kind is not None
-        keys_l.append(_key(one, left.schema, kind).alias(f"{_LEFT}{at}"))
-        keys_r.append(_key(two, right.schema, kind).alias(f"{_RIGHT}{at}"))
-    a = left.lazy.with_columns(keys_l)
-    need_shared = node.how in ("full", "right")
-    b = right.lazy.select(
-        *keys_r,
-        *(pl.col(name).alias(new) for name, new in renames.items()),
-        *((pl.col(name).alias(f"{_RIGHT}{name}") for name in shared) if need_shared else ()),
-    )
-    on_l, on_r = [f"{_LEFT}{i}" for i in range(len(keys_l))], [f"{_RIGHT}{i}" for i in range(len(keys_r))]
-    how = node.how
-    if how == "single":
-        b = _at_most_one(b, on_r)
-        how = "left" if on_r else "cross"
-        if not on_r:  # one row beside every row, null where there is none
-            empty = b.select(pl.len().alias("#n"))
-            b = pl.concat([b, empty.filter(pl.col("#n") == 0).drop("#n")], how="diagonal") if renames else b
-    if how == "cross" or (not on_l and how == "inner"):
-        found = a.join(b, how="cross")
-        if node.residual is not None:
-            found = found.filter(lower(node.residual, {**left.schema, **{new: right.schema[name] for name, new in renames.items()}}))
-        return found.select(list(schema))
-    if node.residual is not None or how == "mark" or not on_l:
-        return _conditioned(node, how, a, b, left, right, renames, on_l, on_r).select(list(schema))
-    found = a.join(b, left_on=on_l, right_on=on_r, how=_JOINS[how], nulls_equal=node.null_equal, coalesce=False)  # type: ignore[arg-type]
-    if need_shared:
-        found = found.with_columns(
-            pl.coalesce(pl.col(name).cast(to_polars(schema[name])), pl.col(f"{_RIGHT}{name}").cast(to_polars(schema[name]))).alias(name)
-            if how == "full"
-            else pl.col(f"{_RIGHT}{name}").cast(to_polars(schema[name])).alias(name)
-            for name in shared
-        )
-    return found.select(list(schema))
-
-
-def _key(expr: ExprNode, schema: Schema, kind: Any) -> pl.Expr:
-    found = lower(expr, schema)
-    return found if type_of(expr, schema) == kind else found.cast(to_polars(kind))
-
-
-def _at_most_one(b: pl.LazyFrame, on: list[str]) -> pl.LazyFrame:
-    """Fails where a key has two rows: a scalar subquery may give one value."""
-
-    def check(frame: pl.DataFrame) -> pl.DataFrame:
-        if (frame.height > 1) if not on else frame.select(on).is_duplicated().any():
-            raise ValueError("a subquery that stands for one value gave more than one row")
-        return frame
-
-    return b.map_batches(check, streamable=False)
-
-
-def _conditioned(
-    node: Join, how: str, a: pl.LazyFrame, b: pl.LazyFrame, left: Frame, right: Frame, renames: dict[str, str], on_l: list[str], on_r: list[str]
-) -> pl.LazyFrame:  # fmt: skip
-    """Joins with a condition besides equality: left rows are numbered, inner matches found, then the rest is made of those."""
-    both = {**left.schema, **{new: right.schema[name] for name, new in renames.items()}}
-    for name in shared_keys(node):
-        both[name] = left.schema[name]
-    a = a.with_row_index("#row")
-    inner = a.join(b, left_on=on_l, right_on=on_r, how="inner", nulls_equal=node.null_equal, coalesce=False) if on_l else a.join(b, how="cross")
-    if node.residual is not None:
-        inner = inner.filter(lower(node.residual, both))
-    if how == "inner":
-        return inner
-    hits = inner.select("#row").unique()
-    if how == "semi":
-        return a.join(hits, on="#row", how="semi")
-    if how == "anti":
-        return a.join(hits, on="#row", how="anti")
-    if how == "mark":
-        return a.join(hits.with_columns(pl.lit(True).alias(node.suffix)), on="#row", how="left").with_columns(pl.col(node.suffix).fill_null(False))
-    new = list(renames.values())
-    if how == "left":
-        return a.join(inner.select("#row", *new), on="#row", how="left")
-    b = b.with_row_index("#other")
-    inner = a.join(b, left_on=on_l, right_on=on_r, how="inner", nulls_equal=node.null_equal, coalesce=False) if on_l else a.join(b, how="cross")
-    if node.residual is not None:
-        inner = inner.filter(lower(node.residual, both))
-    shared = shared_keys(node)
-    rest = b.join(inner.select("#other").unique(), on="#other", how="anti").with_columns(
-        pl.col(f"{_RIGHT}{name}").alias(name) for name in shared
-    )
-    inner = inner.with_columns(pl.col(f"{_RIGHT}{name}").alias(name) for name in shared) if how == "right" else inner
-    parts = [inner, rest]
-    if how == "full":
-        parts.append(a.join(inner.select("#row").unique(), on="#row", how="anti"))
-    names = [*left.schema, *new]
-    return pl.concat([part.select(pl.col(n) for n in names if n in part.collect_schema()) for part in parts], how="diagonal_relaxed")
 
 
 def _as_of(node: AsOfJoin, left: Frame, right: Frame, schema: Schema) -> pl.LazyFrame:

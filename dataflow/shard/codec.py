@@ -33,6 +33,7 @@ from dataflow.shard.batch import Batch, Lines, Pairs, Records, Rows, Same, Value
 __all__ = ["HASH", "ORDER", "Coding", "decode", "decode_batch", "encode", "encode_batch", "to_list"]
 
 Coding = Any
+_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 HASH, ORDER = "\0hash", "\0order"  # columns that a shuffle adds; no user's column is called so
 
 _PLAIN: dict[type, pa.DataType] = {
@@ -165,8 +166,13 @@ def encode_batch(batch: Batch) -> pa.RecordBatch:
         case Records():
             table = batch.table.combine_chunks()
             arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
+            fields = list(table.schema)
+            for at, field in enumerate(fields):
+                if field.type in _VIEWS:  # most of Arrow's kernels, `take` among them, know no views
+                    arrays[at] = arrays[at].cast(_VIEWS[field.type])
+                    fields[at] = field.with_type(_VIEWS[field.type])
             meta = {b"df": json.dumps(["records"]).encode(), **(table.schema.metadata or {})}
-            return pa.RecordBatch.from_arrays(arrays, schema=table.schema.with_metadata(meta))
+            return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, meta))
         case Lines():
             return _named(["v"], [batch.arrow()], ["values", "p"])
         case Values(array=array):

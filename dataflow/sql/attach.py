@@ -12,7 +12,7 @@ from dataflow.expr.nodes import Aggregate, Alias, Call, Case, Column, ExprNode, 
 from dataflow.expr.types import BOOL
 from dataflow.plan.nodes import Node
 from dataflow.plan.relational import Distinct, GroupAggregate, HowToJoin, OrderBy, Project, Where
-from dataflow.sql.building import schema
+from dataflow.sql.building import Builder, schema
 from dataflow.sql.dependent import Correlation, counts, free_columns
 from dataflow.sql.expressions import Expressions
 from dataflow.sql.subqueries import Pending
@@ -105,7 +105,7 @@ def _partnered(
     build = of.build
     test = _with(test, operands)
     names = sorted(free_columns(build, pending.planned.node) & set(schema(node)))
-    core, parts, test = _opened(pending.planned.node, test)
+    core, parts, test = _opened(build, pending.planned.node, test)
     pairs: Pairs = []
     residual: list[ExprNode] = []
     outer = set(schema(node))
@@ -145,10 +145,12 @@ def _sides(part: ExprNode, outer: set[str], inner: set[str]) -> tuple[ExprNode, 
     return None
 
 
-def _opened(node: Node, test: ExprNode | None) -> tuple[Node, list[ExprNode], ExprNode | None]:
+def _opened(build: Builder, node: Node, test: ExprNode | None) -> tuple[Node, list[ExprNode], ExprNode | None]:
     """A query without what does not change whether it has rows (order, DISTINCT, its select list), its conditions apart."""
     parts: list[ExprNode] = []
     while True:
+        if node in build.scans:
+            return node, parts, test
         if isinstance(node, Where):
             parts += conjuncts(node.predicate)
         elif isinstance(node, Project) and not any(has_window(expr) for expr in node.exprs):
@@ -194,7 +196,7 @@ def _scalar(of: Expressions, node: Node, pending: Pending) -> tuple[Node, ExprNo
     names = sorted(free_columns(build, planned.node) & set(schema(node)))
     if not names:
         return build.join(node, planned.node, "cross" if planned.one_row else "single"), Column(value)
-    steps, bottom = _down_to_group(planned.node)
+    steps, bottom = _down_to_group(build, planned.node)
     if bottom is None:
         correlation = Correlation(build, node, names)
         right, new = correlation.renamed(correlation.run(planned.node))
@@ -219,10 +221,10 @@ def _again(of: Expressions, node: Node, condition: ExprNode) -> tuple[Node, Expr
     return of.build.project(node, [kept], keep=True), Column(kept.name)
 
 
-def _down_to_group(node: Node) -> tuple[list[Node], GroupAggregate | None]:
+def _down_to_group(build: Builder, node: Node) -> tuple[list[Node], GroupAggregate | None]:
     """The steps above an aggregate of all rows, and it; None where the query is of another shape."""
     steps: list[Node] = []
-    while isinstance(node, (Project, Where)):
+    while isinstance(node, (Project, Where)) and node not in build.scans:
         if isinstance(node, Project) and any(has_window(expr) for expr in node.exprs):
             return steps, None
         steps.append(node)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from dataflow.expr.nodes import Alias, Column, ExprNode, SortKey, columns_of
+from dataflow.expr.nodes import Alias, Cast, Column, ExprNode, SortKey, columns_of
 from dataflow.expr.types import DType
 from dataflow.expr.typing import type_of
 from dataflow.plan.nodes import Node
@@ -79,9 +79,9 @@ class Builder:
         node = kind(label=self.label(f"sql {what}"), origin=self.origin, input=input, **options)  # type: ignore[call-arg]
         return self.made(node, schema(input))
 
-    def scan(self, table: Node, columns: Mapping[str, DType], names: Mapping[str, str]) -> Project:
-        """A table's columns under the statement's names."""
-        exprs = tuple(Alias(Column(name), new) for name, new in names.items())
+    def scan(self, table: Node, columns: Mapping[str, DType], names: Mapping[str, str], cast: bool = False) -> Project:
+        """A table's columns under the statement's names. ``cast``: the table's own types may be others."""
+        exprs = tuple(Alias(Cast(Column(name), columns[name]) if cast else Column(name), new) for name, new in names.items())
         node = Project(label=self.label("sql scan"), origin=self.origin, input=table, exprs=exprs)
         made = replace(node, schema={new: columns[name] for name, new in names.items()})
         self.scans.add(made)

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlglot import exp
 
-from dataflow.expr.nodes import Call, Case, Cast, ExprNode, Literal
+from dataflow.expr.nodes import Call, Case, Cast, Column, ExprNode, Literal
 from dataflow.expr.operations import OPERATIONS
-from dataflow.expr.types import BOOL, NULL, STRING, DType
+from dataflow.expr.types import BOOL, INT64, NULL, STRING, DType
 from dataflow.expr.typing import ExprError
 from dataflow.sql import aggregates, literals, subqueries, times, windows
 from dataflow.sql.building import Builder
@@ -41,6 +41,7 @@ class Expressions:
         self.build, self.scope, self.plan = build, scope, plan
         self.pending: dict[str, subqueries.Pending] = {}
         self.windows: dict[str, exp.Window] = {}
+        self.groupings: dict[str, tuple[ExprNode, ...]] = {}  # columns that are GROUPING(…) of these
         self.aliases_first = False
         self._expanding: list[str] = []
 
@@ -116,7 +117,7 @@ class Expressions:
                 return self._item(node)
             case exp.Dot():
                 return Call("struct.field", (self.expr(node.this),), (("name", node.name),))
-            case _ if (found := aggregates.aggregate(self, node)) is not None:
+            case _ if not isinstance(node, (exp.Grouping, exp.GroupingId)) and (found := aggregates.aggregate(self, node)) is not None:
                 return found
             case _ if (found := times.on_time(self, node)) is not None:
                 return found
@@ -375,6 +376,19 @@ class Expressions:
                 every = "g" in str(self.constant(node.args.get("modifiers"), "the modifiers") or "")
                 options = (("pattern", pattern), ("value", value), ("literal", False))
                 return Call("str.replace_all" if every else "str.replace", (self.expr(node.this),), options)
+            case exp.Length() | exp.Contains() if self.type(self.expr(node.this)).name in ("list", "array"):
+                return self._function(exp.ArraySize(this=node.this) if isinstance(node, exp.Length) else exp.ArrayContains(**node.args))
+            case exp.Array():
+                items = [self.expr(one) for one in node.expressions]
+                if not all(isinstance(one, Literal) for one in items):
+                    refuse(node, "a list of columns is not supported", "a list of constants is")
+                return Literal([one.value for one in items if isinstance(one, Literal)])
+            case exp.Grouping() | exp.GroupingId():
+                args = tuple(map(self.expr, node.expressions))
+                known = next((name for name, given in self.groupings.items() if given == args), None)
+                name = known or self.build.fresh("grouping", INT64)
+                self.groupings[name] = args
+                return Column(name)
             case exp.Placeholder() | exp.Parameter():
                 refuse(node, "there is no value for this placeholder", "put the value into the text, or join a table that holds it")
             case exp.Star():

@@ -27,7 +27,7 @@ _BEGINNINGS = ("SELECT", "WITH", "FROM", "VALUES", "(")
 _FLAT = (exp.And, exp.Or, exp.DPipe, exp.SetOperation)  # chains that are built and walked without recursion
 
 
-def parse(text: str) -> exp.Query:
+def parse(text: str) -> exp.Expr:
     """The one query that the text is."""
     if not isinstance(text, str):
         raise SqlError(f"SQL is a string, not {type(text).__name__}")
@@ -50,7 +50,7 @@ def parse(text: str) -> exp.Query:
     except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:  # the parser meets some malformed texts with these
         raise SqlError(f"this SQL cannot be read: {error}") from None
     tree = trees[0] if trees else None
-    if not isinstance(tree, exp.Query):
+    if not isinstance(tree, (exp.Query, exp.Values)):
         refuse(tree, "this is not a query", "sql() takes one SELECT; outputs are written with write_parquet() and its like")
     _check_depth(tree)
     return tree

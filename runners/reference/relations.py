@@ -18,6 +18,7 @@ from dataflow.plan.relational import (
     OrderBy,
     Project,
     Relation,
+    Table,
     Union,
     Unnest,
     Unpivot,
@@ -36,6 +37,8 @@ Row = dict[str, Any]
 
 def relation_rows(node: Relation, inputs: list[list[Row]], schemas: Sequence[Schema | None]) -> list[Row]:
     """The records that come out of a node, of which these go in. A schema that is None is that of the rows themselves."""
+    if isinstance(node, Table) and node.schema is not None:  # said by its author, or read from a source
+        schemas = [node.schema]
     known = [schema if schema is not None else schema_of_rows(rows) for rows, schema in zip(inputs, schemas, strict=True)]
     if isinstance(node, Union):  # a part that holds nothing says nothing of its columns
         some = [at for at, schema in enumerate(schemas) if schema is not None or inputs[at]]
@@ -97,6 +100,8 @@ def _typed(rows: Iterable[Row], schema: Schema) -> list[Row]:
 def _meaning(node: Relation, inputs: list[list[Row]], schemas: list[Schema]) -> list[Row]:
     rows, schema = inputs[0], schemas[0]
     match node:
+        case Table():
+            return rows
         case Project(exprs=exprs, keep=keep):
             new = {name: column(expr, [*rows], schema) for name, expr in named(exprs, tuple(schema)).items()}
             return [{**(row if keep else {}), **{name: values[at] for name, values in new.items()}} for at, row in enumerate(rows)]

@@ -126,11 +126,12 @@ def q7(t: Tables) -> Records:
 def q8(t: Tables) -> Records:
     """National market share: Brazil's share of a kind of steel in America, by year."""
     american = t.nation.join(t.region.filter(col("r_name") == "AMERICA"), left_on="n_regionkey", right_on="r_regionkey", how="semi")
+    in_years = col("o_orderdate").is_between(date(1995, 1, 1), date(1996, 12, 31))
     volume, of_brazil = col("volume"), col("n_name") == "BRAZIL"
     return (
         t.part.filter(col("p_type") == "ECONOMY ANODIZED STEEL")
         .join(t.lineitem, left_on="p_partkey", right_on="l_partkey")
-        .join(t.orders.filter(col("o_orderdate").is_between(date(1995, 1, 1), date(1996, 12, 31))), left_on="l_orderkey", right_on="o_orderkey")
+        .join(t.orders.filter(in_years), left_on="l_orderkey", right_on="o_orderkey")
         .join(t.customer, left_on="o_custkey", right_on="c_custkey")
         .join(american, left_on="c_nationkey", right_on="n_nationkey", how="semi")
         .join(t.supplier, left_on="l_suppkey", right_on="s_suppkey")

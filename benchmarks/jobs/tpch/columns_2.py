@@ -141,7 +141,8 @@ def q19(t: Tables) -> Records:
 
 def q20(t: Tables) -> Records:
     """Potential part promotion: Canada's suppliers with more forest parts than they sell in half a year."""
-    offered = t.partsupp.join(t.part.filter(col("p_name").str.starts_with("forest")), left_on="ps_partkey", right_on="p_partkey", how="semi")
+    forest = t.part.filter(col("p_name").str.starts_with("forest"))
+    offered = t.partsupp.join(forest, left_on="ps_partkey", right_on="p_partkey", how="semi")
     sold = (
         t.lineitem.filter((col("l_shipdate") >= date(1994, 1, 1)) & (col("l_shipdate") < date(1995, 1, 1)))
         .join(offered, left_on=["l_partkey", "l_suppkey"], right_on=["ps_partkey", "ps_suppkey"], how="semi")
@@ -162,17 +163,14 @@ def q20(t: Tables) -> Records:
 def q21(t: Tables) -> Records:
     """Suppliers who kept orders waiting: the only ones late among several."""
     late = t.lineitem.filter(col("l_receiptdate") > col("l_commitdate"))
-    several = t.lineitem.group_by("l_orderkey").agg(low=col("l_suppkey").min(), high=col("l_suppkey").max()).filter(col("low") < col("high"))
-    alone = late.group_by("l_orderkey").agg(low=col("l_suppkey").min(), high=col("l_suppkey").max()).filter(col("low") == col("high"))
+    arabian = t.supplier.join(t.nation.filter(col("n_name") == "SAUDI ARABIA"), left_on="s_nationkey", right_on="n_nationkey", how="semi")
+    suspect = late.join(arabian, left_on="l_suppkey", right_on="s_suppkey").join(
+        t.orders.filter(col("o_orderstatus") == "F"), left_on="l_orderkey", right_on="o_orderkey", how="semi"
+    )
+    other = col("l_suppkey") != col("other")
     return (
-        late.join(
-            t.supplier.join(t.nation.filter(col("n_name") == "SAUDI ARABIA"), left_on="s_nationkey", right_on="n_nationkey", how="semi"),
-            left_on="l_suppkey",
-            right_on="s_suppkey",
-        )
-        .join(t.orders.filter(col("o_orderstatus") == "F"), left_on="l_orderkey", right_on="o_orderkey", how="semi")
-        .join(alone, "l_orderkey", how="semi")
-        .join(several, "l_orderkey", how="semi")
+        suspect.join(t.lineitem.select("l_orderkey", other=col("l_suppkey")), "l_orderkey", how="semi", where=other)
+        .join(late.select("l_orderkey", other=col("l_suppkey")), "l_orderkey", how="anti", where=other)
         .group_by("s_name")
         .agg(numwait=len_())
         .sort([col("numwait").desc(), "s_name"])

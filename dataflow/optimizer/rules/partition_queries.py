@@ -187,7 +187,9 @@ class _Cutter:
 
     def made(self, part: _Part, always: bool = False) -> Node:
         """The node whose records are those of a part, its tree run as a step. ``always``: a node of its own to be labelled."""
-        if part.plain and not part.sides and not (always and isinstance(part.node, (Read, View))):
+        # a read goes through a query step even if there is nothing to do, because the kernel scans faster than `read` does
+        scanned = isinstance(part.node, Read) and getattr(part.node.source, "scan_split", None) is not None
+        if part.plain and not part.sides and not scanned and not (always and isinstance(part.node, (Read, View))):
             return part.node
         label = self.label(part.tree, "step")
         step = Step("query", label, part.tree.origin, arg=part.tree)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from dataflow.expr.nodes import Column, ExprNode, columns_of
+from dataflow.expr.nodes import AllColumns, Column, ExprNode, columns_of, walk
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import (
@@ -44,7 +44,7 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
     new: dict[int, Node] = {}
     cut = 0
     for node in order:
-        made = node.with_inputs(tuple(new[id(child)] for child in node.inputs))
+        made = _spelled_out(node).with_inputs(tuple(new[id(child)] for child in node.inputs))
         if isinstance(made, Relation) and (wanted := needed.get(id(node))) is not None and made.schema is not None:
             made = _without(made, wanted)
             assert isinstance(made, Relation)
@@ -61,6 +61,19 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
                 )  # fmt: skip
         new[id(node)] = made
     return tuple(new[id(node)] for node in plan)
+
+
+def _spelled_out(node: Node) -> Node:
+    """`all()` in a select or an aggregation as the columns there were before any was pruned."""
+    exprs = node.exprs if isinstance(node, Project) else node.aggs if isinstance(node, GroupAggregate) else ()
+    if not any(isinstance(one, AllColumns) for expr in exprs for one in walk(expr)):
+        return node
+    assert isinstance(node, (Project, GroupAggregate))
+    have = _known(node.input)
+    if have is None:
+        return node
+    spelled = tuple(_alias(expr, name) for name, expr in named(exprs, tuple(have)).items())
+    return replace(node, exprs=spelled) if isinstance(node, Project) else replace(node, aggs=spelled)
 
 
 def _narrowest(node: Relation) -> str:

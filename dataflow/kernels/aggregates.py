@@ -1,0 +1,66 @@
+"""Aggregates in Polars: sums are exact and must fit, counts are int64, nulls as in `docs/columns.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from dataflow.expr.nodes import Aggregate, SortKey
+from dataflow.expr.types import FLOAT64, INT64, DType, Schema
+from dataflow.expr.typing import type_of
+from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_type, own
+
+__all__ = ["AGGREGATE_KERNELS", "aggregate", "sorted_by"]
+
+
+def _sum(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    (one,) = args
+    have = one.type
+    if have.name == "decimal":
+        return one.expr.sum()  # Polars sums decimals to 38 digits, and fails beyond
+    if have.name in ("int64", "uint64"):
+        return one.expr.cast(pl.Int128).sum().cast(pl.Int64)  # a sum that does not fit fails here
+    if kind == INT64:
+        return one.expr.cast(pl.Int64).sum()
+    return as_type(one, kind).sum()
+
+
+def _listed(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    return args[0].expr.implode()
+
+
+AGGREGATE_KERNELS: dict[str, Kernel] = {
+    "len": lambda a, o, k: pl.len().cast(pl.Int64), "count": lambda a, o, k: a[0].expr.count().cast(pl.Int64),
+    "n_unique": lambda a, o, k: a[0].expr.drop_nulls().n_unique().cast(pl.Int64), "sum": _sum,
+    "mean": lambda a, o, k: (a[0].expr if a[0].type.name == "decimal" else as_type(a[0], k)).mean(), "min": own("min"), "max": own("max"),
+    "first": own("first"), "last": own("last"), "any": lambda a, o, k: a[0].expr.any(ignore_nulls=True),
+    "all": lambda a, o, k: a[0].expr.all(ignore_nulls=True), "std": lambda a, o, k: as_type(a[0], FLOAT64).std(ddof=o["ddof"]),
+    "var": lambda a, o, k: as_type(a[0], FLOAT64).var(ddof=o["ddof"]), "median": lambda a, o, k: as_type(a[0], FLOAT64).median(),
+    "quantile": lambda a, o, k: as_type(a[0], FLOAT64).quantile(o["q"], o["interpolation"]), "collect": _listed,
+}  # fmt: skip
+
+
+def aggregate(node: Aggregate, lower: Walk, schema: Schema) -> Lowered:
+    kind = type_of(node, schema)
+    args = [lower(arg) for arg in node.args]
+    if node.order:
+        args = [Lowered(sorted_by(arg.expr, node.order, schema), arg.type) for arg in args]
+    if node.where is not None:
+        keep = lower(node.where).expr
+        if node.order:
+            keep = sorted_by(keep, node.order, schema)
+        if node.function == "len":
+            return Lowered(keep.fill_null(False).cast(pl.Int64).sum(), kind)
+        args = [Lowered(arg.expr.filter(keep), arg.type) for arg in args]
+    return Lowered(AGGREGATE_KERNELS[node.function](args, dict(node.options), kind), kind)
+
+
+def sorted_by(expr: pl.Expr, order: tuple[SortKey, ...], lower: Walk, schema: Schema) -> pl.Expr:
+    return expr.sort_by(
+        [lower(key.expr).expr for key in order],
+        descending=[key.descending for key in order],
+        nulls_last=[key.nulls_last for key in order],
+        maintain_order=True,
+    )

@@ -1,0 +1,248 @@
+"""Joins in Polars: on equal columns as they are; what Polars does not do (conditions, single, mark) is built around those.
+
+    left ──────────────────┐
+                           ├─> join on keys ─> condition ─> columns of the plan
+    right, columns renamed ┘
+
+Right columns carry the names they come out with, so Polars renames only a right key that is also the left's name: to ``k#r``.
+A key is joined on where it stands; only one that is computed or cast is made first (``#l0``, ``#r0``), because a copy of a
+key costs the scan below it what it knows of that column (TPC-H 17: 0.24 s of CPU, and 0.12 s without copies).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from dataflow.expr.nodes import Call, Column, ExprNode, columns_of
+from dataflow.expr.types import DType, Schema, promoted
+from dataflow.expr.typing import type_of
+from dataflow.kernels.expressions import lower
+from dataflow.kernels.types import to_polars
+from dataflow.plan.nodes import Node
+from dataflow.plan.relational import GroupAggregate, Join, Limit, OrderBy, Project, Where, named, shared_keys
+
+__all__ = ["join"]
+
+_AGAIN = "#r"  # what Polars adds to a right key of the left's name
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Both sides ready to be joined. ``both``: the types of all columns that a condition may name; ``new``: the right's."""
+
+    left: pl.LazyFrame
+    right: pl.LazyFrame
+    left_on: list[str]
+    right_on: list[str]
+    both: Schema
+    new: list[str]
+    null_equal: bool
+
+    def inner(self, left: pl.LazyFrame, right: pl.LazyFrame) -> pl.LazyFrame:
+        if not self.left_on:
+            return left.join(right, how="cross", suffix=_AGAIN)
+        return self.joined(left, right, "inner")
+
+    def joined(self, left: pl.LazyFrame, right: pl.LazyFrame, how: Any) -> pl.LazyFrame:
+        return left.join(
+            right, left_on=self.left_on, right_on=self.right_on, how=how, nulls_equal=self.null_equal, coalesce=False, suffix=_AGAIN
+        )
+
+
+def join(node: Join, left: pl.LazyFrame, left_schema: Schema, right: pl.LazyFrame, right_schema: Schema, schema: Schema) -> pl.LazyFrame:
+    """The join of two frames, with the columns of ``schema`` (semi and anti: of the left)."""
+    shared = shared_keys(node)
+    renames = {name: (name + node.suffix if name in left_schema else name) for name in right_schema if name not in shared}
+    left_on, right_on, left_made, right_made = _keys(node, left_schema, right_schema, renames)
+    a = left.with_columns(left_made) if left_made else left
+    b = right.select(*shared, *(pl.col(name).alias(new) for name, new in renames.items()), *right_made)
+    both = {**left_schema, **{new: right_schema[name] for name, new in renames.items()}}
+    how, residual = node.how, list(_conjuncts(node.residual))
+    if how not in ("full", "right"):  # what a condition says of the right alone chooses among its rows before
+        alone = [one for one in residual if set(columns_of(one)) <= {*renames.values()}]
+        residual = [one for one in residual if one not in alone]
+        for one in alone:
+            b = b.filter(lower(one, both))
+    sides = _Sides(a, b, left_on, right_on, both, list(renames.values()), node.null_equal)
+    if how == "single":
+        return _single(node, sides, residual).select(list(schema))
+    if how in ("inner", "cross"):
+        found = sides.inner(a, b)
+        for one in residual:
+            found = found.filter(lower(one, both))
+        return found.select(list(schema))
+    if residual or how == "mark" or not left_on:
+        return _conditioned(how, sides, residual, shared, node.suffix, schema).select(list(schema))
+    return _of_both(sides.joined(a, b, how), how, shared, schema).select(list(schema))
+
+
+def _keys(
+    node: Join, left: Schema, right: Schema, renames: dict[str, str]
+) -> tuple[list[str], list[str], list[pl.Expr], list[pl.Expr]]:  # fmt: skip
+    """The names to join on, and the columns that must be made for it: of keys computed, cast, or used twice."""
+    on: tuple[list[str], list[str]] = ([], [])
+    made: tuple[list[pl.Expr], list[pl.Expr]] = ([], [])
+    for at, pair in enumerate(zip(node.left_on, node.right_on, strict=True)):
+        kind = promoted(type_of(pair[0], left), type_of(pair[1], right))
+        assert kind is not None
+        for side, (expr, schema) in enumerate(zip(pair, (left, right), strict=True)):
+            name = _plain(expr, schema, kind)
+            name = renames.get(name, name) if name is not None and side == 1 else name
+            if name is None or name in on[side]:
+                name = f"#{'lr'[side]}{at}"
+                lowered = lower(expr, schema)
+                made[side].append((lowered if type_of(expr, schema) == kind else lowered.cast(to_polars(kind))).alias(name))
+            on[side].append(name)
+    return *on, *made
+
+
+def _plain(expr: ExprNode, schema: Schema, kind: DType) -> str | None:
+    return expr.name if isinstance(expr, Column) and schema[expr.name] == kind else None
+
+
+def _conjuncts(condition: ExprNode | None) -> Sequence[ExprNode]:
+    match condition:
+        case None:
+            return ()
+        case Call("and", (one, two)):
+            return (*_conjuncts(one), *_conjuncts(two))
+        case _:
+            return (condition,)
+
+
+def _of_both(found: pl.LazyFrame, how: str, shared: tuple[str, ...], schema: Schema) -> pl.LazyFrame:
+    """The keys that come once: of the right in a right join, of either in a full one."""
+    if how not in ("full", "right"):
+        return found
+    kinds = {name: to_polars(schema[name]) for name in shared}
+    again = {name: pl.col(f"{name}{_AGAIN}").cast(kind) for name, kind in kinds.items()}
+    if how == "full":
+        again = {name: pl.coalesce(pl.col(name).cast(kinds[name]), one) for name, one in again.items()}
+    return found.with_columns(**again)
+
+
+def _conditioned(
+    how: str, sides: _Sides, residual: list[ExprNode], shared: tuple[str, ...], mark: str, schema: Schema
+) -> pl.LazyFrame:  # fmt: skip
+    """Joins with a condition besides equality: left rows are numbered, inner matches found, and the rest is made of those."""
+    if how in ("semi", "anti", "mark") and (quick := _by_extremes(how, sides, residual, mark)) is not None:
+        return quick
+    a, b = sides.left.with_row_index("#row"), sides.right
+    if how in ("right", "full"):
+        b = b.with_row_index("#other")
+    inner = sides.inner(a, b)
+    for one in residual:
+        inner = inner.filter(lower(one, sides.both))
+    hits = inner.select("#row").unique()
+    match how:
+        case "semi" | "anti":
+            return a.join(hits, on="#row", how=how)  # type: ignore[arg-type]
+        case "mark":
+            return a.join(hits.with_columns(pl.lit(True).alias(mark)), on="#row", how="left").with_columns(pl.col(mark).fill_null(False))
+        case "left":
+            return a.join(inner.select("#row", *sides.new), on="#row", how="left")
+    rest = b.join(inner.select("#other").unique(), on="#other", how="anti")
+    parts = [_of_both(inner, "right", shared, schema), rest.with_columns(pl.col(name).cast(to_polars(schema[name])) for name in shared)]
+    if how == "full":
+        parts.append(a.join(hits, on="#row", how="anti"))
+    return pl.concat([part.drop("#row", "#other", strict=False) for part in parts], how="diagonal_relaxed")
+
+
+_EXTREMES = {"not_equal": None, "less": "max", "less_equal": "max", "greater": "min", "greater_equal": "min"}
+_MIRRORED = {"not_equal": "not_equal", "less": "greater", "less_equal": "greater_equal", "greater": "less", "greater_equal": "less_equal"}
+
+
+def _by_extremes(how: str, sides: _Sides, residual: list[ExprNode], mark: str) -> pl.LazyFrame | None:
+    """Whether a partner exists for which ``x < y`` is seen from the largest y of the key; for ``x != y`` from both ends.
+
+    This is how TPC-H 21 asks for another supplier of the same order. Floats are left out: NaN has an order of its own.
+    """
+    if len(residual) != 1 or not isinstance(residual[0], Call) or residual[0].operation not in _EXTREMES or not sides.left_on:
+        return None
+    (x, y), operation = residual[0].args, residual[0].operation
+    if set(columns_of(x)) <= {*sides.new}:
+        (x, y), operation = (y, x), _MIRRORED[operation]
+    if not columns_of(y) or not set(columns_of(y)) <= {*sides.new} or set(columns_of(x)) & {*sides.new}:
+        return None
+    kind = type_of(y, sides.both)
+    if not (kind.is_integer or kind.name in ("decimal", "string", "date", "datetime")):
+        return None
+    value = lower(y, sides.both)
+    ends = sides.right.group_by(sides.right_on).agg(value.min().alias("#min"), value.max().alias("#max"))
+    types = {**sides.both, "#min": kind, "#max": kind}
+
+    def beyond(end: str) -> pl.Expr:
+        return lower(Call(operation, (x, Column(end))), types)
+
+    extreme = _EXTREMES[operation]
+    there = beyond(f"#{extreme}") if extreme else beyond("#min") | beyond("#max")
+    found = sides.joined(sides.left, ends, "left").with_columns(there.fill_null(False).alias(mark if how == "mark" else "#there"))
+    if how == "mark":
+        return found
+    return found.filter(pl.col("#there") if how == "semi" else ~pl.col("#there"))
+
+
+def _single(node: Join, sides: _Sides, residual: list[ExprNode]) -> pl.LazyFrame:
+    """Left rows with the one right row that belongs to each; a second one fails the run, unless the plan rules it out."""
+    a, b = sides.left, sides.right
+    if residual:
+        inner = sides.inner(a.with_row_index("#row"), b)
+        for one in residual:
+            inner = inner.filter(lower(one, sides.both))
+        return a.with_row_index("#row").join(_at_most_one(inner.select("#row", *sides.new), ["#row"]), on="#row", how="left")
+    keys = [key.name for key in node.right_on if isinstance(key, Column)]
+    if len(keys) != len(node.right_on) or not _unique(node.right, frozenset(keys)):
+        b = _at_most_one(b, sides.right_on)
+    if sides.left_on:
+        return sides.joined(a, b, "left")
+    if not _one_row(node.right):
+        b = pl.concat([b, b.select(pl.len().alias("#n")).filter(pl.col("#n") == 0)], how="diagonal")  # a row of nulls, if it is empty
+    return a.join(b, how="cross", suffix=_AGAIN)
+
+
+def _at_most_one(b: pl.LazyFrame, on: list[str]) -> pl.LazyFrame:
+    """Fails where a key has two rows: a scalar subquery may give one value."""
+
+    def check(frame: pl.DataFrame) -> pl.DataFrame:
+        if (frame.height > 1) if not on else frame.select(on).is_duplicated().any():
+            raise ValueError("a subquery that stands for one value gave more than one row")
+        return frame
+
+    return b.map_batches(check, streamable=False)
+
+
+def _unique(node: Node, keys: frozenset[str]) -> bool:
+    """Whether the plan shows that no two records are equal in these columns."""
+    match node:
+        case GroupAggregate(keys=by, sets=None):
+            return {name for name in named(by, ())} <= keys
+        case Where() | OrderBy():
+            return _unique(node.input, keys)
+        case Limit(count=count):
+            return count is not None and count <= 1 or _unique(node.input, keys)
+        case Project(exprs=exprs, keep=False):
+            new = named(exprs, ()) if not _stars(exprs) else {}
+            return _unique(node.input, frozenset(one.name for name, one in new.items() if name in keys and isinstance(one, Column)))
+        case _:
+            return False
+
+
+def _one_row(node: Node) -> bool:
+    """Whether the plan shows that there is exactly one record."""
+    match node:
+        case GroupAggregate(keys=(), sets=None):
+            return True
+        case Project():
+            return _one_row(node.input)
+        case _:
+            return False
+
+
+def _stars(exprs: tuple[ExprNode, ...]) -> bool:
+    from dataflow.expr.nodes import AllColumns, walk
+
+    return any(isinstance(one, AllColumns) for expr in exprs for one in walk(expr))
