@@ -21,7 +21,6 @@ from dataflow.errors import (
     MemoryLimitError,
     OutputError,
     ResourceError,
-    RunInterrupted,
     ShardCorruptError,
     TaskTimeoutError,
     WorkerCrashedError,
@@ -51,6 +50,12 @@ def main() -> None:
 @click.option("--mode", type=click.Choice(["auto", "in_process", "processes"]), help="Default auto: by the bytes there are.")
 @click.option("--task-timeout", type=float, help="Seconds without progress after which a task is stopped.")
 @click.option("--skipped-to", type=click.Path(file_okay=False), help="The folder for skipped records.")
+@click.option(
+    "--check-determinism",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Run this share of the tasks twice (0.01; at least one a phase) and fail if a step gives something else.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON per run on standard output, nothing else there.")
 def run(script: str, params: tuple[str, ...], runner: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
@@ -113,9 +118,11 @@ def _execute(script: str, as_json: bool) -> None:
         # with --json, standard output is for the summary alone
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             runpy.run_path(script, run_name="__main__")
-    except RunInterrupted as error:
-        _fail(error, 130, as_json)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        message = str(stop) or "the script was stopped"
+        click.echo(f"stopped: {message}", err=True)
+        if as_json:
+            _say_json("KeyboardInterrupt", message, "", 130)
         raise SystemExit(130) from None
     except DataflowError as error:
         _fail(error, 4 if isinstance(error, MACHINE) else 1, as_json)
@@ -127,17 +134,22 @@ def _execute(script: str, as_json: bool) -> None:
 
 def _fail(error: DataflowError, code: int, as_json: bool) -> None:
     notes = getattr(error, "__notes__", [])
-    click.echo("\n".join([f"{type(error).__name__}: {error}", *notes]), err=True)
+    kind = type(error).__name__
+    click.echo("\n".join([f"{kind}: {error}", *notes]), err=True)
     if as_json:
-        click.echo(
-            json.dumps({"error": type(error).__name__, "message": error.report.sentence, "declared": error.report.declared, "exit": code})
-        )
+        _say_json(kind, error.report.sentence, error.report.declared, code)
     raise SystemExit(code)
+
+
+def _say_json(kind: str, message: str, declared: str, code: int) -> None:
+    click.echo(json.dumps({"error": kind, "message": message, "declared": declared, "exit": code}))
 
 
 @main.command()
 @click.argument("text")
-@click.option("--table", "-t", "tables", multiple=True, metavar="NAME=PATH", help="A table: Parquet, CSV or JSON lines; globs and folders too.")
+@click.option(
+    "--table", "-t", "tables", multiple=True, metavar="NAME=PATH", help="A table: Parquet, CSV or JSON lines; globs and folders too."
+)
 @click.option("--output", "-o", metavar="FOLDER", help="Write Parquet there instead of printing.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "jsonl"]), default="table", help="How the result is printed.")
 @click.option("--limit", type=int, default=50, show_default=True, help="Print at most so many rows; 0 prints all.")
@@ -173,9 +185,8 @@ def sql(
             click.echo(str(found.pipeline.run()), err=True)
         else:
             _print(found, form, limit)
-    except RunInterrupted as error:
-        _fail(error, 130, False)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        click.echo(f"stopped: {str(stop) or 'the query was stopped'}", err=True)
         raise SystemExit(130) from None
     except DataflowError as error:
         _fail(error, 4 if isinstance(error, MACHINE) else 1, False)

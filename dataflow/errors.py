@@ -4,7 +4,8 @@
     ├── PlanError               the pipeline was written wrongly; raised at the line that wrote it
     ├── PreflightError          all problems found before any work, together
     ├── StepError               a step of the user's failed; the report names the line and the record
-    │   └── SkipLimitError      more records were skipped than the step allows
+    │   ├── SkipLimitError      more records were skipped than the step allows
+    │   └── NotDeterministicError   a step gave something else for the same input when it ran again
     ├── InputError              a source is missing, truncated, corrupt, or changed while it was read
     ├── OutputError             a target cannot be written or committed
     ├── SchemaError             records disagree about their columns or types
@@ -13,8 +14,10 @@
     ├── TaskTimeoutError        a task made no progress for longer than allowed
     ├── MemoryLimitError        a task needs more memory than it may have
     ├── ResourceError           the machine ran out of disk, file handles or processes
-    ├── ShardCorruptError       bytes we wrote came back changed (a checksum failed)
-    └── RunInterrupted          Ctrl-C; nothing became visible
+    └── ShardCorruptError       bytes we wrote came back changed (a checksum failed)
+
+Ctrl-C is no error of ours: it stays Python's `KeyboardInterrupt`, because Python gives a script the exit code of one (130 in a
+shell) for that class alone and for none below it; and because ``except DataflowError`` must not go on after Ctrl-C.
 
 A report has at most 20 lines, in a fixed order: one sentence; the path of steps; where the step was
 declared; where the user's code failed; the record; the attempt; a hint.
@@ -35,12 +38,12 @@ __all__ = [
     "InputError",
     "KeyTypeError",
     "MemoryLimitError",
+    "NotDeterministicError",
     "OutputError",
     "PlanError",
     "PreflightError",
     "Report",
     "ResourceError",
-    "RunInterrupted",
     "SchemaError",
     "ShardCorruptError",
     "SkipLimitError",
@@ -174,6 +177,10 @@ class SkipLimitError(StepError):
     """More records were skipped than ``max_errors`` or ``max_error_rate`` allows."""
 
 
+class NotDeterministicError(StepError):
+    """A step gave something else for the same input when its task ran again; found with ``check_determinism``."""
+
+
 class InputError(DataflowError):
     """A source is missing, truncated, corrupt, or changed while it was read."""
 
@@ -208,7 +215,3 @@ class ResourceError(DataflowError):
 
 class ShardCorruptError(DataflowError):
     """A file of the run came back other than it was written."""
-
-
-class RunInterrupted(DataflowError, KeyboardInterrupt):
-    """The run was stopped by Ctrl-C. Nothing became visible."""

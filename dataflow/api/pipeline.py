@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
@@ -46,7 +46,11 @@ class Pipeline:
     # -- sources
 
     def create(self, values: Iterable[T], label: str | None = None) -> PCollection[T]:
-        """A collection of values at hand."""
+        """A collection of values at hand.
+
+        >>> Pipeline().create([3, 1, 2]).map(lambda n: n * 10).collect()
+        [30, 10, 20]
+        """
         from dataflow.io.whole import ListSource
 
         if isinstance(values, (list, tuple, range)) or not hasattr(values, "__arrow_c_stream__"):
@@ -54,7 +58,12 @@ class Pipeline:
         return cast("PCollection[T]", self.from_arrow(values, label))
 
     def from_arrow(self, data: Any, label: str | None = None) -> PCollection[dict[str, Any]]:
-        """The rows of anything that speaks the Arrow stream interface: pandas, Polars, DuckDB, pyarrow, …, as records."""
+        """The rows of anything that speaks the Arrow stream interface: pandas, Polars, DuckDB, pyarrow, …, as records.
+
+        >>> import pyarrow as pa
+        >>> Pipeline().from_arrow(pa.table({"n": [1, 2]})).collect()
+        [{'n': 1}, {'n': 2}]
+        """
         import pyarrow as pa
 
         from dataflow.io.whole import ArrowSource
@@ -77,6 +86,11 @@ class Pipeline:
     ) -> PCollection[str]:
         """The lines of text files (``.gz``, ``.bz2``, ``.xz``, ``.zst`` too) without line ends.
 
+        >>> import fsspec
+        >>> fsspec.filesystem("memory").pipe("/read-text/a.txt", b"to be\\nor not\\n")
+        >>> Pipeline().read_text("memory://read-text/*.txt").collect()
+        ['to be', 'or not']
+
         ``paths``: files, folders, globs, lists of these, anywhere fsspec reaches. ``on_error="skip"`` sets lines aside
         that are not text in the encoding.
         """
@@ -89,7 +103,15 @@ class Pipeline:
     def read_jsonl(
         self, paths: Paths, *, on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None
     ) -> PCollection[Any]:
-        """The values of JSON-lines files; objects are dicts. ``on_error="skip"`` sets bad lines aside."""
+        """The values of JSON-lines files; objects are dicts.
+
+        >>> import fsspec
+        >>> fsspec.filesystem("memory").pipe("/read-jsonl/a.jsonl", b'{"n": 1}\\n{"n": 2}\\n')
+        >>> Pipeline().read_jsonl("memory://read-jsonl/").collect()
+        [{'n': 1}, {'n': 2}]
+
+        ``on_error="skip"`` sets bad lines aside.
+        """
         from dataflow.io.jsonl import JsonLinesSource
 
         return self._read(JsonLinesSource(_paths(paths), dict(storage_options or {}), _skips(on_error)), label or "read_jsonl")
@@ -109,6 +131,11 @@ class Pipeline:
         label: str | None = None,
     ) -> PCollection[dict[str, Any]]:
         """The rows of CSV files as records. Types are those of the first rows, or ``schema``'s (name to Arrow type).
+
+        >>> import fsspec
+        >>> fsspec.filesystem("memory").pipe("/read-csv/a.csv", b"name,price\\ntea,2\\n")
+        >>> Pipeline().read_csv("memory://read-csv/a.csv").collect()
+        [{'name': 'tea', 'price': 2}]
 
         ``columns="union"``: files may have different columns. ``on_error="skip"``: ragged rows are set aside.
         """
@@ -136,6 +163,13 @@ class Pipeline:
     ) -> PCollection[dict[str, Any]]:
         """The rows of Parquet files as records, page checksums verified; ``columns`` reads only those.
 
+        >>> p = Pipeline()
+        >>> p.create([{"name": "tea", "price": 2}]).write_parquet("memory://read-parquet", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].files
+        1
+        >>> Pipeline().read_parquet("memory://read-parquet", columns=["price"]).collect()
+        [{'price': 2}]
+
         Files must agree on their columns unless ``schema="union"``; ``on_error="skip"`` passes over unreadable files.
         """
         from dataflow.io.columnar import ParquetSource
@@ -155,7 +189,15 @@ class Pipeline:
         storage_options: Mapping[str, Any] | None = None,
         label: str | None = None,
     ) -> PCollection[dict[str, Any]]:
-        """The rows of Arrow IPC (Feather v2) files as records, validated before use."""
+        """The rows of Arrow IPC (Feather v2) files as records, validated before use.
+
+        >>> p = Pipeline()
+        >>> p.create([{"name": "tea", "price": 2}]).write_ipc("memory://read-ipc", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].files
+        1
+        >>> Pipeline().read_ipc("memory://read-ipc").collect()
+        [{'name': 'tea', 'price': 2}]
+        """
         from dataflow.io.columnar import IpcSource
 
         source = IpcSource(
@@ -166,7 +208,15 @@ class Pipeline:
     def read_avro(
         self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None
     ) -> PCollection[dict[str, Any]]:
-        """The records of Avro files. Needs the extra ``avro``."""
+        """The records of Avro files. Needs the extra ``avro``.
+
+        >>> p = Pipeline()
+        >>> p.create([{"name": "tea", "price": 2}]).write_avro("memory://read-avro", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].files
+        1
+        >>> Pipeline().read_avro("memory://read-avro").collect()
+        [{'name': 'tea', 'price': 2}]
+        """
         from dataflow.io.whole import AvroSource
 
         return self._read(AvroSource(_paths(paths), dict(storage_options or {})), label or "read_avro", dict[str, Any])
@@ -174,7 +224,13 @@ class Pipeline:
     def read_binary(
         self, paths: Paths, *, storage_options: Mapping[str, Any] | None = None, label: str | None = None
     ) -> PTable[str, bytes]:
-        """Each file whole: pairs (path, bytes)."""
+        """Each file whole: pairs (path, bytes).
+
+        >>> import fsspec
+        >>> fsspec.filesystem("memory").pipe("/read-binary/a.jpg", b"\\xff\\xd8")
+        >>> Pipeline().read_binary("memory://read-binary/").map_values(len).collect()
+        [('memory://read-binary/a.jpg', 2)]
+        """
         from dataflow.io.whole import BinarySource
 
         found = self._read(BinarySource(_paths(paths), dict(storage_options or {})), label or "read_binary", tuple[str, bytes])
@@ -225,14 +281,18 @@ class Pipeline:
 
         ``runner``: the name of an installed runner ("local" is the default), or an object with ``run(plan)``. Options
         of the local runner: ``memory="8GiB"``, ``workers=4``, ``mode="auto" | "in_process" | "processes"``,
-        ``spill_folders=[…]``, ``skipped_to="folder"``, ``task_timeout=600`` (seconds), ``progress=False``.
+        ``spill_folders=[…]``, ``skipped_to="folder"``, ``task_timeout=600`` (seconds), ``progress=False``,
+        ``check_determinism=0.01`` (that share of the tasks runs twice and is compared).
         """
         if not self.outputs:
             raise plan_error("the pipeline writes nothing", hint="add a write_…, or use collect() to look at a collection")
         plan = tuple(self.outputs)
         if settings.explain is not None:
             settings.explain(explained(plan, cut=self.placing(options)))
-        result = self._runner(runner, options).run(plan)
+        try:
+            result = self._runner(runner, options).run(plan)
+        except KeyboardInterrupt as stop:
+            raise _stopped(stop) from None
         if settings.finished is not None:
             settings.finished(result)
         return result
@@ -244,7 +304,11 @@ class Pipeline:
             settings.explain(explained(plan, cut=self.placing(options)))
         options = dict(options)
         runner = self._runner(options.pop("runner", None), options)
-        with runner.evaluate(plan) as values:
+        with ExitStack() as stack:
+            try:
+                values = stack.enter_context(runner.evaluate(plan))
+            except KeyboardInterrupt as stop:
+                raise _stopped(stop) from None
             result = getattr(runner, "result", None)
             self.measured = result.measured() if result is not None else ""
             yield values
@@ -275,6 +339,11 @@ class Pipeline:
 
     def _repr_html_(self) -> str:
         return self.explain("svg") if self.outputs else repr(self)
+
+
+def _stopped(stop: KeyboardInterrupt) -> KeyboardInterrupt:
+    """Ctrl-C as the script sees it: the same words, without the frames of whatever the engine was at just then."""
+    return KeyboardInterrupt(*stop.args)
 
 
 def _runner_class(name: str) -> Any:

@@ -61,7 +61,16 @@ class Writing(Deferred[T]):
         storage_options: Mapping[str, Any] | None = None,
         label: str | None = None,
     ) -> None:
-        """Write CSV files, each with a header."""
+        """Write CSV files, each with a header.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create([{"day": 1, "n": 5}, {"day": 2, "n": 7}]).write_csv("memory://csv-example", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].rows
+        2
+        >>> Pipeline().read_csv("memory://csv-example").collect()
+        [{'day': 1, 'n': 5}, {'day': 2, 'n': 7}]
+        """
         self._write("csv", path, mode, files, rows_per_file, bytes_per_file, partition_by, schema, None, storage_options, label)
 
     def write_ipc(
@@ -77,7 +86,16 @@ class Writing(Deferred[T]):
         storage_options: Mapping[str, Any] | None = None,
         label: str | None = None,
     ) -> None:
-        """Write Arrow IPC (Feather v2) files."""
+        """Write Arrow IPC (Feather v2) files.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create([{"day": 1, "n": 5}, {"day": 2, "n": 7}]).write_ipc("memory://ipc-example", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].rows
+        2
+        >>> Pipeline().read_ipc("memory://ipc-example").collect()
+        [{'day': 1, 'n': 5}, {'day': 2, 'n': 7}]
+        """
         self._write("ipc", path, mode, files, rows_per_file, bytes_per_file, partition_by, schema, None, storage_options, label)
 
     def write_avro(
@@ -92,7 +110,16 @@ class Writing(Deferred[T]):
         storage_options: Mapping[str, Any] | None = None,
         label: str | None = None,
     ) -> None:
-        """Write Avro files. Needs the extra ``avro``."""
+        """Write Avro files. Needs the extra ``avro``.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create([{"day": 1, "n": 5}, {"day": 2, "n": 7}]).write_avro("memory://avro-example", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].rows
+        2
+        >>> Pipeline().read_avro("memory://avro-example").collect()
+        [{'day': 1, 'n': 5}, {'day': 2, 'n': 7}]
+        """
         self._write("avro", path, mode, files, rows_per_file, bytes_per_file, (), schema, None, storage_options, label)
 
     def write_jsonl(
@@ -107,7 +134,16 @@ class Writing(Deferred[T]):
         storage_options: Mapping[str, Any] | None = None,
         label: str | None = None,
     ) -> None:
-        """Write one JSON value a line."""
+        """Write one JSON value a line.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create([{"a": [1, None]}, "text"]).write_jsonl("memory://jsonl-example", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].rows
+        2
+        >>> Pipeline().read_jsonl("memory://jsonl-example").collect()
+        [{'a': [1, None]}, 'text']
+        """
         self._write("jsonl", path, mode, files, rows_per_file, bytes_per_file, partition_by, None, None, storage_options, label)
 
     def write_text(
@@ -121,7 +157,16 @@ class Writing(Deferred[T]):
         storage_options: Mapping[str, Any] | None = None,
         label: str | None = None,
     ) -> None:
-        """Write strings, one a line."""
+        """Write strings, one a line.
+
+        >>> from dataflow import Pipeline
+        >>> p = Pipeline()
+        >>> p.create(["to be", "or not"]).write_text("memory://text-example", mode="overwrite")
+        >>> p.run(progress=False).outputs[0].rows
+        2
+        >>> Pipeline().read_text("memory://text-example").collect()
+        ['to be', 'or not']
+        """
         if clashes(self.node.element, str):
             raise plan_error(f"write_text writes strings, and the elements are {show(self.node.element)}", hint="map(str), or write_jsonl")
         self._write("text", path, mode, files, rows_per_file, bytes_per_file, (), None, None, storage_options, label)

@@ -45,7 +45,8 @@ class DictCombiner:
         self.aggregator = aggregator
         self.accs: dict[Any, Any] = {}
         self.keys: dict[Any, Any] = {}
-        self.at: Any = None  # the key at which the user's aggregator failed
+        self.at: Any = None  # the key (its stand-in) at which the user's aggregator failed, and the values it was given
+        self.given: Any = None
         self.batched = type(aggregator).add_all is not Aggregator.add_all
 
     def add(self, keys: Sequence[Any], values: Sequence[Any]) -> None:
@@ -63,17 +64,23 @@ class DictCombiner:
                     groups[key].append(value)
                 else:
                     groups[key] = [value]
-            for self.at, group in groups.items():
+            for self.at, self.given in groups.items():
                 acc = accs[self.at] if self.at in accs else aggregator.create()
-                accs[self.at] = aggregator.add_all(acc, group)
+                accs[self.at] = aggregator.add_all(acc, self.given)
+            self.given = None
             return
         add, create = aggregator.add, aggregator.create
-        key = None
+        key = value = None
         try:
             for key, value in zip(stand_ins, values, strict=True):
                 accs[key] = add(accs[key] if key in accs else create(), value)
-        finally:
-            self.at = key
+        except BaseException:
+            self.at, self.given = key, value
+            raise
+
+    def failed_on(self) -> tuple[Any, Any]:
+        """The key at which the user's aggregator failed, and what it was to add."""
+        return self.keys.get(self.at, self.at), self.given
 
     def bytes(self) -> int:
         """About how much the dict holds."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import length_hint
@@ -19,6 +20,7 @@ from dataflow.errors import redact, shorten
 from dataflow.io.source import BadRow, Piece, Place
 from dataflow.plan.steps import Step
 from dataflow.shard.batch import Batch
+from dataflow.shard.codec import encode_batch
 
 __all__ = ["StepStats", "TaskContext", "text_of"]
 
@@ -43,7 +45,8 @@ class StepStats:
 
 @dataclass(slots=True)
 class TaskContext:
-    """The state of one attempt. ``memory`` is in bytes; ``mark`` is told the rows about to be processed."""
+    """The state of one attempt. ``memory`` is in bytes; ``mark`` is told the rows about to be processed. ``digests``, of a task
+    that runs twice to be compared: a checksum of all that each step gave."""
 
     task: str
     attempt: int
@@ -63,6 +66,7 @@ class TaskContext:
     root_offset: int = 0
     generation: int = 0
     cursor: Iterator[Any] | None = None
+    digests: dict[str, int] | None = None
     _files: int = 0
 
     def pulse(self) -> int:
@@ -76,6 +80,16 @@ class TaskContext:
         self.generation += 1
         if self.mark:
             self.mark(self.rows_read, self.rows_read + len(batch))
+
+    def gave(self, label: str, batch: Batch) -> None:
+        """A step gave a batch; summed only where two attempts will be compared."""
+        if self.digests is None:
+            return
+        try:
+            data = encode_batch(batch).serialize()
+        except Exception:  # what cannot be encoded between fused steps need not be
+            data = len(batch).to_bytes(8, "little")
+        self.digests[label] = zlib.crc32(data, self.digests.get(label, 0))
 
     def step(self, label: str) -> StepStats:
         """The numbers of a step."""

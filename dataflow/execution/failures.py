@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import linecache
 import traceback
+from dataclasses import replace
 from typing import Any
 
 from dataflow.errors import DataflowError, KeyTypeError, Report, StepError, redact, shorten
 from dataflow.execution.context import TaskContext, text_of
+from dataflow.physical.program import Program
 from dataflow.plan.origin import is_engine_file
 from dataflow.plan.steps import Step
 
-__all__ = ["step_error", "user_frames"]
+__all__ = ["of_source", "step_error", "user_frames"]
 
 _HINTS = {
     "flat_map": "flat_map needs a function that returns an iterable; for one result per element use map",
@@ -37,6 +39,14 @@ def trace_of(error: BaseException) -> str:
         return redact("".join(traceback.format_exception(error)))
     except Exception:
         return "".join(traceback.format_tb(error.__traceback__))
+
+
+def of_source(error: DataflowError, program: Program) -> DataflowError:
+    """The error of a source, which knows file and row, with the step that reads it and its line."""
+    report = replace(error.report, steps=(program.label,), declared=program.declared, declared_text=program.declared_text)
+    named = type(error)(report)
+    named.__cause__ = error.__cause__
+    return named
 
 
 def step_error(step: Step, error: BaseException, record: Any, location: str, context: TaskContext, path: tuple[str, ...]) -> DataflowError:

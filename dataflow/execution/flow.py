@@ -94,7 +94,9 @@ class Flow:
             self.runners[at].stats.seconds += perf_counter() - begun
             if found is None:
                 stack.pop()
-            elif found[1] is not None or at + 1 == len(self.runners):
+                continue
+            self.runners[at].context.gave(self.runners[at].step.label, found[0])
+            if found[1] is not None or at + 1 == len(self.runners):
                 self._deliver(*found)
             else:
                 stack.append((self.runners[at + 1].apply(found[0]), at + 1))
@@ -109,6 +111,7 @@ class Flow:
 
     def _pass_on(self, batch: Batch, tag: str | None, index: int) -> None:
         """Let what a step gave of its own go on behind it."""
+        self.runners[index].context.gave(self.runners[index].step.label, batch)
         if tag is None:
             self._run(batch, index + 1)
         else:

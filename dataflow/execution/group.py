@@ -36,7 +36,7 @@ def read_groups(root: GroupRoot, given: ShuffleInput, context: TaskContext) -> I
             parts = list(read_range(given, first, last))
             context.bytes_read += size
             if root.merge is not None:
-                yield from merged_groups(root, parts)
+                yield from merged_groups(root, parts, context)
             else:
                 yield from groups_in_memory(root, parts)
         else:

@@ -16,9 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from dataflow.algebra.order import canonical, order_key
-from dataflow.execution.combine import DictCombiner
 from dataflow.execution.context import TaskContext
-from dataflow.execution.group_in_memory import Merging, groups_in_memory, in_value_order, keys_apart, merged_groups
+from dataflow.execution.group_in_memory import groups_in_memory, in_value_order, keys_apart, merged, merged_groups
 from dataflow.execution.shuffle import with_column
 from dataflow.physical.program import GroupRoot
 from dataflow.shard.arrow import from_numpy, taken, to_numpy
@@ -59,7 +58,7 @@ def external_groups(root: GroupRoot, parts: Iterator[pa.RecordBatch], context: T
     try:
         streams = [iter(_HashPart(read_block(file, block)) for block in run) for run in runs]
         if root.merge is not None:
-            yield from _external_merge(root, streams)
+            yield from _external_merge(root, streams, context)
         else:
             yield from _external_groups(root, streams, context, budget)
     finally:
@@ -132,7 +131,7 @@ def _split_at(batches: list[pa.RecordBatch], bound: int) -> tuple[list[pa.Record
     return ready, waiting
 
 
-def _external_merge(root: GroupRoot, streams: list[Any]) -> Iterator[Batch]:
+def _external_merge(root: GroupRoot, streams: list[Any], context: TaskContext) -> Iterator[Batch]:
     """Accumulators are merged as they come: a hash never waits with more than one a key."""
     assert root.merge is not None
     waiting: list[pa.RecordBatch] = []
@@ -140,14 +139,11 @@ def _external_merge(root: GroupRoot, streams: list[Any]) -> Iterator[Batch]:
         waiting += [part.batch for part in round_]
         ready, waiting = _split_at(waiting, bound)
         if ready:
-            yield from merged_groups(root, ready)
+            yield from merged_groups(root, ready, context)
         if len(waiting) > 1:
-            combiner = DictCombiner(Merging(root.merge))
-            for batch in waiting:
-                combiner.add(*decode_batch(batch).pairs())
-            coded = encode_batch(Pairs(*combiner.drain()))
+            coded = encode_batch(Pairs(*merged(root.merge, waiting, context)))
             waiting = [with_column(coded, HASH, from_numpy(np.full(coded.num_rows, bound, np.uint64)))]
-    yield from merged_groups(root, waiting)
+    yield from merged_groups(root, waiting, context)
 
 
 def _sorted_runs(parts: Iterator[pa.RecordBatch], context: TaskContext, budget: int) -> tuple[RunFile, list[list[Block]]]:

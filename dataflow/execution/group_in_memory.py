@@ -15,14 +15,19 @@ import pyarrow as pa
 
 from dataflow.algebra.aggregator import Aggregator
 from dataflow.algebra.order import canonical, order_key
+from dataflow.errors import DataflowError
 from dataflow.execution.combine import DictCombiner
+from dataflow.execution.context import TaskContext
+from dataflow.execution.failures import step_error
+from dataflow.execution.runner import exited
 from dataflow.kernels.combining import ACC_CODINGS, is_native_key, merge_accumulators, present_accumulators
 from dataflow.physical.program import GroupRoot
+from dataflow.plan.steps import Step
 from dataflow.shard.arrow import call, taken, to_numpy
 from dataflow.shard.batch import Batch, Pairs
 from dataflow.shard.codec import HASH, coding_of, decode, decode_batch
 
-__all__ = ["Merging", "groups_in_memory", "in_value_order", "keys_apart", "merged_groups"]
+__all__ = ["groups_in_memory", "in_value_order", "keys_apart", "merged", "merged_groups"]
 
 GROUPS = 4096
 _SIMPLE = frozenset({str, bytes, int, float, bool, type(None)})
@@ -133,10 +138,10 @@ def keys_apart(keys: Sequence[Any], values: Sequence[Any]) -> Iterator[tuple[Any
     yield from groups.values()
 
 
-def merged_groups(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[Batch]:
+def merged_groups(root: GroupRoot, parts: list[pa.RecordBatch], context: TaskContext) -> Iterator[Batch]:
     """One result a key, of accumulators at hand."""
-    aggregator = root.merge
-    assert aggregator is not None
+    assert root.merge is not None
+    aggregator: Aggregator[Any, Any, Any] = root.merge.arg
     if not parts:
         return
     kind = aggregator.native
@@ -145,20 +150,45 @@ def merged_groups(root: GroupRoot, parts: list[pa.RecordBatch]) -> Iterator[Batc
         shapes = {(part.column("k").type, part.column("v").type) for part in parts}
         if len(shapes) == 1 and is_native_key(parts[0].column("k").type):
             keys, accs = (pa.concat_arrays([part.column(name) for part in parts]) for name in "kv")
-            merged = merge_accumulators(kind, keys, accs)
-            if merged is not None:
-                yield Pairs(merged[0], present_accumulators(kind, merged[1]))
+            found = merge_accumulators(kind, keys, accs)
+            if found is not None:
+                yield Pairs(found[0], present_accumulators(kind, found[1]))
                 return
-    combiner = DictCombiner(Merging(aggregator))
-    for part in parts:
-        keys_, values = decode_batch(part).pairs()
-        combiner.add(keys_, values)
-    keys_, accs_ = combiner.drain()
+    keys_, accs_ = merged(root.merge, parts, context)
     for start in range(0, len(keys_), 1 << 16):
-        yield Pairs(keys_[start : start + (1 << 16)], [aggregator.present(acc) for acc in accs_[start : start + (1 << 16)]])
+        part_keys, part_accs = keys_[start : start + (1 << 16)], accs_[start : start + (1 << 16)]
+        yield Pairs(part_keys, _presented(root.merge, part_keys, part_accs, context))
 
 
-class Merging(Aggregator[Any, Any, Any]):
+def merged(step: Step, parts: list[pa.RecordBatch], context: TaskContext) -> tuple[list[Any], list[Any]]:
+    """Each key with the one accumulator that all of its accumulators become."""
+    combiner = DictCombiner(_Merging(step.arg))
+    for part in parts:
+        try:
+            combiner.add(*decode_batch(part).pairs())
+        except (Exception, SystemExit) as error:
+            raise _failed(step, exited(error), combiner.failed_on(), context) from error
+    return combiner.drain()
+
+
+def _presented(step: Step, keys: list[Any], accs: list[Any], context: TaskContext) -> list[Any]:
+    results: list[Any] = []
+    try:
+        results.extend(map(step.arg.present, accs))
+        if len(results) < len(accs):
+            raise RuntimeError("present raised StopIteration")  # which ends the loop as if there were no more
+    except (Exception, SystemExit) as error:
+        at = len(results)
+        raise _failed(step, exited(error), (keys[at], accs[at]), context) from error
+    return results
+
+
+def _failed(step: Step, error: Exception, record: tuple[Any, Any], context: TaskContext) -> DataflowError:
+    """The report of an aggregator that failed: its step, and the key with the accumulator it was to take or to present."""
+    return step_error(step, error, record, "", context, (step.label,))
+
+
+class _Merging(Aggregator[Any, Any, Any]):
     """An aggregator whose values are another's accumulators."""
 
     def __init__(self, inner: Aggregator[Any, Any, Any]) -> None:

@@ -83,8 +83,7 @@ class ShuffleWriter:
             raise
         except (Exception, SystemExit) as error:
             if self.combiner is not None:
-                key = self.combiner.python.at
-                raise self._broken(exited(error), self._culprit(batch), f"{self.leaf.combiner!r} on key {shorten(key)}") from error
+                raise self._broken(exited(error), self.combiner.python.failed_on(), repr(self.leaf.combiner)) from error
             raise self._broken(exited(error), self._culprit(batch)) from error
         if self.bytes > self.budget:
             self._flush()
@@ -97,6 +96,7 @@ class ShuffleWriter:
                 f"{self.leaf.label}: {base.sentence}",
                 steps=(self.leaf.label,),
                 declared=self.leaf.declared,
+                declared_text=self.leaf.declared_text,
                 record=shorten(record) if record is not None else "",
                 location=self.context.whereabouts(),
                 hint=base.hint or "make pairs with key_by, or map to tuples of two",
@@ -122,9 +122,10 @@ class ShuffleWriter:
         leaf = self.leaf
         return StepError(
             Report(
-                f"{what or leaf.label} failed: {type(error).__name__}: {text_of(error)[:300]}",
-                steps=(leaf.label,),
+                f"{what or leaf.label} failed{' before the shuffle' if what else ''}: {type(error).__name__}: {text_of(error)[:300]}",
+                steps=(leaf.label, leaf.combined_by) if what else (leaf.label,),
                 declared=leaf.declared,
+                declared_text=leaf.declared_text,
                 failed=user_frames(error),
                 record=shorten(record) if record is not None else "",
                 location=self.context.whereabouts(),

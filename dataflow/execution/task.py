@@ -20,15 +20,16 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.counters import collect_counters
-from dataflow.errors import DataflowError, Report, SchemaError, StepError
+from dataflow.errors import DataflowError, InputError, Report, SchemaError, StepError
 from dataflow.execution.context import StepStats, TaskContext, text_of
-from dataflow.execution.failures import step_error, trace_of, user_frames
+from dataflow.execution.failures import of_source, step_error, trace_of, user_frames
 from dataflow.execution.flow import Flow, build_flow
 from dataflow.execution.group import read_groups, read_range
 from dataflow.execution.ordered import read_sorted
 from dataflow.execution.shuffle import KeepWriter, ShuffleWriter
 from dataflow.execution.sides import load_side
-from dataflow.io.sink import SinkWriter
+from dataflow.io.sink_writer import SinkWriter
+from dataflow.io.source import Piece, Source
 from dataflow.physical.program import (
     DealRoot,
     GroupRoot,
@@ -56,7 +57,7 @@ __all__ = ["Attempt", "TaskResult", "run_task"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a worker is sent for one attempt, besides the phase's program."""
+    """What a worker is sent for one attempt, besides the phase's program. ``compared``: its task runs twice, to be compared."""
 
     task: str
     attempt: int
@@ -64,6 +65,7 @@ class Attempt:
     memory: int
     spill: str
     sides: dict[str, SideValue] = field(default_factory=dict)
+    compared: bool = False
 
 
 @dataclass
@@ -82,6 +84,7 @@ class TaskResult:
     skipped_path: str
     seconds: float
     peak_memory: int
+    digests: dict[str, int] = field(default_factory=dict)
 
 
 def run_task(
@@ -92,6 +95,8 @@ def run_task(
     given = attempt.input
     sides = {name: load_side(value) for name, value in attempt.sides.items()}
     context = TaskContext(attempt.task, attempt.attempt, attempt.memory, attempt.spill, given.seed, sides, mark)
+    if attempt.compared:
+        context.digests = {}
     if watch:
         watch(context)
     share = attempt.memory // max(1, sum(isinstance(leaf, ShuffleLeaf) for leaf in program.leaves))
@@ -120,6 +125,7 @@ def run_task(
     return TaskResult(
         attempt.task, attempt.attempt, outputs, counters, context.stats, context.rows_read, context.bytes_read,
         context.bytes_spilled, context.skipped_count, context.skipped_path, perf_counter() - begun, peak_memory(),
+        context.digests or {},
     )  # fmt: skip
 
 
@@ -193,6 +199,7 @@ def _drive(program: Program, given: TaskInput, flow: Flow, writers: list[Any], c
             context.enter(batch, place, offset)
             stats.rows_in += len(batch)
             stats.rows_out += len(batch)
+            context.gave(program.label, batch)
             flow.push(batch)
         context.rows_read = after
         if (high is not None and after >= high) or (limited and all(w.full for w in limited) and len(limited) == len(writers)):
@@ -204,11 +211,10 @@ def _drive(program: Program, given: TaskInput, flow: Flow, writers: list[Any], c
 def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[tuple[Batch, Any]]:
     match program.root:
         case SourceRoot(source=source):
-            for split in given.splits:
-                for piece in source.read(split):
-                    # of a task that is restricted to some rows, the part with the first row accounts for bad ones
-                    context.receive(piece if given.rows[0] == 0 else replace(piece, bad=[]), program.label)
-                    yield piece.batch, piece.place
+            for piece in _pieces(program, source, given):
+                # of a task that is restricted to some rows, the part with the first row accounts for bad ones
+                context.receive(piece if given.rows[0] == 0 else replace(piece, bad=[]), program.label)
+                yield piece.batch, piece.place
         case GroupRoot() as root:
             assert given.shuffle is not None
             for batch in read_groups(root, given.shuffle, context):
@@ -244,6 +250,14 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                 yield batch, None
         case OperateRoot(fn=fn, args=args):
             yield Rows([_operated(program, fn, args, context)]), None
+
+
+def _pieces(program: Program, source: Source, given: TaskInput) -> Iterator[Piece]:
+    try:
+        for split in given.splits:
+            yield from source.read(split)
+    except (InputError, SchemaError) as error:
+        raise of_source(error, program) from error.__cause__
 
 
 def _operated(program: Program, fn: Callable[..., Any], args: tuple[str, ...], context: TaskContext) -> Any:

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from dataflow.errors import InputError, Report, SchemaError, shorten
+from dataflow.io.csv_errors import unreadable
 from dataflow.io.files import FileInfo, file_system
 from dataflow.io.schema import widen
 from dataflow.io.source import BadRow, FileSource, Piece, Place, Split, at_least_eight
@@ -112,7 +113,7 @@ class CsvSource(FileSource):
             data = data[: _last_row_end(data)] or data
             if not data:
                 continue
-            table = self._parse(data, None, info.path, [], 1)
+            table = self._parse(data, None, Place(info.path, 1), [])
             schemas.append((info.path, table.schema))
             if len(schemas) == SAMPLED:
                 break
@@ -182,7 +183,7 @@ class CsvSource(FileSource):
                 bad: list[BadRow] = []
                 gaps: list[int] = []
                 own_now = None if first and self.header else own
-                table = self._parse(block, own_now, split.name, bad, row, schema, gaps)
+                table = self._parse(block, own_now, Place(split.name, row, split.start), bad, schema, gaps)
                 if first and self.header:
                     own = tuple(table.column_names)
                     self._same_columns(own, names, split.name)
@@ -202,15 +203,14 @@ class CsvSource(FileSource):
     def _header(self, path: str) -> tuple[str, ...]:
         with self.open(Split(path)) as raw:
             line = raw.readline()
-        return tuple(self._parse(line, None, path, [], 1).column_names)
+        return tuple(self._parse(line, None, Place(path, 1), []).column_names)
 
     def _parse(
         self,
         data: bytes,
         names: tuple[str, ...] | None,
-        path: str,
+        place: Place,
         bad: list[BadRow],
-        row: int,
         schema: pa.Schema | None = None,
         gaps: list[int] | None = None,
     ) -> pa.Table:
@@ -236,24 +236,20 @@ class CsvSource(FileSource):
                 pacsv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False),
             )  # fmt: skip
         except pa.ArrowInvalid as error:
-            hint = (
-                f"types were taken from the first rows; give schema= to read_csv, here {self._types_text(schema)}"
-                if "conversion error" in str(error)
-                else ""
-            )
-            raise InputError(Report(f"a CSV file cannot be read: {error}", location=f"{path}, from row {row}", hint=hint)) from error
+            guessed = f"types were taken from the first rows; give schema= to read_csv, here {self._types_text(schema)}"
+            raise unreadable(error, data, names, place, self.delimiter, "" if self.schema else guessed) from error
         for item in rejected:
-            where = f"{path}, row {row + (item.number or 1) - 1}" if row else path
+            where = place.of((item.number or 1) - 1)
             reason = f"{item.actual_columns} columns instead of {item.expected_columns}"
             if not self.skip_bad:
                 hint = 'read_csv(…, on_error="skip") sets such rows aside'
                 raise InputError(Report(f"a CSV row has {reason}", record=shorten(item.text), location=where, hint=hint))
             bad.append(BadRow(where, shorten(item.text), reason))
             if gaps is not None:
-                gaps.append(row + (item.number or 1) - 1)
+                gaps.append(place.row + (item.number or 1) - 1)
         if len(set(table.column_names)) != len(table.column_names):
             twice = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
-            raise SchemaError(Report(f"a CSV file has columns of the same name: {', '.join(twice)}", location=path))
+            raise SchemaError(Report(f"a CSV file has columns of the same name: {', '.join(twice)}", location=place.name))
         return table
 
     @staticmethod

@@ -12,11 +12,12 @@ import glob as globbing
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, cast
 
-__all__ = ["FileInfo", "FileSystem", "LocalFiles", "RemoteFiles", "file_system", "is_remote", "join"]
+__all__ = ["FileInfo", "FileSystem", "LocalFiles", "RemoteFiles", "file_system", "is_hidden", "is_remote", "join"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class FileSystem(Protocol):
     def remove(self, path: str) -> None: ...
     def sync(self, path: str) -> None: ...
 
+    def alone(self, folder: str) -> AbstractContextManager[None]:
+        """Within this context no other process of this machine is in one of the same folder, where that can be had."""
+        ...
+
     @property
     def can_move_directories(self) -> bool: ...
 
@@ -72,7 +77,7 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}"
 
 
-def _hidden(relative: str) -> bool:
+def is_hidden(relative: str) -> bool:
     """Whether a name, or a folder on the way to it, marks it as not data (``_SUCCESS``, ``.crc``, staging)."""
     return any(part.startswith(("_", ".")) and "=" not in part for part in relative.split("/") if part)
 
@@ -122,7 +127,7 @@ class LocalFiles:
             base = pattern[:fixed].rpartition("/")[0]
             found = []
             for name in sorted(globbing.glob(pattern)):
-                if _hidden(name.removeprefix(base)):
+                if is_hidden(name.removeprefix(base)):
                     continue
                 found.extend(self._walk(name) if os.path.isdir(name) else [self.info(name)])
         return sorted({info.path: info for info in found}.values(), key=lambda info: info.path)
@@ -140,9 +145,9 @@ class LocalFiles:
                 folders[:] = []
                 continue
             seen.add((here.st_dev, here.st_ino))
-            folders[:] = sorted(name for name in folders if not _hidden(name))
+            folders[:] = sorted(name for name in folders if not is_hidden(name))
             for name in names:
-                if not _hidden(name):
+                if not is_hidden(name):
                     yield self.info(os.path.join(folder, name))
 
     def info(self, path: str) -> FileInfo:
@@ -200,6 +205,17 @@ class LocalFiles:
         finally:
             os.close(handle)
 
+    @contextlib.contextmanager
+    def alone(self, folder: str) -> Generator[None]:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
 
 class RemoteFiles:
     """Any fsspec file system. Objects cannot be renamed together, so a commit there copies, and readers of ours trust its manifest."""
@@ -221,7 +237,7 @@ class RemoteFiles:
             found = fs.find(pattern, detail=True)
             root = pattern
         infos = [self._info(path, info) for path, info in sorted(found.items())]
-        return [info for info in infos if not _hidden(info.path.removeprefix(root.lstrip("/")).removeprefix(root))]
+        return [info for info in infos if not is_hidden(info.path.removeprefix(root.lstrip("/")).removeprefix(root))]
 
     @staticmethod
     def _info(path: str, info: dict[str, Any]) -> FileInfo:
@@ -268,3 +284,7 @@ class RemoteFiles:
 
     def sync(self, path: str) -> None:
         """Objects are durable once written."""
+
+    def alone(self, folder: str) -> AbstractContextManager[None]:
+        """An object store has no locks; what is done to it can be done twice."""
+        return contextlib.nullcontext()

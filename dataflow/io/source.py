@@ -142,7 +142,7 @@ class FileSource(Source):
 
     def files(self) -> list[FileInfo]:
         """All the files now, in order of path, with full URLs where remote."""
-        from dataflow.io.commit import recover
+        from dataflow.io.recovery import recover
 
         found: dict[str, FileInfo] = {}
         for path in self.paths:
@@ -156,7 +156,7 @@ class FileSource(Source):
         return list(found.values())
 
     def check(self) -> list[Report]:
-        from dataflow.io.commit import recover
+        from dataflow.io.recovery import recover
 
         problems: list[Report] = []
         for path in self.paths:

@@ -42,7 +42,7 @@ def _root(root: Root, label: str) -> str:
         case SourceRoot(source=source):
             return f"{label}: read {source.describe()}"
         case GroupRoot(merge=merge):
-            return f"{label}: groups" + (f", merge {merge!r}" if merge is not None else "")
+            return f"{label}: groups" + (f", merge {merge.arg!r}" if merge is not None else "")
         case SortRoot():
             return f"{label}: in order"
         case DealRoot():

@@ -40,9 +40,9 @@ class SourceRoot:
 
 @dataclass(frozen=True, eq=False)
 class GroupRoot:
-    """(key, values) of a range of a shuffle; with ``merge``, (key, result) of accumulators."""
+    """(key, values) of a range of a shuffle; with ``merge``, the step of an aggregator, (key, result) of accumulators."""
 
-    merge: Aggregator[Any, Any, Any] | None = None
+    merge: Step | None = None
     sort_values: bool = False
     sort_key: Callable[[Any], Any] | None = None
 
@@ -107,7 +107,8 @@ Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | Q
 @dataclass(frozen=True, eq=False)
 class ShuffleLeaf:
     """Elements into a shuffle. ``kind``: by hash of the key ("group"), by order ("sort"), dealt in turn ("deal"), records by
-    the hash of expressions ("columns": ``hash_on`` as ``types``; ``side`` numbers the part); "sort" of records has ``order``."""
+    the hash of expressions ("columns": ``hash_on`` as ``types``; ``side`` numbers the part); "sort" of records has ``order``.
+    ``combined_by``: the step of the combiner."""
 
     shuffle: str
     kind: str
@@ -117,6 +118,8 @@ class ShuffleLeaf:
     partitions: int | None = None
     label: str = ""
     declared: str = ""
+    declared_text: str = ""
+    combined_by: str = ""
     hash_on: tuple[ExprNode, ...] | None = None
     types: tuple[DType, ...] = ()
     order: tuple[SortKey, ...] | None = None
@@ -170,7 +173,7 @@ class Branch:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """All that the tasks of one phase have in common."""
+    """All that the tasks of one phase have in common. ``declared``: where the user wrote the root, for messages."""
 
     phase: str
     label: str
@@ -178,6 +181,8 @@ class Program:
     tree: Branch
     leaves: tuple[Leaf, ...]
     sides: tuple[str, ...] = ()
+    declared: str = ""
+    declared_text: str = ""
 
 
 @dataclass(frozen=True, eq=False)

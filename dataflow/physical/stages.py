@@ -56,6 +56,7 @@ from dataflow.plan.nodes import (
     View,
     Write,
 )  # fmt: skip
+from dataflow.plan.origin import Origin
 from dataflow.plan.traversal import consumers, topological
 
 __all__ = ["Phase", "PhysicalPlan", "plan_phases", "stages_of"]
@@ -105,6 +106,7 @@ class _Growing:
     label: str
     root: Root
     pipe: Pipe | None
+    origin: Origin
     shuffle: str | None = None
     kept: str | None = None
     leaves: list[Leaf] = field(default_factory=list)
@@ -134,8 +136,8 @@ class _Planner:
             match node:
                 case Exchange():
                     for side, (part, keys) in enumerate(zip(node.parts, node.keys, strict=True)):
-                        where = (node.label, str(node.origin))
-                        leaf = ShuffleLeaf(node.label, "columns", None, None, None, None, *where, keys, node.types, None, side)
+                        where = (node.label, str(node.origin), node.origin.text())
+                        leaf = ShuffleLeaf(node.label, "columns", None, None, None, None, *where, "", keys, node.types, None, side)
                         self._attach(part, leaf)
                 case GroupByKey() | Sort() | Redistribute():
                     self._attach(node.input, _shuffle_leaf(node))
@@ -169,7 +171,7 @@ class _Planner:
             unique, n = name, 2
             while unique in taken:
                 unique, n = f"{name}#{n}", n + 1
-            phase = _Growing(unique, name, root, pipe)
+            phase = _Growing(unique, name, root, pipe, node.origin)
             if isinstance(node, (GroupByKey, Sort, Redistribute, Exchange)):
                 phase.shuffle = node.label
             self.passes[key] = phase
@@ -183,7 +185,7 @@ class _Planner:
         if isinstance(source, GroupByKey) and source.combiner is not None:
             first, *rest = pipe.steps
             assert first.step.kind == "merge"
-            merge = first.step.arg
+            merge = first.step
             pipe = Pipe(tuple(rest), pipe.branches, pipe.port, pipe.tag)
         scan = _scan_root(source, pipe) if len(self.consumers[id(source)]) == 1 else None
         if scan is not None:
@@ -256,7 +258,8 @@ class _Planner:
             tree = Branch((), (tree,), tuple(phase.at_root))
         elif phase.at_root:
             tree = Branch((), (), tuple(phase.at_root))
-        program = Program(phase.name, phase.label, phase.root, tree, tuple(phase.leaves), tuple(phase.sides))
+        where = (str(phase.origin), phase.origin.text())
+        program = Program(phase.name, phase.label, phase.root, tree, tuple(phase.leaves), tuple(phase.sides), *where)
         return Phase(program, phase.shuffle, phase.kept)
 
 
@@ -306,14 +309,14 @@ def _kept_inputs(node: Query) -> tuple[str, ...]:
 
 
 def _shuffle_leaf(node: GroupByKey | Sort | Redistribute) -> ShuffleLeaf:
-    declared = str(node.origin)
+    where = (node.label, str(node.origin), node.origin.text())
     match node:
         case GroupByKey():
-            return ShuffleLeaf(node.label, "group", node.combiner, None, node.partitioner, node.partitions, node.label, declared)
+            return ShuffleLeaf(node.label, "group", node.combiner, None, node.partitioner, node.partitions, *where, node.combined_by)
         case Sort():
-            return ShuffleLeaf(node.label, "sort", sort_key=node.key, label=node.label, declared=declared, order=node.order)
+            return ShuffleLeaf(node.label, "sort", None, node.key, None, None, *where, order=node.order)
         case _:
-            return ShuffleLeaf(node.label, "deal", partitions=node.partitions, label=node.label, declared=declared)
+            return ShuffleLeaf(node.label, "deal", None, None, None, node.partitions, *where)
 
 
 def _sides(pipe: Pipe) -> tuple[SideInput, ...]:

@@ -117,7 +117,7 @@ class TaggedOutput(_OneInput):
 class GroupByKey(_OneInput):
     """Pairs to (key, values). Values keep the order of the input's shards unless ``sort_values``.
 
-    ``combiner``, set by the optimizer: values are accumulators made before the shuffle.
+    ``combiner``, set by the optimizer: values are accumulators made before the shuffle, for the step ``combined_by``.
     ``partitioner(key, n)`` overrides the hash; ``partitions`` the number of reduce tasks.
     """
 
@@ -126,6 +126,7 @@ class GroupByKey(_OneInput):
     partitioner: Callable[[Any, int], int] | None = None
     partitions: int | None = None
     combiner: Aggregator[Any, Any, Any] | None = None
+    combined_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -27,11 +27,15 @@ class AttemptId(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A piece of work: ``payload`` means something to the workers and to whoever asked, not to the scheduler."""
+    """A piece of work: ``payload`` means something to the workers and to whoever asked, not to the scheduler.
+
+    ``twice``: it runs again when it is done, and the two results are compared.
+    """
 
     id: str
     group: str
     payload: Any = None
+    twice: bool = False
 
 
 FailureKind = str  # "user" | "transient" | "memory" | "corrupt" | "load" | "resource"

@@ -63,7 +63,8 @@ class RunResult:
     """The outcome of a run.
 
     ``seconds`` is wall-clock time, ``bytes_read`` what sources gave, ``bytes_spilled`` what shuffles wrote,
-    ``peak_memory`` the largest resident size of one process in bytes.
+    ``peak_memory`` the largest resident size of one process in bytes, ``compared`` how many tasks ran twice to the same result
+    (``check_determinism``).
     """
 
     run: str
@@ -75,6 +76,7 @@ class RunResult:
     tasks: int = 0
     retries: int = 0
     backups: int = 0
+    compared: int = 0
     bytes_read: int = 0
     bytes_spilled: int = 0
     peak_memory: int = 0
@@ -119,6 +121,8 @@ class RunResult:
         for step in self.steps:
             skipped = f", {step.skipped:,} skipped" if step.skipped else ""
             lines.append(f"  {step.label:<28} {step.rows_in:>12,} -> {step.rows_out:>12,} rows  {step.seconds:8.2f} s{skipped}")
+        if self.compared:
+            lines.append(f"  {self.compared} tasks ran twice and gave the same")
         if self.skipped:
             lines.append(f"  {self.skipped:,} records skipped, see {self.skipped_file}")
         lines += [f"  {name} = {count:,}" for name, count in sorted(self.counters.items())]

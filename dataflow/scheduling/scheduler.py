@@ -9,6 +9,9 @@ test runs it in simulated time from a seed, and a run on a cluster differs only 
        ├──────Failed──────┤  transient, memory, corrupt: again, a few times; user: the run fails
        └───────Died───────┘  again; after three deaths the task is split around the rows it died on (`_split`)
 
+A task that is to run `twice` is not done when its first attempt is: the result is held, the task goes to the end of the queue (where
+another worker is likely to take it), and the second result is compared and thrown away.
+
 The life of a task: `add` puts it in the queue; `_fill` starts it when a slot is free; its events come to `_on_event`;
 its result is handed to `done`, exactly once, whatever number of attempts there were.
 """
@@ -43,6 +46,8 @@ class _State:
     rows: tuple[int, int] | None = None
     split_from: str = ""
     not_before: float = 0.0
+    twice: bool = False
+    held: Any = None  # the first result of a task that runs twice
 
 
 @dataclass(slots=True)
@@ -58,7 +63,9 @@ class Scheduler:
     """Runs tasks.
 
     ``split(task, rows, how)`` gives the parts of a task that kills workers, None where there is nothing to split;
-    ``give_up(task, how)`` then gives what may take its place (nothing, if its record may be skipped), None for an error.
+    ``give_up(task, how, error)`` then gives what may take its place (a task that looks at the record, nothing if it may be
+    skipped); None, and the error is raised.
+    ``compare(task, first, second)`` raises if the two results of a task that ran twice are not the same.
     """
 
     def __init__(
@@ -72,16 +79,18 @@ class Scheduler:
         corrupt: Callable[[str], bool] | None = None,
         progress: Callable[[Task, int, int], None] | None = None,
         ready: Callable[[Task], bool] | None = None,
-        give_up: Callable[[Task, str], list[Task] | None] | None = None,
+        give_up: Callable[[Task, str, BaseException], list[Task] | None] | None = None,
+        compare: Callable[[Task, Any, Any], None] | None = None,
     ) -> None:
         self.workers, self.clock, self.policy = workers, clock, policy or Policy()
-        self.give_up = give_up or (lambda task, how: None)
+        self.give_up = give_up or (lambda task, how, error: None)
         self.split = split or (lambda task, rows, how: None)
         self.done = done or (lambda task, result: None)
         self.discard = discard or (lambda task, result: None)
         self.corrupt = corrupt or (lambda producer: False)
         self.progress = progress or (lambda task, rows, size: None)
         self.ready = ready or (lambda task: True)
+        self.compare = compare or (lambda task, first, second: None)
         self.states: dict[str, _State] = {}
         self.winners: dict[str, int] = {}  # the attempt whose result was taken, of every task that is done
         self.live: dict[str, _State] = {}  # those with attempts running: the clock's checks look at no others
@@ -91,7 +100,7 @@ class Scheduler:
         self.active = 0
         self.idle_deaths = 0
         self.log: list[str] = []
-        self.retries = self.backups = 0
+        self.retries = self.backups = self.compared = 0
         self._next_backup_check = 0.0
 
     def add(self, tasks: Iterable[Task], front: bool = False) -> None:
@@ -99,7 +108,8 @@ class Scheduler:
         for task in tasks:
             if task.id in self.states:
                 raise ValueError(f"task {task.id} is here already")
-            self.states[task.id] = _State(task, self.winners.get(task.id, -1) + 1)
+            again = task.id in self.winners  # one of its files went bad
+            self.states[task.id] = _State(task, self.winners.get(task.id, -1) + 1, twice=task.twice and not again)
             self.groups.setdefault(task.group, _Group()).total += 1
             (self.queue.appendleft if front else self.queue.append)(task.id)
 
@@ -210,7 +220,8 @@ class Scheduler:
         begun = self._ended(state, number)
         match event:
             case Finished(result=result):
-                self.winners[state.task.id] = number
+                if state.held is None:
+                    self.winners[state.task.id] = number
                 self._finished(state, result, self.clock.now() - begun)
             case Failed():
                 self._failed(state, event)
@@ -221,6 +232,18 @@ class Scheduler:
         self.idle_deaths = 0
         for number in list(state.running):
             self._cancel(state, number)
+        if state.held is not None:
+            self.compare(state.task, state.held, result)
+            self.compared += 1
+            self.discard(state.task, result)
+            result = state.held
+        elif state.twice:
+            state.held = result
+            self.queue.append(state.task.id)
+            return
+        self._deliver(state, result, seconds)
+
+    def _deliver(self, state: _State, result: Any, seconds: float) -> None:
         group = self.groups[state.task.group]
         group.done += 1
         group.seconds.append(seconds)
@@ -230,6 +253,9 @@ class Scheduler:
     def _failed(self, state: _State, event: Failed) -> None:
         state.failures += 1
         self.log.append(f"{event.attempt} failed ({event.kind}): {event.error}")
+        if state.held is not None and event.kind in ("transient", "memory", "resource"):
+            self._uncompared(state)
+            return
         limit = {"transient": self.policy.transient_attempts, "corrupt": self.policy.attempts, "resource": self.policy.attempts}
         if event.kind == "memory":
             if state.failures < 2 and not state.split_from:
@@ -237,7 +263,7 @@ class Scheduler:
                 return
             parts = self.split(state.task, event.rows, "memory")
             if parts is None:
-                parts = self.give_up(state.task, "out of memory")
+                parts = self.give_up(state.task, "out of memory", event.error)
             if parts is not None:
                 self._replace(state, parts)
                 return
@@ -259,6 +285,9 @@ class Scheduler:
         state.deaths += 1
         state.rows = event.rows
         self.log.append(f"{event.attempt} died: {event.how}")
+        if state.held is not None:
+            self._uncompared(state)
+            return
         if not state.split_from:
             self.idle_deaths += 1
         if self.idle_deaths >= self.policy.pool_deaths * max(4, 2 * self.workers.slots):
@@ -277,10 +306,17 @@ class Scheduler:
             self._again(state)  # a last row is given up only when it killed twice: once may be chance
             return
         if parts is None:
-            parts = self.give_up(state.task, event.how)
-        if parts is None:
-            raise self._crash(state, event)
+            error = self._crash(state, event)
+            parts = self.give_up(state.task, event.how, error)
+            if parts is None:
+                raise error
         self._replace(state, parts)
+
+    def _uncompared(self, state: _State) -> None:
+        """The second attempt at a task that runs twice met with an accident, which says nothing of the first."""
+        if not state.running:
+            self.log.append(f"{state.task.id} was not compared")
+            self._deliver(state, state.held, 0.0)
 
     def _crash(self, state: _State, event: Died) -> DataflowError:
         rows = f"row {event.rows[0] + 1} of its input" if event.rows else ""
@@ -325,6 +361,9 @@ class Scheduler:
         self._cancel(state, number)
         state.hangs += 1
         self.log.append(f"{attempt} made no progress for {seconds:.0f} s")
+        if state.held is not None:
+            self._uncompared(state)
+            return
         if state.hangs < self.policy.hang_attempts:
             self._again(state)
             return
@@ -345,7 +384,9 @@ class Scheduler:
         slowest: tuple[float, _State] | None = None
         for state in self.live.values():
             group = self.groups[state.task.group]
-            if len(state.running) != 1 or group.done < policy.backup_after_done * (group.total - 1) or not group.seconds:
+            if len(state.running) != 1 or state.held is not None:
+                continue
+            if group.done < policy.backup_after_done * (group.total - 1) or not group.seconds:
                 continue
             age = now - min(state.running.values())
             if age <= policy.backup_floor or (slowest is not None and age <= slowest[0]):

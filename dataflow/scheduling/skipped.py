@@ -26,10 +26,10 @@ class SkippedRecords:
             shutil.copyfileobj(part, whole)
         os.unlink(path)
 
-    def add(self, step: str, where: str, error: str) -> None:
-        """Add one that no task could write down, because it killed its worker."""
+    def add(self, step: str, declared: str, where: str, error: str) -> None:
+        """Add one that no task could write down, because even to read it killed its worker."""
         with open(self._file(), "a", encoding="utf-8") as out:
-            out.write(json.dumps({"step": step, "declared": "", "from": where, "record": "", "error": error}) + "\n")
+            out.write(json.dumps({"step": step, "declared": declared, "from": where, "record": "", "error": error}) + "\n")
 
     def _file(self) -> str:
         os.makedirs(self.folder, exist_ok=True)

@@ -3,7 +3,7 @@
     text ──parse──> tree ──query──> Planned(node, columns)          (sqlglot reads the text; all else is here)
 
     query       WITH names, brackets, the result's names; for each SELECT:
-    select        FROM, WHERE -> GROUP BY -> HAVING -> windows -> QUALIFY -> SELECT -> DISTINCT -> ORDER BY -> LIMIT
+    block         FROM, WHERE -> GROUP BY -> HAVING -> windows -> QUALIFY -> SELECT -> DISTINCT -> ORDER BY -> LIMIT
     from_clause   groups of tables ──> joins        a join graph: no cross product where an equality exists
     expressions   names (scope), functions, times, aggregates, windows -> `ExprNode`, each typed at its place in the text
     subqueries    a subquery in an expression is noted as a column to come; attach joins it: semi, anti, mark, left, single
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["SqlError", "translate"]
 
 
-def translate(text: str, tables: Mapping[str, Node], schemas: Mapping[str, Schema], label: Callable[[str], str], origin: Origin) -> Relation:
+def translate(
+    text: str, tables: Mapping[str, Node], schemas: Mapping[str, Schema], label: Callable[[str], str], origin: Origin
+) -> Relation:
     """The relation that a query stands for, over the given tables of known columns. Raises `SqlError`."""
     try:
         from dataflow.sql.parse import parse

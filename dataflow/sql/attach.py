@@ -181,7 +181,10 @@ def _unknown(of: Expressions, node: Node, pending: Pending, operands: dict[ExprN
     if len(pending.operands) > 1 or free_columns(build, pending.planned.node):
         mark = build.fresh("unknown", BOOL)
         return _partnered(of, node, pending, "mark", Call("is_null", (pending.test,)), operands, mark), Column(mark)
-    rows, known = build.column("rows", Aggregate("len")), build.column("known", Aggregate("count", (Column(pending.planned.columns[0][1]),)))
+    rows, known = (
+        build.column("rows", Aggregate("len")),
+        build.column("known", Aggregate("count", (Column(pending.planned.columns[0][1]),))),
+    )
     node = build.join(node, build.group(pending.planned.node, (), (rows, known)), "cross")
     null = Call("or", (Call("less", (Column(known.name), Column(rows.name))), Call("is_null", (operands[pending.operands[0]],))))
     return node, Call("and", (Call("greater", (Column(rows.name), Literal(0))), null))

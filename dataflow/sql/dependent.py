@@ -108,7 +108,11 @@ class Correlation:
             case OrderBy(keys=keys, limit=count):
                 return self._first(self.run(node.input), keys, count, 0)
             case Limit(count=count, offset=offset):
-                below, keys = (node.input.input, node.input.keys) if isinstance(node.input, OrderBy) and node.input.limit is None else (node.input, ())
+                below, keys = (
+                    (node.input.input, node.input.keys)
+                    if isinstance(node.input, OrderBy) and node.input.limit is None
+                    else (node.input, ())
+                )
                 return self._first(self.run(below), keys, count, offset)
             case Distinct(columns=columns):
                 return self._again(node, self.run(node.input), columns=None if columns is None else (*columns, *self.names))
@@ -172,7 +176,10 @@ class Correlation:
 
     def _join(self, node: Join) -> Node:
         if node.how in ("right", "full"):
-            raise SqlError(f"a subquery that reads the outer query's columns inside a {node.how.upper()} JOIN is not supported", hint="turn it into a LEFT JOIN")
+            raise SqlError(
+                f"a subquery that reads the outer query's columns inside a {node.how.upper()} JOIN is not supported",
+                hint="turn it into a LEFT JOIN",
+            )
         left_reads, right_reads = self.reads(node.left), self.reads(node.right)
         if node.how in ("inner", "cross") and right_reads and not left_reads:
             return self._joined(node, node.left, self.run(node.right))

@@ -3,7 +3,7 @@
     l_extendedprice * (1 - l_discount)   ->   col('lineitem.l_extendedprice') * (1 - col('lineitem.l_discount'))
 
 A subquery in an expression becomes a column that is not there yet, and a note of how to get it (`subqueries.Pending`): only
-the query knows at which of its stages the join can happen. Aggregates and windows stay in the expression for `select` to lift.
+the query knows at which of its stages the join can happen. Aggregates and windows stay in the expression for `block` to lift.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ from dataflow.sql.trees import chained
 
 __all__ = ["COMPARISONS", "Expressions"]
 
-_ARITHMETIC: dict[type[exp.Expr], str] = {exp.Add: "add", exp.Sub: "subtract", exp.Mul: "multiply", exp.Div: "divide", exp.IntDiv: "floor_divide", exp.Mod: "modulo"}
+_ARITHMETIC: dict[type[exp.Expr], str] = {
+    exp.Add: "add",
+    exp.Sub: "subtract",
+    exp.Mul: "multiply",
+    exp.Div: "divide",
+    exp.IntDiv: "floor_divide",
+    exp.Mod: "modulo",
+}
 COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "equal", exp.NEQ: "not_equal", exp.LT: "less", exp.LTE: "less_equal", exp.GT: "greater", exp.GTE: "greater_equal",
     exp.NullSafeEQ: "equal_missing", exp.NullSafeNEQ: "not_equal_missing",
@@ -238,7 +245,7 @@ class Expressions:
             return Call("equal_missing", (value, Literal(bool(what.this))))
         if isinstance(what, exp.Not) and isinstance(what.this, exp.Null):
             return Call("is_not_null", (value,))
-        refuse(node, f"IS {what.sql()} is not supported", "IS takes NULL, TRUE or FALSE; IS NOT DISTINCT FROM compares with null")
+        return refuse(node, f"IS {what.sql()} is not supported", "IS takes NULL, TRUE or FALSE; IS NOT DISTINCT FROM compares with null")
 
     def _like(self, node: exp.Expr) -> ExprNode:
         escape = None
@@ -355,7 +362,10 @@ class Expressions:
         """Functions whose arguments are counted or ordered otherwise in SQL."""
         match node:
             case exp.Substring():
-                start, length = self.constant(node.args.get("start"), "substring's start"), self.constant(node.args.get("length"), "substring's length")
+                start, length = (
+                    self.constant(node.args.get("start"), "substring's start"),
+                    self.constant(node.args.get("length"), "substring's length"),
+                )
                 return _slice(self.expr(node.this), 1 if start is None else start, length, node)
             case exp.Left():
                 return _slice(self.expr(node.this), 1, self.constant(node.expression, "left's length"), node)
@@ -368,7 +378,9 @@ class Expressions:
                 characters = self.constant(node.args.get("expression"), "the characters of trim")
                 return Call(which, (self.expr(node.this),), (("characters", " " if characters is None else characters),))
             case exp.Round():
-                return Call("round", (self.expr(node.this),), (("decimals", self.constant(node.args.get("decimals"), "round's digits") or 0),))
+                return Call(
+                    "round", (self.expr(node.this),), (("decimals", self.constant(node.args.get("decimals"), "round's digits") or 0),)
+                )
             case exp.Log():
                 if node.expression is None:
                     return Call("log", (self.expr(node.this),), (("base", 10.0),))
@@ -377,7 +389,10 @@ class Expressions:
                 pattern, group = self.constant(node.expression, "the pattern"), self.constant(node.args.get("group"), "the group")
                 return Call("str.extract", (self.expr(node.this),), (("pattern", pattern), ("group", group or 0)))
             case exp.RegexpReplace():
-                pattern, value = self.constant(node.expression, "the pattern"), self.constant(node.args.get("replacement"), "the replacement")
+                pattern, value = (
+                    self.constant(node.expression, "the pattern"),
+                    self.constant(node.args.get("replacement"), "the replacement"),
+                )
                 every = "g" in str(self.constant(node.args.get("modifiers"), "the modifiers") or "")
                 options = (("pattern", pattern), ("value", value), ("literal", False))
                 return Call("str.replace_all" if every else "str.replace", (self.expr(node.this),), options)
@@ -396,13 +411,13 @@ class Expressions:
                 self.groupings[name] = args
                 return Column(name)
             case exp.Placeholder() | exp.Parameter():
-                refuse(node, "there is no value for this placeholder", "put the value into the text, or join a table that holds it")
+                return refuse(node, "there is no value for this placeholder", "put the value into the text, or join a table that holds it")
             case exp.Collate():
-                refuse(node, "COLLATE is not supported", "lower(name) compares without case")
+                return refuse(node, "COLLATE is not supported", "lower(name) compares without case")
             case exp.Star():
-                refuse(node, "* stands for many columns, and one value is needed here", "name the column, or count(*)")
+                return refuse(node, "* stands for many columns, and one value is needed here", "name the column, or count(*)")
             case exp.Tuple():
-                refuse(node, "a row of values is only understood beside = or IN", "(a, b) IN (SELECT …)")
+                return refuse(node, "a row of values is only understood beside = or IN", "(a, b) IN (SELECT …)")
             case _:
                 return None
 
@@ -423,4 +438,3 @@ def _unqualified(text: str) -> str:
     import re
 
     return re.sub(r"col\('([^'#]*)(?:#\d+)?'\)", r"\1", text)
-

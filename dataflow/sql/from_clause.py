@@ -103,7 +103,11 @@ def _add(of: Expressions, context: Context, group: Group, join: exp.Join, at: ex
         piece = _unnest(of, node, how)
     elif isinstance(node, exp.Lateral):
         if how not in ("inner", "left") or not isinstance(node.this, exp.Subquery):
-            refuse(at, f"LATERAL is not supported in a {how.upper()} JOIN", "CROSS JOIN LATERAL (SELECT …) or LEFT JOIN LATERAL (SELECT …) ON TRUE")
+            refuse(
+                at,
+                f"LATERAL is not supported in a {how.upper()} JOIN",
+                "CROSS JOIN LATERAL (SELECT …) or LEFT JOIN LATERAL (SELECT …) ON TRUE",
+            )
         planned = context.query(unwrapped(node.this), of.scope)
         source, right = context.renamed(planned, node.alias or "lateral", _column_names(node), node)
         of.scope.add(source, node)
@@ -125,7 +129,11 @@ def _add(of: Expressions, context: Context, group: Group, join: exp.Join, at: ex
 def _how(join: exp.Join) -> How:
     side, kind, method = (str(join.args.get(key) or "").upper() for key in ("side", "kind", "method"))
     if method in ("ASOF", "POSITIONAL") or kind not in ("", "INNER", "CROSS", "OUTER", "SEMI", "ANTI"):
-        refuse(join, f"{method or kind} JOIN is not supported in SQL here", "join_asof() on the collections" if method == "ASOF" else "JOIN … ON")
+        refuse(
+            join,
+            f"{method or kind} JOIN is not supported in SQL here",
+            "join_asof() on the collections" if method == "ASOF" else "JOIN … ON",
+        )
     if kind in ("SEMI", "ANTI"):
         return "semi" if kind == "SEMI" else "anti"
     return {"LEFT": "left", "RIGHT": "right", "FULL": "full"}.get(side, "inner")  # type: ignore[return-value]
@@ -252,7 +260,11 @@ def _outer(of: Expressions, left: Node, right: Node, how: How, piece: Piece) -> 
         if how != "full" and wanted <= theirs and (wanted or has_query):
             right = filtered(of, right, part)
         elif has_query:
-            refuse(piece.at, f"a subquery in ON of a {piece.how.upper()} JOIN may read the joined table only", "put its result into a column of a subquery first")
+            refuse(
+                piece.at,
+                f"a subquery in ON of a {piece.how.upper()} JOIN may read the joined table only",
+                "put its result into a column of a subquery first",
+            )
         elif isinstance(part, Call) and part.operation == "equal" and (pair := _pair(part, mine, theirs)) is not None:
             pairs.append(pair)
         elif part != Literal(True):
@@ -299,5 +311,3 @@ def _exploded(of: Expressions, left: Node, piece: Piece) -> Node:
         node = build.where(node, [Call("greater", (Call("list.len", (Column(unique),)), Literal(0)))])
     made = Explode(label=build.label("sql unnest"), origin=build.origin, input=node, columns=(unique,))
     return build.made(made, schema(node))
-
-

@@ -124,7 +124,11 @@ class Grouping:
             if isinstance(one, Column) and one.name in self.below and one.name not in self.of.pending:
                 named = self.of.places.get(one)
                 name = named.sql() if named is not None else one.name.split("#")[0]
-                refuse(named or at, f"column {name!r} is neither in GROUP BY nor inside of an aggregate", f"GROUP BY {name}, or any_value({name})")
+                refuse(
+                    named or at,
+                    f"column {name!r} is neither in GROUP BY nor inside of an aggregate",
+                    f"GROUP BY {name}, or any_value({name})",
+                )
             return None
 
         return rewritten(expr, change)

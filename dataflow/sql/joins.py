@@ -99,7 +99,9 @@ def _join_next(of: Expressions, trees: list[_Tree], parts: list[ExprNode]) -> li
     for place, left in enumerate(trees):  # no equality left: an inequality between two, else the first two
         for right in trees[place + 1 :]:
             both_sides = left.columns | right.columns
-            over = [part for part in parts if (w := needs(of, part)) and w <= both_sides and not any(n in of.pending for n in columns_of(part))]
+            over = [
+                part for part in parts if (w := needs(of, part)) and w <= both_sides and not any(n in of.pending for n in columns_of(part))
+            ]
             if over:
                 left.set(of.build.join(left.node, right.node, "inner", residual=over))
                 trees.remove(right)

@@ -46,7 +46,9 @@ def type_named(node: exp.DataType) -> DType:
         digits = [int(one.name) for one in inner]
         return decimal_of(*(digits if len(digits) == 2 else [digits[0], 0] if digits else [18, 3]))
     if name not in _TYPES:
-        refuse(node, f"there is no column type {node.sql()!r} here", "types: " + ", ".join(("INT", "BIGINT", "DOUBLE", "DECIMAL(p, s)", "TEXT", "DATE", "TIMESTAMP", "BOOLEAN")))
+        refuse(
+            node, f"there is no column type {node.sql()!r} here", "INT, BIGINT, DOUBLE, DECIMAL(p, s), TEXT, DATE, TIMESTAMP, BOOLEAN, …"
+        )
     return _TYPES[name]
 
 
@@ -95,7 +97,7 @@ def literal_as(value: str, kind: DType, node: exp.Expr) -> Literal:
                 return Literal(Decimal(text))
     except (ValueError, InvalidOperation):
         pass
-    refuse(node, f"{value[:40]!r} is no {kind}", "dates are written as '1995-03-15'" if kind.is_temporal else "")
+    return refuse(node, f"{value[:40]!r} is no {kind}", "dates are written as '1995-03-15'" if kind.is_temporal else "")
 
 
 def as_text(value: Any) -> str:

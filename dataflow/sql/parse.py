@@ -11,7 +11,7 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ParseError, TokenError
-from sqlglot.tokenizer_core import Token, TokenType
+from sqlglot.tokens import Token, TokenType  # type: ignore[attr-defined]
 
 from dataflow.sql.errors import SqlError, refuse
 
@@ -47,7 +47,14 @@ def parse(text: str) -> exp.Expr:
         raise _not_grammar(error) from None
     except RecursionError:
         raise SqlError("this SQL nests too deeply to be read", hint="name inner queries with WITH") from None
-    except (AssertionError, AttributeError, TypeError, ValueError, IndexError, KeyError) as error:  # the parser meets some malformed texts with these
+    except (
+        AssertionError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        IndexError,
+        KeyError,
+    ) as error:  # the parser meets some malformed texts with these
         raise SqlError(f"this SQL cannot be read: {error}") from None
     tree = trees[0] if trees else None
     if not isinstance(tree, (exp.Query, exp.Values)):

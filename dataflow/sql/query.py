@@ -22,7 +22,9 @@ __all__ = ["Context", "translated"]
 class Context:
     """Where a query stands: the builder of the statement and the WITH names it sees."""
 
-    def __init__(self, build: Builder, tree: exp.Expr, names: dict[str, Planned] | None = None, words: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, build: Builder, tree: exp.Expr, names: dict[str, Planned] | None = None, words: frozenset[str] | None = None
+    ) -> None:
         self.build, self.tree, self.names = build, tree, names or {}
         self._words = words if words is not None else _words(tree)
 
@@ -32,7 +34,7 @@ class Context:
 
     def query(self, node: exp.Expr, parent: Scope | None) -> Planned:
         """The relation of a query inside of ``parent``."""
-        from dataflow.sql.select import translate_select
+        from dataflow.sql.block import translate_select
         from dataflow.sql.setops import translate_set
         from dataflow.sql.sources import values
 
@@ -51,7 +53,7 @@ class Context:
                 star = exp.Select(expressions=[exp.Star()], from_=exp.From(this=node.copy()))
                 return Context(self.build, star, self.names, frozenset("*")).query(star, parent)
             case _:
-                refuse(node, f"{node.key.upper()} is not a query", "SELECT …")
+                return refuse(node, f"{node.key.upper()} is not a query", "SELECT …")
 
     def _with(self, node: exp.Expr, parent: Scope | None) -> Context:
         clause = node.args.get("with_")
@@ -84,7 +86,7 @@ class Context:
 
     def ordered(self, planned: Planned, node: exp.Expr, parent: Scope | None) -> Planned:
         """ORDER BY and LIMIT behind brackets or a set operation: over the result's columns."""
-        from dataflow.sql.select import _order_key, limits
+        from dataflow.sql.block import _order_key, limits
 
         order = node.args.get("order")
         of = Expressions(self.build, Scope(parent, [Source("", planned.columns)]), self.query)

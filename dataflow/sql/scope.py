@@ -89,7 +89,9 @@ class Scope:
     def _ambiguous(self, name: str, found: list[tuple[Source, str]], node: exp.Expr) -> None:
         places = " and ".join(dict.fromkeys(repr(f"{source.alias}.{name}") for source, _ in found))
         first = found[0][0].alias
-        refuse(node, f"column {name!r} is ambiguous: {places}", f"say which: {first}.{name}" if first else "give them different names with AS")
+        refuse(
+            node, f"column {name!r} is ambiguous: {places}", f"say which: {first}.{name}" if first else "give them different names with AS"
+        )
 
     def unknown(self, node: exp.Column) -> None:
         """The error for a name that means nothing in this query and those around it."""

@@ -1,7 +1,7 @@
 """UNION, INTERSECT, EXCEPT. Columns meet by their place, rows compare with null equal to null.
 
-    INTERSECT        distinct(left) semi join right on all columns          EXCEPT    anti join
-    … ALL            each row numbered among its equals first, and the number is one more column to compare
+INTERSECT        distinct(left) semi join right on all columns          EXCEPT    anti join
+… ALL            each row numbered among its equals first, and the number is one more column to compare
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ def _kinds(context: Context, parts: list[Planned], node: exp.Expr) -> list[DType
         for place, (name, unique) in enumerate(part.columns):
             both = promoted(kinds[place], types[unique])
             if both is None:
-                refuse(node, f"column {place + 1} ({name}) of {node.key.upper()} is {kinds[place]} on one side and {types[unique]} on the other", "CAST one side")
+                refuse(
+                    node,
+                    f"column {place + 1} ({name}) of {node.key.upper()} is {kinds[place]} on one side and {types[unique]} on the other",
+                    "CAST one side",
+                )
             kinds[place] = both
     return kinds
 

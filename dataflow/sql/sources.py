@@ -36,7 +36,7 @@ def read_source(of: Expressions, context: Context, node: exp.Expr) -> tuple[Sour
         case exp.Values():
             return context.renamed(values(of, context, node), node.alias, names, node)
         case _:
-            refuse(node, f"{node.key} is not supported in FROM", "tables, subqueries, VALUES, unnest and LATERAL are")
+            return refuse(node, f"{node.key} is not supported in FROM", "tables, subqueries, VALUES, unnest and LATERAL are")
 
 
 def _table(of: Expressions, context: Context, node: exp.Table, names: list[str]) -> tuple[Source, Node]:
@@ -46,7 +46,9 @@ def _table(of: Expressions, context: Context, node: exp.Table, names: list[str])
     if isinstance(node.this, exp.GenerateSeries):
         return context.renamed(_series(of, context, node.this), node.alias or "series", names, node)
     if not isinstance(node.this, exp.Identifier):
-        refuse(node, "functions are not supported in FROM", "read files with read_parquet() and its like, and pass them: sql(…, t=collection)")
+        refuse(
+            node, "functions are not supported in FROM", "read files with read_parquet() and its like, and pass them: sql(…, t=collection)"
+        )
     name = node.name
     if node.args.get("db") is None and (planned := context.names.get(name.lower())) is not None:
         return context.renamed(planned, node.alias or name, names, node)
@@ -75,7 +77,10 @@ def _scanned(
 
 def values(of: Expressions, context: Context, node: exp.Values) -> Planned:
     """VALUES (1, 'a'), (2, 'b'): rows of constants."""
-    rows = [[of.constant(one, "a value of VALUES") for one in (row.expressions if isinstance(row, exp.Tuple) else [row])] for row in node.expressions]
+    rows = [
+        [of.constant(one, "a value of VALUES") for one in (row.expressions if isinstance(row, exp.Tuple) else [row])]
+        for row in node.expressions
+    ]
     width = len(rows[0])
     kinds: list[DType] = [NULL] * width
     for row, at in zip(rows, node.expressions):

@@ -1,9 +1,9 @@
 """Subqueries in expressions: noted while the expression is translated, joined when the query knows where.
 
-    EXISTS, IN in a condition of their own   ->  semi join        NOT EXISTS  ->  anti join
-    NOT IN, x > ALL …                        ->  anti join, and none of the comparisons null
-    the same inside of another expression    ->  mark join: a bool column (null where a comparison was null)
-    (SELECT …) as a value                    ->  grouped by the outer columns it reads, and left joined
+EXISTS, IN in a condition of their own   ->  semi join        NOT EXISTS  ->  anti join
+NOT IN, x > ALL …                        ->  anti join, and none of the comparisons null
+the same inside of another expression    ->  mark join: a bool column (null where a comparison was null)
+(SELECT …) as a value                    ->  grouped by the outer columns it reads, and left joined
 """
 
 from __future__ import annotations
@@ -84,7 +84,11 @@ def scalar(of: Expressions, node: exp.Expr) -> ExprNode:
 
 def exists(of: Expressions, node: exp.Exists) -> ExprNode:
     query = unwrapped(node.this)
-    if isinstance(query, exp.Select) and query.expressions and not any(query.args.get(key) for key in ("group", "having", "distinct", "qualify", "limit", "offset")):
+    if (
+        isinstance(query, exp.Select)
+        and query.expressions
+        and not any(query.args.get(key) for key in ("group", "having", "distinct", "qualify", "limit", "offset"))
+    ):
         if not any(one.find(exp.AggFunc, exp.Window) for one in query.expressions):
             query = query.copy()
             query.set("expressions", [exp.Literal.number(1)])  # which columns it selects does not matter
@@ -98,7 +102,14 @@ def member(of: Expressions, node: exp.In, query: exp.Expr) -> ExprNode:
     return _any(of, node.this, "equal", query, node)
 
 
-_NOT = {"equal": "not_equal", "not_equal": "equal", "less": "greater_equal", "less_equal": "greater", "greater": "less_equal", "greater_equal": "less"}
+_NOT = {
+    "equal": "not_equal",
+    "not_equal": "equal",
+    "less": "greater_equal",
+    "less_equal": "greater",
+    "greater": "less_equal",
+    "greater_equal": "less",
+}
 
 
 def quantified(of: Expressions, node: exp.Expr, side: exp.Expr) -> ExprNode:

@@ -106,9 +106,9 @@ def on_time(of: Expressions, node: exp.Expr) -> ExprNode | None:
             try:
                 return Literal(dt.date(*parts))
             except (TypeError, ValueError) as error:
-                refuse(node, f"make_date: {error}")
+                return refuse(node, f"make_date: {error}")
         case exp.CurrentDate() | exp.CurrentTimestamp() | exp.Rand():
-            refuse(node, "this value differs from run to run", "put a constant into the text: date '2024-01-31'")
+            return refuse(node, "this value differs from run to run", "put a constant into the text: date '2024-01-31'")
         case _:
             return None
 
@@ -124,17 +124,19 @@ def _part(of: Expressions, part: str, value: exp.Expr, node: exp.Expr) -> ExprNo
         return Call(operation, (expr,))
     if name == "quarter":
         return Call("floor_divide", (Call("add", (Call("dt.month", (expr,)), Literal(2))), Literal(3)))
-    refuse(node, f"extract({part}) is not supported", "extract takes YEAR, QUARTER, MONTH, DAY")
+    return refuse(node, f"extract({part}) is not supported", "extract takes YEAR, QUARTER, MONTH, DAY")
 
 
 def _truncated(of: Expressions, node: exp.Expr) -> ExprNode:
     unit, value = node.args["unit"].name.lower(), of.expr(node.this)
-    every = {"year": "1y", "quarter": "3mo", "month": "1mo", "week": "1w", "day": "1d", "hour": "1h", "minute": "1m", "second": "1s"}.get(unit)
+    every = {"year": "1y", "quarter": "3mo", "month": "1mo", "week": "1w", "day": "1d", "hour": "1h", "minute": "1m", "second": "1s"}.get(
+        unit
+    )
     if "dt.truncate" in OPERATIONS and every is not None:
         return Call("dt.truncate", (value,), (("every", every),))
     if unit == "day":
         return Call("dt.date", (value,))
-    refuse(node, f"date_trunc to {unit} is not supported", "group by year(d), month(d)")
+    return refuse(node, f"date_trunc to {unit} is not supported", "group by year(d), month(d)")
 
 
 def _difference(of: Expressions, node: exp.Expr) -> ExprNode:
@@ -148,4 +150,4 @@ def _difference(of: Expressions, node: exp.Expr) -> ExprNode:
     if unit == "month":
         months = Call("subtract", (Call("dt.month", (end,)), Call("dt.month", (start,))))
         return Call("add", (Call("multiply", (years, Literal(12))), months))
-    refuse(node, f"datediff in {unit} is not supported", "datediff takes 'day', 'month', 'year'")
+    return refuse(node, f"datediff in {unit} is not supported", "datediff takes 'day', 'month', 'year'")

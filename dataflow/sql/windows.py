@@ -114,6 +114,10 @@ def _edge(of: Expressions, value: Any, side: str | None, kind: str, node: exp.Ex
         distance = of.constant(value, "the distance of a frame")
     if kind == "rows" and not isinstance(distance, int):
         refuse(node, "ROWS counts whole rows")
-    if distance is None or (isinstance(distance, dt.timedelta) and distance < dt.timedelta()) or (isinstance(distance, int) and distance < 0):
+    if (
+        distance is None
+        or (isinstance(distance, dt.timedelta) and distance < dt.timedelta())
+        or (isinstance(distance, int) and distance < 0)
+    ):
         refuse(node, "the distance of a frame is not negative")
     return distance * sign

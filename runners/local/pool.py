@@ -45,6 +45,7 @@ class _Worker:
     busy: AttemptId | None = None
     programs: set[str] = field(default_factory=set)
     buffer: bytearray = field(default_factory=bytearray)
+    ran: set[str] = field(default_factory=set)
     blamed: str = ""
 
 
@@ -98,13 +99,19 @@ class WorkerPool:
 
     def _dispatch(self) -> None:
         while self.queue:
-            worker = next((w for w in self.workers if w.ready and w.busy is None), None)
+            idle = [w for w in self.workers if w.ready and w.busy is None]
+            first = self.queue[0][0]
+            worker = next((w for w in idle if first.task not in w.ran), None)
             if worker is None:
                 if len(self.workers) < self.count:
                     self._launch()
-                return
+                    return
+                if any(not w.ready for w in self.workers) or not idle:
+                    return
+                worker = idle[0]  # a task that runs again goes to another process, whose sets have another order, if one is free
             attempt, (name, payload) = self.queue.popleft()
             worker.busy = attempt
+            worker.ran.add(attempt.task)
             try:
                 if name not in worker.programs:
                     worker.channel.send("program", name, self.programs[name])

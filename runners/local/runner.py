@@ -25,8 +25,9 @@ from dataflow.physical.program import SourceRoot
 from dataflow.physical.stages import PhysicalPlan, plan_phases
 from dataflow.plan.nodes import Node
 from dataflow.scheduling.events import Policy
-from dataflow.scheduling.job import Job, JobOptions
+from dataflow.scheduling.job import Job
 from dataflow.scheduling.result import RunResult
+from dataflow.scheduling.work import SMALL_BYTES, JobOptions
 from runners.local.kernel_limits import limit_kernel
 from runners.local.memory import machine_memory, parse_size
 from runners.local.workers import LocalWorkers, Mode
@@ -34,6 +35,7 @@ from runners.local.workers import LocalWorkers, Mode
 __all__ = ["LocalRunner"]
 
 DEFAULT_SHARE = 0.6
+COMPARED = 0.01
 WEEK = 7 * 24 * 3600
 
 
@@ -47,6 +49,7 @@ class LocalRunner:
 
     ``memory``: bytes (or "8GiB") the run's data may take, 60% of the machine's by default. ``workers``: processes,
     one a core by default. ``mode``: "auto" (by bytes), "in_process", "processes". ``spill_folders``: where shuffles go.
+    ``check_determinism``: this share of the tasks (True: 1%), and one of each phase at least, runs twice and is compared.
     ``placement``: whether relational queries go to the kernel "whole", are "partitioned", or "auto" (by estimated bytes).
     """
 
@@ -60,6 +63,7 @@ class LocalRunner:
         skipped_to: str | None = None,
         task_timeout: float | None = None,
         progress: bool | None = None,
+        check_determinism: float | bool = 0.0,
         policy: Policy | None = None,
         placement: str = "auto",
     ) -> None:
@@ -76,6 +80,9 @@ class LocalRunner:
         self.spill_folders, self.skipped_to = spill_folders, skipped_to
         self.progress = progress
         self.result: RunResult | None = None  # of the last `evaluate`
+        self.compared_share = COMPARED if check_determinism is True else float(check_determinism)
+        if not 0 <= self.compared_share <= 1:
+            raise ValueError(f"check_determinism is a share of the tasks, from 0 to 1, not {check_determinism!r}")
         self.policy = policy or Policy()
         if task_timeout is not None:
             self.policy.task_timeout = task_timeout
@@ -114,10 +121,10 @@ class LocalRunner:
             limit_kernel(self.memory, folders[0])
             workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
             stack.callback(workers.close)
-            options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy)
+            options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy, self.compared_share)
             job = Job(physical, options, workers, _MonotonicClock())
             workers.watch = lambda context: setattr(job.state, "here", context)
-            if self.mode == "processes" or (self.mode == "auto" and _source_bytes(physical) > Job.small_bytes):
+            if self.mode == "processes" or (self.mode == "auto" and _source_bytes(physical) > SMALL_BYTES):
                 workers.warm()
             stack.enter_context(_graceful_stop(job))
             stack.enter_context(show_progress(job.state, self.progress))

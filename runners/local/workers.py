@@ -18,7 +18,7 @@ from dataflow.execution.failing import failure_of
 from dataflow.execution.task import run_task
 from dataflow.physical.program import Program
 from dataflow.scheduling.events import AttemptId, Event, Failed, Finished
-from dataflow.scheduling.job import Work
+from dataflow.scheduling.work import Work
 
 if TYPE_CHECKING:
     from runners.local.pool import WorkerPool

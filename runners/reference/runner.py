@@ -14,7 +14,7 @@ from dataflow.algebra.order import canonical, order_key
 from dataflow.counters import collect_counters
 from dataflow.errors import StepError
 from dataflow.io.commit import Commit
-from dataflow.io.sink import SinkWriter
+from dataflow.io.sink_writer import SinkWriter
 from dataflow.plan.nodes import (
     CombineValues,
     Flatten,

@@ -38,14 +38,6 @@ BROKEN = {
             "[Reduces-args2-Reduces-processes]",
         ],
     ),
-    "test_fault_50_sys_exit_in_a_function_is_an_error_with_its_step_not_a_success": (
-        "bug: SystemExit in batches, aggregators and sort keys arrives without step and line",
-        [
-            "[0-combine-in_process]",
-            "[0-combine-processes]",
-            "[3-combine-in_process]",
-        ],
-    ),
 }
 
 
@@ -869,7 +861,6 @@ def test_fault_50_os_exit_in_a_worker_names_the_record_after_bisection(tmp_path)
     assert len(text.splitlines()) <= 20
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a poison record is set aside without its content and its step's line")
 def test_fault_50_os_exit_with_skip_sets_exactly_that_record_aside(tmp_path):
     def dies(x):
         if x == "11":
@@ -965,7 +956,6 @@ def test_fault_51_an_aggregator_that_returns_none_or_forgets_its_accumulator_giv
     assert Pipeline().create([("a", 1)]).as_table().combine_per_key(lambda values: None).collect(**HERE) == [("a", None)]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: an aggregator that fails before the shuffle is reported without step, line and key")
 def test_fault_51_an_aggregator_that_fails_names_key_and_step():
     def bad(values):
         raise ValueError("no sum")

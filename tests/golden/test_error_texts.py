@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dataflow import DataflowError, DoFn, Pipeline
+from dataflow.aggregators import Aggregator
 
 GOLDEN = Path(__file__).parent / "errors"
 HERE = {"mode": "in_process", "progress": False}
@@ -73,6 +74,14 @@ def a_line_is_latin_1(folder):
 def a_csv_row_is_ragged(folder):
     source = lines_file(folder, "a,b", "1,2", "3,4,5", name="table.csv")
     Pipeline().read_csv(source).collect(**HERE)
+
+
+@case
+def a_csv_value_is_of_another_type(folder):
+    source = lines_file(folder, "name,price", "tea,1", '"green\ntea",2', "", "coffee,free", name="table.csv")
+    import pyarrow as pa
+
+    Pipeline().read_csv(source, schema={"price": pa.int64()}).collect(**AWAY)
 
 
 @case
@@ -176,6 +185,21 @@ def an_aggregator_fails(folder):
 
 
 @case
+def an_aggregator_fails_before_the_shuffle(folder):
+    class Longest(Aggregator):
+        def create(self):
+            return ""
+
+        def add(self, acc, value):
+            return max(acc, value, key=len)
+
+        def merge(self, left, right):
+            return self.add(left, right)
+
+    Pipeline().create([("a", "x"), ("b", 7)]).as_table().combine_per_key(Longest(), label="longest").collect(**HERE)
+
+
+@case
 def a_sort_key_fails(folder):
     Pipeline().create([{"n": 1}, {"m": 2}]).sort(key=lambda r: r["n"]).collect(**HERE)
 
@@ -240,18 +264,18 @@ def test_a_hundred_problems_do_not_fill_the_screen(tmp_path):
     assert "100 problems" in text and len(text.splitlines()) <= 80
 
 
-STEPLESS = pytest.mark.xfail(strict=True, reason="gap: the report is made outside of any step; step or line are missing")
-RECORDLESS = pytest.mark.xfail(strict=True, reason="gap: the report is made where the record is not at hand")
-
-
 @pytest.mark.parametrize(
     "name",
     [
         "a_column_holds_two_types",
         "a_sort_key_fails",
         "a_worker_dies_on_a_record",
-        pytest.param("an_aggregator_fails", marks=STEPLESS),
-        pytest.param("a_line_is_not_json", marks=STEPLESS),
+        "an_aggregator_fails",
+        "an_aggregator_fails_before_the_shuffle",
+        "a_line_is_not_json",
+        "a_line_is_latin_1",
+        "a_csv_row_is_ragged",
+        "a_csv_value_is_of_another_type",
     ],
 )
 def test_an_error_while_running_names_the_step_and_the_users_line(tmp_path, name):
@@ -264,8 +288,12 @@ def test_an_error_while_running_names_the_step_and_the_users_line(tmp_path, name
     [
         "a_sort_key_fails",
         "a_key_is_a_list",
-        pytest.param("an_aggregator_fails", marks=RECORDLESS),
-        pytest.param("a_worker_dies_on_a_record", marks=RECORDLESS),
+        "an_aggregator_fails",
+        "an_aggregator_fails_before_the_shuffle",
+        "a_line_is_not_json",
+        "a_csv_row_is_ragged",
+        "a_csv_value_is_of_another_type",
+        "a_worker_dies_on_a_record",
     ],
 )
 def test_an_error_on_a_record_shows_the_record(tmp_path, name):

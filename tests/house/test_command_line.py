@@ -18,6 +18,7 @@ p.run()
 """
 FAILS = GOOD.replace("map(str", "map(lambda x: 1 // 0")
 SKIPS = GOOD.replace("map(str, ", "map(lambda x: str(6 // x), on_error='skip', ")
+DRAWS = GOOD.replace("map(str", "map(lambda x: str(__import__('random').random())")
 DIES = GOOD.replace("map(str", "map(lambda x: __import__('os').kill(__import__('os').getpid(), 9)")
 
 
@@ -46,6 +47,15 @@ def test_one_when_the_users_code_fails(script: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr and "job.py:5" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_one_when_a_step_gives_something_else_in_a_second_run_of_its_task(script: Path, tmp_path: Path) -> None:
+    script.write_text(DRAWS)
+    done = dataflow("run", "job.py", "-p", "out=out", "--check-determinism", "0.01", "--json", cwd=tmp_path)
+    assert done.returncode == 1 and not (tmp_path / "out").exists()
+    assert json.loads(done.stdout)["error"] == "NotDeterministicError" and "text gave something else" in done.stderr
+    assert dataflow("run", "job.py", "-p", "out=out", "--check-determinism", "1.5", cwd=tmp_path).returncode == 2
+    assert dataflow("run", "job.py", "-p", "out=out", cwd=tmp_path).returncode == 0
 
 
 def test_two_for_wrong_usage(script: Path, tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ def test_public_names_exist_and_are_documented(module: object) -> None:
         assert found.__doc__, name
 
 
+@pytest.mark.parametrize("form", ["text", "jsonl", "csv", "parquet", "ipc", "avro", "binary"])
+def test_every_way_in_and_out_has_an_example_that_runs(form: str) -> None:
+    ways = [getattr(owner, f"{verb}_{form}", None) for verb, owner in (("read", dataflow.Pipeline), ("write", dataflow.PCollection))]
+    assert all(">>> " in (way.__doc__ or "") for way in ways if way is not None)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_file_says_what_it_is_and_stays_small(path: Path) -> None:
     text = path.read_text()

@@ -30,7 +30,7 @@ def lift_combine_values(plan: Plan, remarks: Remarks) -> Plan:
                 remarks.say(f"not lifted: {node.label}, because {group.label} orders its values")
             else:
                 remarks.say(f"lifted: {node.label} starts before the shuffle of {group.label}")
-                group, merges = replace(group, combiner=node.aggregator), True
+                group, merges = replace(group, combiner=node.aggregator, combined_by=node.label), True
         step = Step("merge" if merges else "combine", node.label, node.origin, arg=node.aggregator)
         return ParallelDo(label=node.label, origin=node.origin, element=node.element, input=group, step=step)
 

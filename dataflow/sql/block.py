@@ -111,7 +111,9 @@ def translate_select(context: Context, select: exp.Select, parent: Scope | None)
     order = [_order_key(of, one, items) for one in _order(select)]
     distinct_on = _distinct_on(of, select)
     everything = [*(expr for _, expr in items), *having, *qualify, *(key.expr for key in order)]
-    grouped = select.args.get("group") is not None or any(map(has_aggregate, everything)) or _pending_aggregate(of, everything) or bool(having)
+    grouped = (
+        select.args.get("group") is not None or any(map(has_aggregate, everything)) or _pending_aggregate(of, everything) or bool(having)
+    )
     block.node = folded(of, groups, where)
     if grouped:
         block.grouping = read_group(of, select.args.get("group"), items, [has_aggregate(expr) for _, expr in items])
@@ -201,7 +203,10 @@ def _star(of: Expressions, node: exp.Expr) -> list[tuple[str, ExprNode]]:
         if name not in {seen.lower() for seen in known}:
             refuse(one, f"there is no column {name!r} in *", did_you_mean(name, known, "columns"))
     return [
-        (renamed[seen.lower()].alias if seen.lower() in renamed else seen, of.expr(changed[seen.lower()].this) if seen.lower() in changed else expr)
+        (
+            renamed[seen.lower()].alias if seen.lower() in renamed else seen,
+            of.expr(changed[seen.lower()].this) if seen.lower() in changed else expr,
+        )
         for seen, expr in found
         if seen.lower() not in without
     ]
@@ -219,7 +224,9 @@ def _order_key(of: Expressions, node: exp.Expr, items: list[tuple[str, ExprNode]
         if not inner.name.isdigit() or not 1 <= int(inner.name) <= len(items):
             refuse(inner, f"ORDER BY {inner.name[:20]}: there are {len(items)} columns in SELECT")
         expr = items[int(inner.name) - 1][1]
-    elif isinstance(inner, exp.Var) or (isinstance(inner, exp.Column) and inner.name.lower() == "all" and not inner.this.args.get("quoted")):
+    elif isinstance(inner, exp.Var) or (
+        isinstance(inner, exp.Column) and inner.name.lower() == "all" and not inner.this.args.get("quoted")
+    ):
         refuse(node, f"ORDER BY {inner.name.upper()} is not supported", "name the columns")
     elif isinstance(inner, exp.Column) and not inner.table and (named := _named(inner.name, items)) is not None:
         expr = named
@@ -269,7 +276,9 @@ def _finished(block: Block, shown: list[tuple[str, ExprNode]], keys: list[SortKe
     hidden: list[Alias] = []
     order: list[SortKey] = []
     for key in keys:
-        found = next((one for _, one in columns if one.input == key.expr), None) or next((one for one in hidden if one.input == key.expr), None)
+        found = next((one for _, one in columns if one.input == key.expr), None) or next(
+            (one for one in hidden if one.input == key.expr), None
+        )
         if found is None:
             if distinct:
                 refuse(select.args["order"], "with SELECT DISTINCT, ORDER BY takes columns of the result only", "add it to SELECT")
@@ -308,7 +317,9 @@ def limits(of: Expressions, node: exp.Expr) -> tuple[int | None, int]:
             refuse(limit, "WITH TIES is not supported", "QUALIFY rank() OVER (ORDER BY …) <= 3")
         count = of.constant(limit.args.get("count"), "FETCH")
     else:
-        if limit is not None and (isinstance(limit.expression, exp.Mod) or limit.args.get("limit_options") or limit.args.get("expressions")):
+        if limit is not None and (
+            isinstance(limit.expression, exp.Mod) or limit.args.get("limit_options") or limit.args.get("expressions")
+        ):
             refuse(limit, "LIMIT takes a number of rows only", "QUALIFY percent_rank() OVER (ORDER BY …) < 0.1")
         count = of.constant(limit.expression, "LIMIT") if limit is not None else None
     skipped = of.constant(offset.expression, "OFFSET") if offset is not None else 0

@@ -1,0 +1,126 @@
+"""A phase becomes tasks when what it reads is whole: so many as the bytes ask for, whatever the number of workers.
+
+phase ─(inputs: splits, ranges of a shuffle, kept files)─> one `Work` each ─> `Attempt`s, with the files as they are then
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from dataflow.errors import InputError, SchemaError
+from dataflow.execution.failing import failure_of
+from dataflow.execution.failures import of_source
+from dataflow.execution.task import Attempt
+from dataflow.io.staging import Staged
+from dataflow.physical.program import (
+    DealRoot,
+    GroupRoot,
+    KeptRoot,
+    OperateRoot,
+    PieceRoot,
+    Program,
+    QueryRoot,
+    ScanRoot,
+    ShuffleLeaf,
+    SideValue,
+    SinkLeaf,
+    SortRoot,
+    SourceRoot,
+    TaskInput,
+)  # fmt: skip
+from dataflow.physical.stages import Phase, PhysicalPlan
+from dataflow.plan.nodes import Operate
+from dataflow.scheduling.determinism import runs_twice
+from dataflow.scheduling.events import Task
+from dataflow.scheduling.filed import FiledFiles
+from dataflow.scheduling.inputs import gathered, hash_ranges, key_ranges
+from dataflow.scheduling.work import SMALL_BYTES, SPLIT_BYTES, JobOptions, Work, of_this_process
+
+__all__ = ["TaskMaker"]
+
+
+class TaskMaker:
+    """Makes the tasks of a job. ``targets`` are those of its commit; ``slots`` says how many attempts may run at once."""
+
+    def __init__(self, plan: PhysicalPlan, options: JobOptions, files: FiledFiles, targets: list[Staged], slots: Callable[[], int]) -> None:
+        self.plan, self.options, self.files, self.targets, self.slots = plan, options, files, targets, slots
+
+    def phase(self, name: str) -> Phase:
+        """The phase of a name."""
+        return next(phase for phase in self.plan.phases if phase.name == name)
+
+    def side(self, name: str) -> SideValue:
+        """A view's value, as files."""
+        node = self.plan.views[name]
+        if isinstance(node, Operate):
+            return SideValue("singleton", self.files.kept(name))
+        return SideValue(node.kind, self.files.kept(name), node.default)
+
+    def patiently(self, phase: Phase) -> list[Task]:
+        """The tasks of a phase; looking at its sources is tried again where the trouble may pass."""
+        for pause in (0.05, 0.2, None):
+            try:
+                return self._tasks(phase)
+            except OSError as error:
+                kind, clear = failure_of(error, "run")
+                if kind != "transient" or pause is None:
+                    raise clear from error
+                time.sleep(pause)
+        raise AssertionError
+
+    def _tasks(self, phase: Phase) -> list[Task]:
+        inputs = self._inputs(phase)
+        number = self.plan.phases.index(phase)
+        program = replace(phase.program, leaves=tuple(self._staged(leaf) for leaf in phase.program.leaves))
+        total = sum(given.bytes for given in inputs)
+        return [
+            self.task(phase.name, (number, index), replace(given, seed=number * 1_000_003 + index), program, total)
+            for index, given in enumerate(inputs)
+        ]
+
+    def task(self, phase: str, order: tuple[int, ...], given: TaskInput, program: Program, total: int) -> Task:
+        name = f"{phase}/{order[1]:05d}" + "".join(f".{part}" for part in order[2:])
+        twice = len(order) == 2 and runs_twice(name, order[1] == 0, self.options.compared_share)
+
+        def attempt(task: str, number: int) -> Attempt:
+            current = self.files.current(given, self.phase(phase))
+            sides = {name: self.side(name) for name in program.sides}
+            folders = self.options.folders
+            share = self.options.memory // max(1, self.slots())
+            return Attempt(task, number, current, share, folders[number % len(folders)], sides, twice)
+
+        return Task(name, phase, Work(order, phase, given, program, total < SMALL_BYTES, of_this_process(program), attempt), twice)
+
+    def _staged(self, leaf: Any) -> Any:
+        if isinstance(leaf, SinkLeaf):
+            target = self.targets[leaf.index]
+            scheme = leaf.sink.path.split("://")[0] + "://" if "://" in leaf.sink.path and not target.fs.can_move_directories else ""
+            return replace(leaf, staging=f"{scheme}{target.staging}/attempts")
+        return leaf
+
+    def _inputs(self, phase: Phase) -> list[TaskInput]:
+        root = phase.program.root
+        match root:
+            case SourceRoot(source=source) | ScanRoot(source=source):
+                try:
+                    splits = source.splits(min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
+                except (InputError, SchemaError) as error:
+                    raise of_source(error, phase.program) from error.__cause__
+                return gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
+            case GroupRoot() | DealRoot() | PieceRoot():
+                return hash_ranges(self._feeding(phase.shuffle or ""), self.files.kept(phase.shuffle or ""), self.options.memory)
+            case SortRoot():
+                ranges = key_ranges(self.files.kept(phase.shuffle or ""), self.options.memory)
+                return ranges[::-1] if root.descending else ranges
+            case KeptRoot():
+                return [TaskInput(files=(file,), bytes=file.bytes) for file in self.files.kept(phase.kept or phase.program.label)]
+            case OperateRoot() | QueryRoot():
+                return [TaskInput()]
+
+    def _feeding(self, shuffle: str) -> ShuffleLeaf:
+        """The leaf that its feeders have in common."""
+        leaves = (leaf for feeder in self.plan.feeders(shuffle) for leaf in feeder.program.leaves)
+        return next(leaf for leaf in leaves if isinstance(leaf, ShuffleLeaf) and leaf.shuffle == shuffle)
