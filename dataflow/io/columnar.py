@@ -160,6 +160,7 @@ class ParquetSource(_ColumnarSource):
     """The rows of Parquet files as records, a split per run of row groups."""
 
     format = "parquet"
+    scans = True
 
     def pruned(self, names: tuple[str, ...]) -> ParquetSource:
         """The same files, of which only these columns are read."""
@@ -184,6 +185,7 @@ class ParquetSource(_ColumnarSource):
         """What the kernel needs to read one split itself."""
         from dataflow.kernels.query import ParquetScan
 
+        self.open(split).close()
         layout, _, rows = split.extra
         schema = layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
         return ParquetScan((split.name,), schema, self.only, rows)

@@ -90,6 +90,7 @@ class Source:
         """What is wrong, found from metadata alone."""
         return []
 
+    scans = False  # whether the kernel can read its files itself, at least where they are local
     has_columns = False  # whether `columns` is known from metadata alone, so that a query may read the source itself
 
     def columns(self) -> Any:
@@ -110,6 +111,10 @@ class Source:
     def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
         """About how much the elements take in memory; ``names``: of those columns."""
         return 0
+
+    def scan_split(self, split: Split) -> Any:
+        """What the kernel needs to read one split itself, where `kernel_scan` is not None. Fails if its file has changed."""
+        raise NotImplementedError
 
     def splits(self, target: int) -> list[Split]:
         """Parts of about ``target`` bytes; they do not depend on how many workers there are."""

@@ -1,4 +1,4 @@
-"""Operations on text in Polars."""
+"""Operations on text and bytes in Polars."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from dataflow.expr.types import DType
 from dataflow.kernels.lowered import Kernel, Lowered, own
+from dataflow.kernels.types import to_polars
 
 __all__ = ["KERNELS"]
 
@@ -22,8 +23,7 @@ def _like(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Ex
         if last is None:
             return text == pattern
         if not middle:
-            both = pl.lit(True) if not (first or last) else None
-            if both is not None:
+            if not (first or last):
                 return text.is_not_null() | None
             if not last:
                 return text.str.starts_with(first)
@@ -51,13 +51,64 @@ def _replace(method: str) -> Kernel:
     return lambda args, options, kind: getattr(args[0].expr.str, method)(options["pattern"], options["value"], literal=options["literal"])
 
 
+def _find(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """Polars finds bytes: the characters before are counted."""
+    text, wanted = (arg.expr for arg in args)
+    at = text.str.find(wanted, literal=True)
+    before = text.cast(pl.Binary).bin.slice(0, at.fill_null(0)).cast(pl.String).str.len_chars()
+    return pl.when(at.is_not_null()).then(before.cast(pl.Int64))
+
+
+def _repeat(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    text, times = (arg.expr for arg in args)
+    return pl.when(times.is_not_null()).then(text.repeat_by(times.cast(pl.Int64).clip(0).cast(pl.UInt32)).list.join(""))
+
+
+def _text(method: str, *names: str, to: bool = False) -> Kernel:
+    """A method of ``.str`` that takes these options, in this order."""
+
+    def kernel(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+        found = getattr(args[0].expr.str, method)(*(options[name] for name in names))
+        return found.cast(to_polars(kind)) if to else found
+
+    return kernel
+
+
+def _to_datetime(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """A clock time of the zone; the first of one that comes twice. An offset in the text makes it an instant."""
+    target, zone, strict, form = to_polars(kind), options["zone"], options["strict"], options["format"]
+    if zone is not None and "%z" in form:
+        there = args[0].expr.str.to_datetime(form, time_unit=target.time_unit, time_zone="UTC", strict=strict)
+        return there.dt.convert_time_zone(zone)
+    clock = args[0].expr.str.to_datetime(form, time_unit=target.time_unit, strict=strict)
+    if zone is None:
+        return clock
+    return clock.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="raise" if strict else "null")
+
+
+def _bin(method: str) -> Kernel:
+    return lambda args, options, kind: getattr(args[0].expr.bin, method)(args[1].expr)
+
+
 KERNELS: dict[str, Kernel] = {
-    # text
     "str.contains": _contains, "str.starts_with": own("str.starts_with"), "str.ends_with": own("str.ends_with"), "str.like": _like,
-    "str.len_chars": own("str.len_chars", to=True), "str.len_bytes": own("str.len_bytes", to=True),
-    "str.to_lowercase": own("str.to_lowercase"), "str.to_uppercase": own("str.to_uppercase"), "str.strip_chars": own("str.strip_chars"),
-    "str.strip_chars_start": own("str.strip_chars_start"), "str.strip_chars_end": own("str.strip_chars_end"), "str.slice": own("str.slice"),
+    "str.len_chars": own("str.len_chars", to=True), "str.len_bytes": own("str.len_bytes", to=True), "str.find": _find,
+    "str.count_matches": lambda a, o, k: a[0].expr.str.count_matches(o["pattern"], literal=o["literal"]).cast(pl.Int64),
+    "str.to_lowercase": _text("to_lowercase"), "str.to_uppercase": _text("to_uppercase"), "str.to_titlecase": _text("to_titlecase"),
+    "str.strip_chars": own("str.strip_chars"), "str.strip_chars_start": own("str.strip_chars_start"),
+    "str.strip_chars_end": own("str.strip_chars_end"), "str.strip_prefix": _text("strip_prefix", "prefix"),
+    "str.strip_suffix": _text("strip_suffix", "suffix"), "str.slice": own("str.slice"), "str.head": _text("head", "n"),
+    "str.tail": _text("tail", "n"), "str.reverse": _text("reverse"), "str.pad_start": _text("pad_start", "length", "fill"),
+    "str.pad_end": _text("pad_end", "length", "fill"), "str.zfill": _text("zfill", "length"), "str.repeat": _repeat,
     "str.replace": _replace("replace"), "str.replace_all": _replace("replace_all"),
-    "str.extract": lambda a, o, k: a[0].expr.str.extract(o["pattern"], o["group"]), "str.split": own("str.split"),
-    "str.concat": lambda a, o, k: pl.concat_str([x.expr for x in a]),
+    "str.extract": _text("extract", "pattern", "group"), "str.extract_all": _text("extract_all", "pattern"), "str.split": own("str.split"),
+    "str.concat": lambda a, o, k: pl.concat_str([x.expr for x in a]), "str.escape_regex": _text("escape_regex"),
+    "str.normalize": _text("normalize", "form"),
+    "str.to_date": lambda a, o, k: a[0].expr.str.to_date(o["format"], strict=o["strict"]),
+    "str.to_time": lambda a, o, k: a[0].expr.str.to_time(o["format"], strict=o["strict"]), "str.to_datetime": _to_datetime,
+    "str.to_integer": lambda a, o, k: a[0].expr.str.to_integer(base=o["base"], strict=o["strict"]),
+    "str.json_path_match": _text("json_path_match", "path"), "str.json_decode": lambda a, o, k: a[0].expr.str.json_decode(to_polars(k)),
+    "str.decode": lambda a, o, k: a[0].expr.str.decode(o["encoding"], strict=o["strict"]),
+    "bin.size": lambda a, o, k: a[0].expr.bin.size().cast(pl.Int64), "bin.contains": _bin("contains"), "bin.starts_with": _bin("starts_with"),
+    "bin.ends_with": _bin("ends_with"), "bin.encode": lambda a, o, k: a[0].expr.bin.encode(o["encoding"]),
 }  # fmt: skip

@@ -120,7 +120,7 @@ def to_polars(kind: DType) -> Any:
         case "struct":
             return pl.Struct({name: to_polars(inner) for name, inner in kind.args})
         case "map":
-            return pl.List(pl.Struct({"key": to_polars(kind.args[0]), "value": to_polars(kind.args[1])}))
+            return pl.Map(to_polars(kind.args[0]), to_polars(kind.args[1]))
         case "other":
             raise ValueError(f"{kind} cannot be computed with")
         case name:

@@ -298,7 +298,7 @@ def _scan_root(source: Node, pipe: Pipe) -> ScanRoot | None:
     if not isinstance(source, Read) or not pipe.steps or pipe.steps[0].step.kind != "query":
         return None
     files: Any = source.source
-    if getattr(files, "scan_split", None) is None or files.kernel_scan() is None:
+    if not getattr(files, "scans", False) or files.kernel_scan() is None:
         return None
     first = pipe.steps[0]
     return ScanRoot(files, first.step.arg, tuple(side.label for side in first.sides), first.step.origin)

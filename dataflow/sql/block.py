@@ -28,14 +28,14 @@ from dataflow.expr.nodes import (
 )
 from dataflow.plan.nodes import Node
 from dataflow.plan.relational import Explode
-from dataflow.sql.aggregates import sort_key
 from dataflow.sql.attach import attached, filtered
 from dataflow.sql.building import schema
-from dataflow.sql.errors import did_you_mean, refuse
+from dataflow.sql.errors import refuse
 from dataflow.sql.expressions import Expressions
 from dataflow.sql.from_clause import folded, read_from
 from dataflow.sql.grouping import Grouping, read_group
 from dataflow.sql.scope import Scope
+from dataflow.sql.select_list import order_key, read_items
 from dataflow.sql.subqueries import Planned
 from dataflow.sql.trees import conjuncts, rewritten
 
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["limits", "translate_select"]
 
 _UNKNOWN = {
-    "into": "INTO", "connect": "CONNECT BY", "match": "MATCH_RECOGNIZE", "sample": "USING SAMPLE", "locks": "FOR UPDATE", "cluster": "CLUSTER BY",
+    "into": "INTO", "connect": "CONNECT BY", "match": "MATCH_RECOGNIZE", "sample": "USING SAMPLE", "locks": "FOR UPDATE",
+    "cluster": "CLUSTER BY",
     "distribute": "DISTRIBUTE BY", "sort": "SORT BY", "prewhere": "PREWHERE", "pivots": "PIVOT", "kind": "SELECT AS STRUCT", "top": "TOP",
 }  # fmt: skip
 
@@ -106,9 +107,9 @@ def translate_select(context: Context, select: exp.Select, parent: Scope | None)
     of.scope.aliases = {one.alias.lower(): one.this for one in select.expressions if isinstance(one, exp.Alias)}
     where = _where(of, select)
     of.aliases_first = True
-    items, unnested = _items(of, select)
+    items, unnested = read_items(of, select)
     having, qualify = _condition(of, select, "having"), _condition(of, select, "qualify")
-    order = [_order_key(of, one, items) for one in _order(select)]
+    order = [order_key(of, one, items) for one in _order(select)]
     distinct_on = _distinct_on(of, select)
     everything = [*(expr for _, expr in items), *having, *qualify, *(key.expr for key in order)]
     grouped = (
@@ -157,87 +158,9 @@ def _condition(of: Expressions, select: exp.Select, key: str) -> list[ExprNode]:
     return conjuncts(found)
 
 
-def _items(of: Expressions, select: exp.Select) -> tuple[list[tuple[str, ExprNode]], list[int]]:
-    """The select list as names and expressions, ``*`` written out; and the places where ``unnest`` stands."""
-    found: list[tuple[str, ExprNode]] = []
-    unnested: list[int] = []
-    for node in select.expressions:
-        inner = node.this if isinstance(node, exp.Alias) else node
-        if isinstance(inner, (exp.Star, exp.Column)) and inner.is_star:
-            found += _star(of, inner)
-        elif isinstance(inner, (exp.Explode, exp.Unnest)):
-            unnested.append(len(found))
-            items = inner.this if isinstance(inner, exp.Explode) else inner.expressions[0]
-            found.append((node.alias or "unnest", of.expr(items)))
-        else:
-            found.append((_name(of, node), of.expr(node)))
-    if not found:
-        refuse(select, "this SELECT has no columns", "SELECT *")
-    if len(unnested) > 1:
-        refuse(select, "more than one unnest in a SELECT is not supported", "FROM t, unnest(t.items) AS u(item)")
-    return found, unnested
-
-
-def _name(of: Expressions, node: exp.Expr) -> str:
-    """What a column of the result is called: its alias, the table's spelling of a column, else the text."""
-    if isinstance(node, exp.Alias):
-        return str(node.alias)
-    if isinstance(node, (exp.Column, exp.Dot)):
-        for source in of.scope.sources:
-            if isinstance(node, exp.Column) and (not node.table or node.table.lower() == source.alias.lower()):
-                for seen, _ in source.columns:
-                    if seen.lower() == node.name.lower():
-                        return seen
-        return node.name
-    return node.sql("duckdb", normalize_functions="lower")[:60]
-
-
-def _star(of: Expressions, node: exp.Expr) -> list[tuple[str, ExprNode]]:
-    star = node.this if isinstance(node, exp.Column) else node
-    found = of.scope.star(node.table or None if isinstance(node, exp.Column) else None, node)
-    known = [seen for seen, _ in found]
-    without = {one.name.lower(): one for one in star.args.get("except_") or []}
-    changed = {one.alias.lower(): one for one in star.args.get("replace") or []}
-    renamed = {one.this.name.lower(): one for one in star.args.get("rename") or []}
-    for name, one in {**without, **changed, **renamed}.items():
-        if name not in {seen.lower() for seen in known}:
-            refuse(one, f"there is no column {name!r} in *", did_you_mean(name, known, "columns"))
-    return [
-        (
-            renamed[seen.lower()].alias if seen.lower() in renamed else seen,
-            of.expr(changed[seen.lower()].this) if seen.lower() in changed else expr,
-        )
-        for seen, expr in found
-        if seen.lower() not in without
-    ]
-
-
 def _order(select: exp.Expr) -> list[exp.Expr]:
     order = select.args.get("order")
     return list(order.expressions) if order is not None else []
-
-
-def _order_key(of: Expressions, node: exp.Expr, items: list[tuple[str, ExprNode]]) -> SortKey:
-    """One key of ORDER BY: a place or name of the result, else an expression over the tables."""
-    inner = node.this if isinstance(node, exp.Ordered) else node
-    if isinstance(inner, exp.Literal) and not inner.is_string:
-        if not inner.name.isdigit() or not 1 <= int(inner.name) <= len(items):
-            refuse(inner, f"ORDER BY {inner.name[:20]}: there are {len(items)} columns in SELECT")
-        expr = items[int(inner.name) - 1][1]
-    elif isinstance(inner, exp.Var) or (
-        isinstance(inner, exp.Column) and inner.name.lower() == "all" and not inner.this.args.get("quoted")
-    ):
-        refuse(node, f"ORDER BY {inner.name.upper()} is not supported", "name the columns")
-    elif isinstance(inner, exp.Column) and not inner.table and (named := _named(inner.name, items)) is not None:
-        expr = named
-    else:
-        return sort_key(of, node)
-    down, first = bool(node.args.get("desc")), bool(node.args.get("nulls_first"))
-    return SortKey(expr, down, not first)
-
-
-def _named(name: str, items: list[tuple[str, ExprNode]]) -> ExprNode | None:
-    return next((expr for seen, expr in items if seen.lower() == name.lower()), None)
 
 
 def _distinct_on(of: Expressions, select: exp.Select) -> list[ExprNode] | None:

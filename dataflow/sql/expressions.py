@@ -9,18 +9,17 @@ the query knows at which of its stages the join can happen. Aggregates and windo
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from sqlglot import exp
 
-from dataflow.expr.nodes import Call, Case, Cast, Column, ExprNode, Literal
-from dataflow.expr.operations import OPERATIONS
-from dataflow.expr.types import BOOL, INT64, NULL, STRING, DType
+from dataflow.expr.nodes import Call, Case, Cast, ExprNode, Literal
+from dataflow.expr.types import BOOL, NULL, STRING, DType
 from dataflow.expr.typing import ExprError
-from dataflow.sql import aggregates, literals, subqueries, times, windows
+from dataflow.sql import aggregates, calls, literals, subqueries, times, windows
 from dataflow.sql.building import Builder
 from dataflow.sql.errors import refuse
-from dataflow.sql.functions import BY_NAME, FUNCTIONS, Function
 from dataflow.sql.scope import Scope
 from dataflow.sql.trees import chained
 
@@ -55,6 +54,8 @@ class Expressions:
 
     def expr(self, node: exp.Expr) -> ExprNode:
         """The expression, whose type has been found to be right."""
+        if node is None:  # the parser lets "f(, x)" pass
+            refuse(node, "an argument is missing in a function's brackets")
         found = self._translated(node)
         return self.typed(found, node)
 
@@ -130,7 +131,7 @@ class Expressions:
             case _ if (found := times.on_time(self, node)) is not None:
                 return found
             case _:
-                return self._function(node)
+                return calls.call(self, node)
 
     # -- names
 
@@ -265,7 +266,7 @@ class Expressions:
 
     def _negative(self, node: exp.Expr) -> ExprNode:
         value = self.expr(node.this)
-        if isinstance(value, Literal) and value.type is None and value.value is not None and not isinstance(value.value, (bool, str)):
+        if isinstance(value, Literal) and value.type is None and type(value.value) in (int, float, Decimal):
             return Literal(-value.value)
         return Call("negate", (value,))
 
@@ -313,6 +314,8 @@ class Expressions:
                     parts.append(self._text(one))
             return chained("str.concat", parts)
         texts = [self._text(one) for one in node.expressions]
+        if len(texts) < (2 if isinstance(node, exp.ConcatWs) else 1):
+            refuse(node, f"{node.key} needs more arguments")
         filled: list[ExprNode] = [Call("coalesce", (one, Literal(""))) for one in texts]  # concat() leaves nulls out
         if isinstance(node, exp.ConcatWs):
             between, rest = texts[0], texts[1:]
@@ -335,102 +338,6 @@ class Expressions:
         if self.type(value).name == "struct":
             return Call("struct.field", (value,), (("name", self.constant(index, "a field's name")),))
         return Call("list.get", (value,), (("index", self.constant(index, "an item's number")),))
-
-    def _function(self, node: exp.Expr) -> ExprNode:
-        found: Function | None
-        if isinstance(node, exp.Anonymous):
-            name = str(node.this)
-            found = BY_NAME.get(name.lower())
-            parts: dict[str, Any] = {str(place): one for place, one in enumerate(node.expressions)}
-        else:
-            found, parts = FUNCTIONS.get(type(node)), node.args
-            name = node.sql_name() if isinstance(node, exp.Func) else node.key.upper()
-        if (special := self._special(node)) is not None:
-            return special
-        if found is None or found.operation not in OPERATIONS:
-            refuse(node, f"{name.lower()} is not supported in SQL here", "compute the column before with with_columns(), or after")
-        args: list[ExprNode] = []
-        for key in found.args:
-            given = parts.get(key)
-            if given is None and key not in ("expressions",):
-                refuse(node, f"{name.lower()} lacks an argument")
-            args += map(self.expr, given if isinstance(given, list) else [given] if given is not None else [])
-        options = tuple((option, self.constant(parts.get(key), f"{option} of {name.lower()}")) for option, key in found.options)
-        return Call(found.operation, tuple(args), (*options, *found.fixed))
-
-    def _special(self, node: exp.Expr) -> ExprNode | None:
-        """Functions whose arguments are counted or ordered otherwise in SQL."""
-        match node:
-            case exp.Substring():
-                start, length = (
-                    self.constant(node.args.get("start"), "substring's start"),
-                    self.constant(node.args.get("length"), "substring's length"),
-                )
-                return _slice(self.expr(node.this), 1 if start is None else start, length, node)
-            case exp.Left():
-                return _slice(self.expr(node.this), 1, self.constant(node.expression, "left's length"), node)
-            case exp.Right():
-                count = self.constant(node.expression, "right's length")
-                return Call("str.slice", (self.expr(node.this),), (("offset", -count), ("length", None))) if count else Literal("")
-            case exp.Trim():
-                position = str(node.args.get("position") or "BOTH").upper()
-                which = {"LEADING": "str.strip_chars_start", "TRAILING": "str.strip_chars_end"}.get(position, "str.strip_chars")
-                characters = self.constant(node.args.get("expression"), "the characters of trim")
-                return Call(which, (self.expr(node.this),), (("characters", " " if characters is None else characters),))
-            case exp.Round():
-                return Call(
-                    "round", (self.expr(node.this),), (("decimals", self.constant(node.args.get("decimals"), "round's digits") or 0),)
-                )
-            case exp.Log():
-                if node.expression is None:
-                    return Call("log", (self.expr(node.this),), (("base", 10.0),))
-                return Call("log", (self.expr(node.expression),), (("base", float(self.constant(node.this, "log's base"))),))
-            case exp.RegexpExtract():
-                pattern, group = self.constant(node.expression, "the pattern"), self.constant(node.args.get("group"), "the group")
-                return Call("str.extract", (self.expr(node.this),), (("pattern", pattern), ("group", group or 0)))
-            case exp.RegexpReplace():
-                pattern, value = (
-                    self.constant(node.expression, "the pattern"),
-                    self.constant(node.args.get("replacement"), "the replacement"),
-                )
-                every = "g" in str(self.constant(node.args.get("modifiers"), "the modifiers") or "")
-                options = (("pattern", pattern), ("value", value), ("literal", False))
-                return Call("str.replace_all" if every else "str.replace", (self.expr(node.this),), options)
-            case exp.Length():
-                value = self.expr(node.this)
-                return Call("list.len" if self.type(value).name in ("list", "array") else "str.len_chars", (value,))
-            case exp.Array():
-                items = [self.expr(one) for one in node.expressions]
-                if not all(isinstance(one, Literal) for one in items):
-                    refuse(node, "a list of columns is not supported", "a list of constants is")
-                return Literal([one.value for one in items if isinstance(one, Literal)])
-            case exp.Grouping() | exp.GroupingId():
-                args = tuple(map(self.expr, node.expressions))
-                known = next((name for name, given in self.groupings.items() if given == args), None)
-                name = known or self.build.fresh("grouping", INT64)
-                self.groupings[name] = args
-                return Column(name)
-            case exp.Placeholder() | exp.Parameter():
-                return refuse(node, "there is no value for this placeholder", "put the value into the text, or join a table that holds it")
-            case exp.Collate():
-                return refuse(node, "COLLATE is not supported", "lower(name) compares without case")
-            case exp.Star():
-                return refuse(node, "* stands for many columns, and one value is needed here", "name the column, or count(*)")
-            case exp.Tuple():
-                return refuse(node, "a row of values is only understood beside = or IN", "(a, b) IN (SELECT …)")
-            case _:
-                return None
-
-
-def _slice(value: ExprNode, start: Any, length: Any, node: exp.Expr) -> ExprNode:
-    """SUBSTRING counts from 1; what lies before the text is cut off its length."""
-    if start is None or not isinstance(start, int) or (length is not None and (not isinstance(length, int) or length < 0)):
-        refuse(node, "substring takes whole numbers, and a length that is not negative")
-    if start < 0:
-        return Call("str.slice", (value,), (("offset", start), ("length", length)))
-    if start == 0 and length is not None:
-        length = max(0, length - 1)
-    return Call("str.slice", (value,), (("offset", max(0, start - 1)), ("length", length)))
 
 
 def _unqualified(text: str) -> str:

@@ -63,6 +63,8 @@ def read_from(of: Expressions, context: Context, select: exp.Select) -> list[Gro
     for one in [*(select.args.get("joins") or []), *(select.args.get("laterals") or [])]:
         if isinstance(one, exp.Lateral):
             one = exp.Join(this=one)
+        if not groups:
+            refuse(one, "a JOIN without a FROM before it", "FROM a JOIN b ON …")
         if not _is_comma(one):
             _add(of, context, groups[-1], one)
         elif _looks_left(one.this):

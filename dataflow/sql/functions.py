@@ -24,12 +24,14 @@ class Function:
 
 
 FUNCTIONS: dict[type[exp.Expr], Function] = {
-    exp.Abs: Function("abs"), exp.Floor: Function("floor"), exp.Ceil: Function("ceil"), exp.Sqrt: Function("sqrt"), exp.Exp: Function("exp"),
+    exp.Abs: Function("abs"), exp.Floor: Function("floor"), exp.Ceil: Function("ceil"), exp.Sqrt: Function("sqrt"),
+    exp.Exp: Function("exp"),
     exp.Sign: Function("sign"), exp.Pow: Function("power", ("this", "expression")), exp.Ln: Function("log", fixed=(("base", None),)),
     exp.IsNan: Function("is_nan"), exp.Nullif: Function("null_if", ("this", "expression")),
     exp.Coalesce: Function("coalesce", ("this", "expressions")), exp.Greatest: Function("max_horizontal", ("this", "expressions")),
     exp.Least: Function("min_horizontal", ("this", "expressions")), exp.BitwiseXor: Function("xor", ("this", "expression")),
-    exp.NullSafeEQ: Function("equal_missing", ("this", "expression")), exp.NullSafeNEQ: Function("not_equal_missing", ("this", "expression")),
+    exp.NullSafeEQ: Function("equal_missing", ("this", "expression")),
+    exp.NullSafeNEQ: Function("not_equal_missing", ("this", "expression")),
     # text
     exp.Upper: Function("str.to_uppercase"), exp.Lower: Function("str.to_lowercase"), exp.Length: Function("str.len_chars"),
     exp.StartsWith: Function("str.starts_with", ("this", "expression")), exp.EndsWith: Function("str.ends_with", ("this", "expression")),
@@ -41,7 +43,8 @@ FUNCTIONS: dict[type[exp.Expr], Function] = {
     exp.Repeat: Function("str.repeat", options=(("n", "times"),)),
     # time
     exp.Year: Function("dt.year"), exp.Month: Function("dt.month"), exp.Day: Function("dt.day"), exp.Hour: Function("dt.hour"),
-    exp.Minute: Function("dt.minute"), exp.Second: Function("dt.second"), exp.Date: Function("dt.date"), exp.LastDay: Function("dt.month_end"),
+    exp.Minute: Function("dt.minute"), exp.Second: Function("dt.second"), exp.Date: Function("dt.date"),
+    exp.LastDay: Function("dt.month_end"),
     # nested
     exp.ArraySize: Function("list.len"), exp.ArrayContains: Function("list.contains", ("this", "expression")),
     exp.StructExtract: Function("struct.field", options=(("name", "expression"),)),

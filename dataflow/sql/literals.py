@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any
 
 from sqlglot import exp
@@ -26,7 +26,8 @@ _UNITS = {
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _TYPES: dict[str, DType] = {
     "BOOLEAN": BOOL, "TINYINT": DType("int8"), "SMALLINT": DType("int16"), "INT": DType("int32"), "MEDIUMINT": DType("int32"),
-    "BIGINT": DType("int64"), "INT128": decimal_of(38, 0), "UTINYINT": DType("uint8"), "USMALLINT": DType("uint16"), "UINT": DType("uint32"),
+    "BIGINT": DType("int64"), "INT128": decimal_of(38, 0), "UTINYINT": DType("uint8"), "USMALLINT": DType("uint16"),
+    "UINT": DType("uint32"),
     "UBIGINT": DType("uint64"), "FLOAT": DType("float32"), "DOUBLE": DType("float64"), "TEXT": STRING, "VARCHAR": STRING, "CHAR": STRING,
     "NVARCHAR": STRING, "NCHAR": STRING, "VARBINARY": BINARY, "BINARY": BINARY, "BLOB": BINARY, "DATE": DATE, "DATE32": DATE, "TIME": TIME,
     "TIMESTAMP": datetime_of(), "TIMESTAMPNTZ": datetime_of(), "DATETIME": datetime_of(), "TIMESTAMPTZ": datetime_of("us", "UTC"),
@@ -112,7 +113,11 @@ def folded(operation: str, one: ExprNode, two: ExprNode) -> ExprNode | None:
     if not all(type(value) in (int, Decimal) for value in (a, b)) or one.type or two.type:
         return None
     result = {"add": lambda: a + b, "subtract": lambda: a - b, "multiply": lambda: a * b}.get(operation)
-    return Literal(result()) if result is not None else None
+    with localcontext(prec=100):  # exact: each has up to 38 digits
+        value = result() if result is not None else None
+    if value is None or len(Decimal(value).as_tuple().digits) > 38:
+        return None
+    return Literal(value)
 
 
 def read_span(node: exp.Expr) -> Span:

@@ -86,13 +86,14 @@ class Context:
 
     def ordered(self, planned: Planned, node: exp.Expr, parent: Scope | None) -> Planned:
         """ORDER BY and LIMIT behind brackets or a set operation: over the result's columns."""
-        from dataflow.sql.block import _order_key, limits
+        from dataflow.sql.block import limits
+        from dataflow.sql.select_list import order_key
 
         order = node.args.get("order")
         of = Expressions(self.build, Scope(parent, [Source("", planned.columns)]), self.query)
         count, offset = limits(of, node)
         items = [(name, Column(unique)) for name, unique in planned.columns]
-        keys = [_order_key(of, one, list(items)) for one in order.expressions] if order is not None else []
+        keys = [order_key(of, one, list(items)) for one in order.expressions] if order is not None else []
         if not keys and count is None and not offset:
             return planned
         return replace(planned, node=self.bounded(planned.node, keys, count, offset), one_row=False)

@@ -118,7 +118,8 @@ def _part(of: Expressions, part: str, value: exp.Expr, node: exp.Expr) -> ExprNo
     if isinstance(expr, Literal) and isinstance(expr.value, str):
         refuse(node, "this is text, not a date", f"date {expr.value!r}")
     plain = {"year": "dt.year", "month": "dt.month", "day": "dt.day", "hour": "dt.hour", "minute": "dt.minute", "second": "dt.second",
-             "quarter": "dt.quarter", "week": "dt.week", "dayofyear": "dt.ordinal_day", "doy": "dt.ordinal_day", "isodow": "dt.weekday"}  # fmt: skip
+             "quarter": "dt.quarter", "week": "dt.week", "dayofyear": "dt.ordinal_day", "doy": "dt.ordinal_day",
+             "isodow": "dt.weekday"}  # fmt: skip
     operation = plain.get(name)
     if operation in OPERATIONS:
         return Call(operation, (expr,))

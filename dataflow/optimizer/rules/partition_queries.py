@@ -15,6 +15,7 @@ a node that needs more than a part first lets that tree run (`_Cutter.made`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -202,7 +203,7 @@ class _Cutter:
     def made(self, part: _Part, always: bool = False) -> Node:
         """The node whose records are those of a part, its tree run as a step. ``always``: a node of its own to be labelled."""
         # a read goes through a query step even if there is nothing to do, because the kernel scans faster than `read` does
-        scanned = isinstance(part.node, Read) and getattr(part.node.source, "scan_split", None) is not None
+        scanned = isinstance(part.node, Read) and getattr(part.node.source, "scans", False)
         if part.plain and not part.sides and not scanned and not (always and isinstance(part.node, (Read, View))):
             return part.node
         if isinstance(part.node, Exchange) and not part.sides and not self.is_shared(part.node):
@@ -211,7 +212,7 @@ class _Cutter:
         step = Step("query", label, part.tree.origin, arg=part.tree)
         return ParallelDo(label=label, origin=part.tree.origin, element=dict[str, Any], input=part.node, step=step, sides=part.sides)
 
-    def exchange(self, node: Node, parts: list[_Part], keys: list[tuple[ExprNode, ...]], root: Relation, size: int) -> _Part:
+    def exchange(self, node: Node, parts: list[_Part], keys: Sequence[tuple[ExprNode, ...]], root: Relation, size: int) -> _Part:
         """Equal keys of all parts brought together, and a tree over them."""
         types: list[DType] = []
         for places in zip(*([type_of(key, part.schema) for key in own] for part, own in zip(parts, keys, strict=True)), strict=True):
@@ -271,8 +272,8 @@ class _Cutter:
             case Distinct(columns=columns):
                 part = self.with_tree(self.parts[id(node.input)], node)
                 names = columns if columns is not None else tuple(part.schema)
-                root = replace(node, input=self.given(node, part, 0))
-                return self.exchange(node, [part], [tuple(Column(n) for n in names)], root, part.bytes)
+                piece = replace(node, input=self.given(node, part, 0))
+                return self.exchange(node, [part], [tuple(Column(n) for n in names)], piece, part.bytes)
             case Union():
                 return self.union(node)
             case _:
@@ -322,9 +323,9 @@ class _Cutter:
             aggs=tuple(Alias(Aggregate(how, (Column(name),)), name) for name, how in finals.merges),
         )  # fmt: skip
         merged = replace(merged, schema=schema_of(merged, (first.schema,)))
-        root = Project(label=self.label(node, "present"), origin=node.origin, input=merged, exprs=(*own, *finals.results))
-        root = replace(root, schema=schema_of(root, (merged.schema,)))
-        return self.exchange(node, [first], [own], root, part.bytes // 2)
+        shown = Project(label=self.label(node, "present"), origin=node.origin, input=merged, exprs=(*own, *finals.results))
+        shown = replace(shown, schema=schema_of(shown, (merged.schema,)))
+        return self.exchange(node, [first], [own], shown, part.bytes // 2)
 
     def on_pieces(self, node: GroupAggregate, part: _Part) -> _Part:
         """A node that needs equal keys together, run on the pieces in which they are."""

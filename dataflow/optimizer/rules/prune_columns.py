@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dataflow.expr.nodes import AllColumns, Column, ExprNode, columns_of, walk
+from dataflow.expr.types import DType
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import (
@@ -55,7 +56,6 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
             else:
                 needed[id(child)] = {**(needed.get(id(child)) or {}), **names}
     new: dict[int, Node] = {}
-    cut = 0
     for node in order:
         made = _spelled_out(node).with_inputs(tuple(new[id(child)] for child in node.inputs))
         if isinstance(made, Relation) and (wanted := needed.get(id(node))) is not None and made.schema is not None:
@@ -63,14 +63,13 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
             assert isinstance(made, Relation)
             assert made.schema is not None
             if len(wanted) < len(made.schema) and (isinstance(made, Table) or any(isinstance(r, Join) for r in readers[id(node)])):
-                names = tuple(name for name in made.schema if name in wanted) or (_narrowest(made),)
-                schema = {name: made.schema[name] for name in names}
+                kept = tuple(name for name in made.schema if name in wanted) or (_narrowest(made),)
+                schema = {name: made.schema[name] for name in kept}
                 if isinstance(made, Table):
-                    cut += 1
-                    remarks.say(f"pruned: of {node.label} only {', '.join(names[:12])}{' …' if len(names) > 12 else ''}")
+                    remarks.say(f"pruned: of {node.label} only {', '.join(kept[:12])}{' …' if len(kept) > 12 else ''}")
                 made = Project(
                     label=f"{made.label} columns", origin=made.origin, element=made.element, schema=schema, input=made,
-                    exprs=tuple(Column(name) for name in names),
+                    exprs=tuple(Column(name) for name in kept),
                 )  # fmt: skip
         new[id(node)] = made
     return tuple(new[id(node)] for node in plan)
@@ -99,7 +98,7 @@ def _names(exprs: Iterable[ExprNode]) -> Names:
     return {name: None for expr in exprs for name in columns_of(expr)}
 
 
-def _known(node: Node) -> dict[str, object] | None:
+def _known(node: Node) -> dict[str, DType] | None:
     return dict(node.schema) if isinstance(node, Relation) and node.schema is not None else None
 
 
@@ -205,9 +204,9 @@ def _derived(node: Relation) -> Relation:
     return replace(node, schema=schema_of(node, schemas))  # type: ignore[arg-type]
 
 
-def _kept(node: Relation, names: Iterable[str]) -> dict[str, object]:
+def _kept(node: Relation, names: Iterable[str]) -> dict[str, DType]:
     assert node.schema is not None
-    return {name: node.schema[name] for name in names if name in node.schema}  # type: ignore[return-value]
+    return {name: node.schema[name] for name in names if name in node.schema}
 
 
 def _alias(expr: ExprNode, name: str) -> ExprNode:

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Window, columns_of, transform, walk
+from dataflow.expr.types import DType
 from dataflow.expr.typing import type_of
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Node, Relation
@@ -235,7 +236,7 @@ def _same(names: Iterable[str]) -> dict[str, ExprNode]:
     return {name: Column(name) for name in names}
 
 
-def _schema(node: Node) -> dict[str, object]:
+def _schema(node: Node) -> dict[str, DType]:
     """The columns of a node; of one that is no relation, those its reader was derived from are not at hand."""
     if isinstance(node, Relation) and node.schema is not None:
         return dict(node.schema)
