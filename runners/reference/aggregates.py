@@ -11,8 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from dataflow.expr.types import DType
-from runners.reference.operations import extreme
-from runners.reference.values import EXACT, identity, order
+from runners.reference.values import EXACT, extreme, identity, order
 
 __all__ = ["AGGREGATE_MEANINGS", "RANKING_MEANINGS", "Place"]
 
@@ -73,8 +72,6 @@ def _mean(values: list[Any], kind: DType, options: Mapping[str, Any]) -> Any:
 
 
 def _var(values: list[Any], kind: DType, options: Mapping[str, Any]) -> float | None:
-    if kind.name == "duration":
-        raise TypeError("the variance of durations has no type")
     known, ddof = _known(values), options.get("ddof", 1)
     if len(known) <= ddof:
         return None
@@ -122,6 +119,15 @@ def _n_unique(values: list[Any], kind: DType, options: Mapping[str, Any]) -> int
     return len({identity(value) for value in _known(values)})
 
 
+def _nth(values: list[Any], kind: DType, options: Mapping[str, Any]) -> Any:
+    n = options["n"]
+    return values[n] if -len(values) <= n < len(values) else None
+
+
+def _product(values: list[Any], kind: DType, options: Mapping[str, Any]) -> float:
+    return math.prod((float(value) for value in _known(values)), start=1.0)
+
+
 AGGREGATE_MEANINGS: dict[str, AggregateMeaning] = {
     "len": lambda values, kind, options: len(values), "count": lambda values, kind, options: len(_known(values)), "n_unique": _n_unique,
     "sum": _sum, "mean": _mean, "min": lambda values, kind, options: extreme(_known(values), largest=False),
@@ -130,7 +136,8 @@ AGGREGATE_MEANINGS: dict[str, AggregateMeaning] = {
     "last": lambda values, kind, options: values[-1] if values else None,
     "any": lambda values, kind, options: True in _known(values), "all": lambda values, kind, options: False not in _known(values),
     "std": _std, "var": _var, "median": lambda values, kind, options: _quantile(values, kind, {"q": 0.5}), "quantile": _quantile,
-    "collect": lambda values, kind, options: list(values),
+    "collect": lambda values, kind, options: list(values), "nth": _nth, "product": _product, "approx_n_unique": _n_unique,
+    "join": lambda values, kind, options: options["separator"].join(_known(values)),
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from dataflow.expr.types import Schema
 from dataflow.expr.typing import ExprError, fitted, type_of
 from runners.reference.aggregates import AGGREGATE_MEANINGS, RANKING_MEANINGS, Place
 from runners.reference.casts import cast
-from runners.reference.operations import MEANINGS, SEES_NULL
+from runners.reference.operations import MEANINGS
 from runners.reference.times import moved, offset_by
 from runners.reference.values import EXACT, Site, fit, identity, is_nan, order, utc
 
@@ -79,7 +79,7 @@ def _called(node: Call, row: Row, schema: Schema, known: Known) -> Any:
     operation = OPERATIONS[node.operation]
     types = fitted(node.args, tuple(type_of(arg, schema) for arg in node.args))
     values = [fit(evaluate(arg, row, schema, known), kind) for arg, kind in zip(node.args, types, strict=True)]
-    if None in values and not operation.own_nulls and node.operation not in SEES_NULL:
+    if None in values and not operation.own_nulls:
         return None
     result = type_of(node, schema)
     with decimal.localcontext(EXACT):

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from runners.reference import times
-from runners.reference.values import EXACT, Site, is_nan
+from runners.reference.values import EXACT, Site, fit, is_nan
 
 __all__ = ["MEANINGS"]
 
@@ -107,6 +107,11 @@ def _natural(value: float) -> float:
     return -math.inf if value == 0 else math.nan if value < 0 else math.log(value)
 
 
+def _domain(function: Callable[[float], float], value: float, least: float) -> float:
+    """A logarithm: -inf at the least value of its domain, NaN below."""
+    return -math.inf if value == least else math.nan if value < least else function(value)
+
+
 def _whole(function: Callable[[Any], Any]) -> Meaning:
     def meaning(site: Site, value: Any) -> Any:
         return _kept(function, value)
@@ -133,10 +138,14 @@ def _round(site: Site, value: Any) -> Any:
     1.00 as its binary value is less."""
     places = site.options.get("decimals", 0)
     if isinstance(value, float):
+        if not math.isfinite(value):
+            return value
+        if places < -308:
+            return math.copysign(0.0, value)
         scale = 10.0 ** abs(places)
         scaled = value * scale if places >= 0 else value / scale
         if not math.isfinite(scaled) or abs(scaled) >= 2**52:  # no digits behind the point are left
-            return value if places >= 0 or not math.isfinite(value) else 0.0
+            return value if places >= 0 else scaled * scale
         found = math.copysign(math.floor(abs(scaled) + 0.5) if abs(scaled) % 1 >= 0.5 else math.floor(abs(scaled)), value)
         return found / scale if places >= 0 else found * scale
     scaled_exactly = abs(Fraction(value)) * Fraction(10) ** places
@@ -148,6 +157,25 @@ def _sign(site: Site, value: Any) -> Any:
     return value if value == 0 or is_nan(value) else type(value)(1 if value > 0 else -1)
 
 
+def _truncate(site: Site, value: Any) -> Any:
+    places = site.options["decimals"]
+    if isinstance(value, int):
+        return value
+    if isinstance(value, Decimal):
+        return EXACT.scaleb(Decimal(math.trunc(EXACT.scaleb(value, places))), -places)
+    scaled = value * 10.0**places
+    return math.trunc(scaled) / 10.0**places if math.isfinite(scaled) else value
+
+
+def _sum_horizontal(site: Site, *values: Any) -> Any:
+    """0 of nothing."""
+    total = fit(0, site.result)
+    for value in values:
+        if value is not None:
+            total = fit(_sum(site, total, fit(value, site.result)), site.result)
+    return total
+
+
 _sum = _numbers(lambda a, b: a + b, EXACT.add)
 _difference = _numbers(lambda a, b: a - b, EXACT.subtract)
 _product = _numbers(lambda a, b: a * b, EXACT.multiply)
@@ -156,5 +184,7 @@ MEANINGS: dict[str, Meaning] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "floor_divide": _floor_divide, "modulo": _modulo,
     "power": _power, "negate": lambda site, a: -a, "abs": lambda site, a: abs(a), "round": _round, "floor": _whole(math.floor),
     "ceil": _whole(math.ceil), "sqrt": lambda site, a: math.nan if float(a) < 0 else math.sqrt(float(a)), "log": _log, "sign": _sign,
+    "truncate": _truncate, "sum_horizontal": _sum_horizontal, "log10": lambda site, a: _domain(math.log10, float(a), 0.0),
+    "log1p": lambda site, a: _domain(math.log1p, float(a), -1.0),
     "exp": lambda site, a: _float_function(lambda: math.exp(float(a)), lambda: math.inf),
 }  # fmt: skip

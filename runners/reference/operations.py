@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
-from runners.reference import numbers, texts, times
-from runners.reference.values import Site, identity, is_nan, meeting, order
+from dataflow.expr.types import STRING
+from runners.reference import nested, numbers, texts, times
+from runners.reference.casts import cast
+from runners.reference.values import Site, extreme, fit, identity, is_nan, meeting, order
 
-__all__ = ["MEANINGS", "SEES_NULL", "extreme"]
+__all__ = ["MEANINGS"]
 
 
 Meaning = Callable[..., Any]  # (site, *arguments) -> value; the caller makes it a value of site.result
@@ -20,8 +24,6 @@ Meaning = Callable[..., Any]  # (site, *arguments) -> value; the caller makes it
 
 def _compared(test: Callable[[Any, Any], bool], of: Callable[[Any], Any]) -> Meaning:
     def meaning(site: Site, one: Any, two: Any) -> bool:
-        if of is order and meeting(site.types).is_nested:
-            raise TypeError(f"{meeting(site.types)} has no order")
         one, two = site.met(one, two)
         return test(of(one), of(two))
 
@@ -84,14 +86,46 @@ def _extreme(largest: bool) -> Meaning:
     return meaning
 
 
-def extreme(values: list[Any], largest: bool) -> Any:
-    """The least or the greatest; NaN only if there is nothing else, null if there is nothing."""
-    numbers = [value for value in values if not is_nan(value)] or values
-    return (max if largest else min)(numbers, key=order) if numbers else None
-
-
 def _null_if(site: Site, one: Any, two: Any) -> Any:
     return None if one is None or (two is not None and _equal(site, one, two)) else one
+
+
+def _fold(two_by_two: Meaning) -> Meaning:
+    return lambda site, *values: reduce(lambda one, two: two_by_two(site, one, two), values)
+
+
+def _replace(site: Site, value: Any, *rest: Any) -> Any:
+    n = site.options["n"]
+    old, new, default = rest[:n], rest[n : 2 * n], rest[2 * n :]
+    kind = meeting(site.types[: n + 1])
+    for one, other in zip(old, new, strict=True):
+        if identity(fit(one, kind)) == identity(fit(value, kind)):
+            return other
+    if default or not site.options["strict"]:
+        return default[0] if default else value
+    if value is not None:
+        raise ValueError(f"{value!r} is not among the values to replace")
+    return None
+
+
+def _clip(site: Site, value: Any, low: Any, high: Any) -> Any:
+    value, low, high = (fit(one, site.result) for one in (value, low, high))
+    if value is None or is_nan(value):
+        return value
+    if low is not None and order(value) < order(low):
+        return low
+    return high if high is not None and order(value) > order(high) else value
+
+
+def _concat_str(site: Site, *parts: str | None) -> str | None:
+    known = [part for part in parts if part is not None]
+    return None if len(known) < len(parts) and not site.options["ignore_nulls"] else str(site.options["separator"].join(known))
+
+
+def _hash(site: Site, value: Any) -> int:
+    """64 bits of BLAKE2b of the bytes, or of the value's text."""
+    data = value if isinstance(value, bytes) else cast(value, site.types[0], STRING).encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 MEANINGS: dict[str, Meaning] = {
@@ -101,21 +135,15 @@ MEANINGS: dict[str, Meaning] = {
     "greater": lambda site, a, b: _less(site, b, a), "greater_equal": lambda site, a, b: _less_equal(site, b, a),
     "equal_missing": _equal, "not_equal_missing": lambda site, a, b: not _equal(site, a, b), "is_between": _between, "is_in": _is_in,
     # logic
-    "and": _logic(_and, lambda a, b: a & b), "or": _logic(_or, lambda a, b: a | b), "xor": _logic(lambda a, b: a != b, lambda a, b: a ^ b),
-    "not": lambda site, a: not a if isinstance(a, bool) else ~a,
+    "and": _fold(_logic(_and, lambda a, b: a & b)), "or": _fold(_logic(_or, lambda a, b: a | b)),
+    "xor": _logic(lambda a, b: a != b, lambda a, b: a ^ b), "not": lambda site, a: not a if isinstance(a, bool) else ~a,
     # null and NaN
     "is_null": lambda site, a: a is None, "is_not_null": lambda site, a: a is not None,
     "is_nan": lambda site, a: is_nan(a), "is_finite": lambda site, a: not isinstance(a, float) or math.isfinite(a),
     "coalesce": lambda site, *values: next((value for value in values if value is not None), None), "null_if": _null_if,
-    "fill_nan": lambda site, a, b: b if is_nan(a) else a,
+    "fill_nan": lambda site, a, b: b if is_nan(a) else a, "replace": _replace, "clip": _clip,
     # across columns
-    "min_horizontal": _extreme(largest=False), "max_horizontal": _extreme(largest=True),
-    # text, time
-    **texts.MEANINGS, **times.MEANINGS,
-    # lists and structs
-    "list.len": lambda site, a: len(a), "struct.field": lambda site, a: a[site.options["name"]],
-    "list.get": lambda site, a: a[site.options["index"]] if -len(a) <= site.options["index"] < len(a) else None,
+    "min_horizontal": _extreme(largest=False), "max_horizontal": _extreme(largest=True), "concat_str": _concat_str, "hash": _hash,
+    # text, time, lists and structs
+    **texts.MEANINGS, **times.MEANINGS, **nested.MEANINGS,
 }  # fmt: skip
-
-# `own_nulls` should say so of these too: a null among the values leaves the others to decide, as in SQL.
-SEES_NULL = frozenset(("is_between", "is_in", "fill_nan"))

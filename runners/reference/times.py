@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from runners.reference.values import utc
+from runners.reference.values import utc, zone_of
 
-__all__ = ["MEANINGS", "between", "moved", "offset_by", "span"]
+__all__ = ["MEANINGS", "between", "moved", "offset_by", "span", "strftime", "zoned"]
 
 _PART = re.compile(r"(\d+)(ns|us|ms|mo|[smhdwqy])")
 _CLOCK = {"ns": 0.001, "us": 1, "ms": 1000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
@@ -78,8 +78,109 @@ def _on_clock(clock: dt.datetime, before: dt.datetime) -> dt.datetime:
     return two if two.utcoffset() == before.utcoffset() else one
 
 
+def _truncated(when: Any, every: str) -> Any:
+    """Down to a whole number of units since 1970 (weeks: since its first Monday), on the clock."""
+    count, unit = int(every.rstrip("nsumohdwqy")), every.lstrip("0123456789")
+    clock = dt.datetime.combine(when, dt.time()) if not isinstance(when, dt.datetime) else when.replace(tzinfo=None, fold=0)
+    if unit in ("mo", "q", "y"):
+        size = count * {"mo": 1, "q": 3, "y": 12}[unit]
+        year, month = divmod(((clock.year - 1970) * 12 + clock.month - 1) // size * size, 12)
+        down = dt.datetime(1970 + year, month + 1, 1)
+    else:
+        start = dt.datetime(1970, 1, 5 if unit == "w" else 1)
+        span = dt.timedelta(days=count * {"d": 1, "w": 7}[unit]) if unit in "dw" else dt.timedelta(microseconds=count * _CLOCK[unit])
+        down = start + (clock - start) // span * span
+    if not isinstance(when, dt.datetime):
+        return down.date()
+    return down if when.tzinfo is None else _on_clock(down.replace(tzinfo=when.tzinfo), when)
+
+
+def _month_end(when: Any) -> Any:
+    return when.replace(day=calendar.monthrange(when.year, when.month)[1])
+
+
+def zoned(clock: dt.datetime, zone: str | None, strict: bool = True) -> dt.datetime | None:
+    """The zone's clock: the first of a time that comes twice; one that is left out has no form."""
+    if zone is None:
+        return clock.replace(tzinfo=None)
+    aware = clock.replace(tzinfo=zone_of(zone), fold=0)
+    if utc(aware).replace(tzinfo=dt.UTC).astimezone(aware.tzinfo).replace(tzinfo=None, fold=0) != clock.replace(tzinfo=None, fold=0):
+        if strict:
+            raise ValueError(f"{clock} is left out on the clock of {zone}")
+        return None
+    return aware
+
+
+def _combine(site: Any, day: Any, clock: dt.time) -> Any:
+    zone = site.result.args[1]
+    return zoned(dt.datetime.combine(day.date() if isinstance(day, dt.datetime) else day, clock), zone)
+
+
+def _epoch(site: Any, when: Any) -> int:
+    if site.options["unit"] == "d":
+        return (utc(when).date() if isinstance(when, dt.datetime) else when).toordinal() - 719_163  # type: ignore[no-any-return]
+    clock = utc(when) if isinstance(when, dt.datetime) else dt.datetime.combine(when, dt.time())
+    micros = (clock - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
+    return micros * 1000 if site.options["unit"] == "ns" else micros // {"us": 1, "ms": 1000, "s": 1_000_000}[site.options["unit"]]
+
+
+_NAMES = {
+    "Y": "%Y", "m": "%m", "d": "%d", "H": "%H", "M": "%M", "S": "%S", "y": "%y", "j": "%j", "a": "%a", "A": "%A", "b": "%b", "B": "%B", "I": "%I",
+    "p": "%p", "F": "%Y-%m-%d", "T": "%H:%M:%S", "%": "%%",
+}  # fmt: skip
+
+
+def strftime(when: Any, form: str) -> str:
+    """The kernel's format (chrono's), of which the parts are judged that Python has too, and fractions of seconds."""
+    micros = getattr(when, "microsecond", 0)
+
+    def part(found: re.Match[str]) -> str:
+        match found[1]:
+            case "%.f":
+                return "" if not micros else f".{micros:06d}" if micros % 1000 else f".{micros // 1000:03d}"
+            case "%.3f" | "%3f":
+                return f"{'.' if '.' in found[1] else ''}{micros // 1000:03d}"
+            case "%.6f" | "%6f":
+                return f"{'.' if '.' in found[1] else ''}{micros:06d}"
+            case "%Y":
+                return f"{when.year:04d}"
+            case text if text[1:] in _NAMES:
+                return when.strftime(_NAMES[text[1:]])  # type: ignore[no-any-return]
+            case text:
+                raise NotImplementedError(f"the reference does not know {text} in a format of times")
+
+    return re.sub(r"(%(?:\.?[36]?f|.))", part, form)
+
+
+def _total(unit: int) -> Callable[..., int]:
+    """Whole units, cut toward zero."""
+    return lambda site, a: int(abs(a) // dt.timedelta(microseconds=unit)) * (-1 if a < dt.timedelta() else 1)
+
+
+_SIZES = {
+    "weeks": 604_800_000_000, "days": 86_400_000_000, "hours": 3_600_000_000, "minutes": 60_000_000, "seconds": 1_000_000,
+    "milliseconds": 1000, "microseconds": 1,
+}  # fmt: skip
+
+
+def _duration(site: Any, *counts: int) -> dt.timedelta:
+    return dt.timedelta(microseconds=sum(_SIZES[part] * count for part, count in zip(site.options["parts"], counts, strict=True)))
+
+
 MEANINGS: dict[str, Callable[..., Any]] = {
-    "dt.year": lambda site, a: a.year, "dt.month": lambda site, a: a.month, "dt.day": lambda site, a: a.day,
+    "dt.year": lambda site, a: a.year, "dt.iso_year": lambda site, a: a.isocalendar()[0], "dt.quarter": lambda site, a: (a.month + 2) // 3,
+    "dt.month": lambda site, a: a.month, "dt.week": lambda site, a: a.isocalendar()[1], "dt.weekday": lambda site, a: a.isoweekday(),
+    "dt.day": lambda site, a: a.day, "dt.ordinal_day": lambda site, a: a.timetuple().tm_yday,
+    "dt.days_in_month": lambda site, a: calendar.monthrange(a.year, a.month)[1], "dt.is_leap_year": lambda site, a: calendar.isleap(a.year),
+    "dt.hour": lambda site, a: a.hour, "dt.minute": lambda site, a: a.minute, "dt.second": lambda site, a: a.second,
+    "dt.millisecond": lambda site, a: a.microsecond // 1000, "dt.microsecond": lambda site, a: a.microsecond,
+    "dt.nanosecond": lambda site, a: a.microsecond * 1000,
     "dt.date": lambda site, a: a.date() if isinstance(a, dt.datetime) else a,
-    "dt.offset_by": lambda site, a: offset_by(a, site.options["by"]),
+    "dt.time": lambda site, a: a.time() if isinstance(a, dt.datetime) else a, "dt.combine": _combine,
+    "dt.offset_by": lambda site, a: offset_by(a, site.options["by"]), "dt.truncate": lambda site, a: _truncated(a, site.options["every"]),
+    "dt.month_start": lambda site, a: a.replace(day=1), "dt.month_end": lambda site, a: _month_end(a),
+    "dt.strftime": lambda site, a: strftime(a, site.options["format"]), "dt.epoch": _epoch,
+    "dt.replace_time_zone": lambda site, a: zoned(a, site.options["zone"], site.options["strict"]),
+    "dt.convert_time_zone": lambda site, a: a,  # the same instant, shown by the type of the result
+    **{f"dt.total_{name}": _total(size) for name, size in _SIZES.items() if name != "weeks"}, "duration": _duration,
 }  # fmt: skip

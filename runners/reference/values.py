@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from dataflow.expr.types import NULL, DType, promoted
 from dataflow.expr.typing import ExprError
 
-__all__ = ["EXACT", "MICROS", "Site", "fit", "identity", "is_nan", "meeting", "order", "truncated", "utc", "zone_of"]
+__all__ = ["EXACT", "MICROS", "Site", "extreme", "fit", "identity", "is_nan", "meeting", "order", "truncated", "utc", "zone_of"]
 
 EXACT = decimal.Context(prec=200, rounding=decimal.ROUND_HALF_EVEN)  # more digits than any two decimals of 38 can make
 MICROS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 1}  # Python's times end at microseconds, so nanoseconds are not judged
@@ -62,6 +62,12 @@ def order(value: Any) -> Any:
             return value
 
 
+def extreme(values: list[Any], largest: bool) -> Any:
+    """The least or the greatest; NaN only if there is nothing else, null if there is nothing."""
+    numbers = [value for value in values if not is_nan(value)] or values
+    return (max if largest else min)(numbers, key=order) if numbers else None
+
+
 def meeting(types: tuple[DType, ...]) -> DType:
     """The type in which values of all these are compared and put together."""
 
@@ -96,6 +102,9 @@ def fit(value: Any, kind: DType) -> Any:
             return dt.timedelta(microseconds=truncated(value, kind.args[0]))
         case "list" | "array":
             return [fit(item, kind.args[0]) for item in value]
+        case "map":
+            pairs = value.items() if isinstance(value, dict) else value
+            return [(fit(key, kind.args[0]), fit(one, kind.args[1])) for key, one in pairs]
         case "struct":
             return {name: fit(value.get(name), inner) for name, inner in kind.args}
         case _ if kind.is_integer:

@@ -312,6 +312,11 @@ class _Cutter:
             self.remarks.say(f"no shuffle: {node.label} groups by what {part.node.label} brought together")
             return self.on_pieces(node, part)
         split = _split(node, part.schema)
+        if split is None and (steps := _distinct_first(node, part.schema)) is not None:
+            inner, outer = steps
+            self.remarks.say(f"two steps: {node.label} first finds the different values, then counts them")
+            found = self.aggregate(replace(inner, label=self.label(node, "values")), part)
+            return self.aggregate(replace(outer, label=self.label(node, "counts")), found)
         if split is None:
             root = replace(node, input=self.given(node, part, 0))
             return self.exchange(node, [part], [node.keys], root, part.bytes)
@@ -487,6 +492,42 @@ def _split(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], 
         return None
     merges = tuple((name, _MERGE[one.function]) for one, name in partials.items())
     return node.keys, tuple(Alias(one, name) for one, name in partials.items()), _Finals(merges, tuple(results))
+
+
+def _distinct_first(node: GroupAggregate, schema: Schema) -> tuple[GroupAggregate, GroupAggregate] | None:
+    """An aggregation that counts the different values of one expression, as two that can begin before their exchange.
+
+        n_unique(x), sum(y) by k   ──>   count(x), sum(y) by k  of  ( sum(y) by k, x )
+    """
+    found = [one for expr in node.aggs for one in walk(expr) if isinstance(one, Aggregate) and one.function == "n_unique"]
+    if not found or any(one.args != found[0].args or one.where is not None for one in found):
+        return None
+    names = named(node.keys, tuple(schema))
+    value = "#value"
+    while value in schema or value in names:
+        value += "#"
+    partials: dict[Aggregate, str] = {}
+
+    def outer(one: ExprNode) -> ExprNode:
+        if not isinstance(one, Aggregate):
+            return one
+        if one.function == "n_unique":
+            return Aggregate("count", (Column(value),))
+        if one.order or one.function not in _MERGE:
+            raise _Whole
+        return Aggregate(_MERGE[one.function], (Column(partials.setdefault(one, f"{value} {len(partials)}")),))
+
+    try:
+        results = tuple(Alias(transform(expr, outer), name) for name, expr in named(node.aggs, tuple(schema)).items())
+    except _Whole:
+        return None
+    first = replace(
+        node, keys=(*node.keys, Alias(found[0].args[0], value)), aggs=tuple(Alias(one, name) for one, name in partials.items())
+    )
+    first = replace(first, schema=schema_of(first, (schema,)))
+    second = replace(node, keys=tuple(Column(name) for name in names), aggs=results)
+    assert first.schema is not None
+    return first, replace(second, schema=schema_of(second, (first.schema,)))
 
 
 def _mean(total: ExprNode, count: ExprNode) -> ExprNode:
