@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from dataflow.expr.expression import Expr, as_node, as_nodes
-from dataflow.expr.nodes import Aggregate, AllColumns, Call, Case, Cast, Column, ExprNode, Literal, Ranking
+from dataflow.expr.nodes import Aggregate, AllColumns, Call, Case, Cast, Column, ExprNode, Literal, Ranking, name_of
 from dataflow.expr.types import type_from
 
 __all__ = [
-    "all_columns", "coalesce", "col", "dense_rank", "len_", "lit", "max_horizontal", "min_horizontal", "ntile", "percent_rank", "rank",
-    "row_number", "when",
+    "all_columns", "all_horizontal", "any_horizontal", "coalesce", "col", "concat_str", "cume_dist", "dense_rank", "duration", "len_", "lit",
+    "max_horizontal", "min_horizontal", "ntile", "percent_rank", "rank", "row_number", "struct", "sum_horizontal", "when",
 ]  # fmt: skip
 
 
@@ -97,6 +97,71 @@ def max_horizontal(*columns: Any) -> Expr:
     return Expr(Call("max_horizontal", as_nodes(columns)))
 
 
+def sum_horizontal(*columns: Any) -> Expr:
+    """The sum of several columns in a row, null ones left out; 0 of nothing."""
+    return Expr(Call("sum_horizontal", as_nodes(columns)))
+
+
+def all_horizontal(*columns: Any) -> Expr:
+    """Whether all are true; null if none is false but one is null. As ``a & b & c``."""
+    return _chain("and", columns, True)
+
+
+def any_horizontal(*columns: Any) -> Expr:
+    """Whether one is true; null if none is but one is null. As ``a | b | c``."""
+    return _chain("or", columns, False)
+
+
+def _chain(operation: str, columns: tuple[Any, ...], nothing: bool) -> Expr:
+    nodes = as_nodes(columns)
+    return Expr(Call(operation, nodes) if len(nodes) > 1 else nodes[0] if nodes else Literal(nothing))
+
+
+def concat_str(*columns: Any, separator: str = "", ignore_nulls: bool = False) -> Expr:
+    """Texts of several columns put together, with a text between them; null if one is null, unless nulls are left out.
+
+    >>> from dataflow import Pipeline
+    >>> Pipeline().create([{"a": "x", "b": None}]).select(s=concat_str("a", "b", lit("z"), separator="-", ignore_nulls=True)).collect()
+    [{'s': 'x-z'}]
+    """
+    return Expr(Call("concat_str", as_nodes(columns), (("separator", separator), ("ignore_nulls", ignore_nulls))))
+
+
+def struct(*columns: Any, **named: Any) -> Expr:
+    """One column of several: names, expressions, and ``name=expression``.
+
+    >>> from dataflow import Pipeline
+    >>> Pipeline().create([{"a": 1, "b": 2}]).select(s=struct("a", c=col("b") * 2)).collect()
+    [{'s': {'a': 1, 'c': 4}}]
+    """
+    nodes = as_nodes(columns)
+    fields = {**{name_of(node): node for node in nodes}, **{name: as_nodes([value])[0] for name, value in named.items()}}
+    if len(fields) < len(nodes) + len(named):
+        raise ValueError(f"two fields have one name: {', '.join([*map(name_of, nodes), *named])}")
+    return Expr(Call("struct", tuple(fields.values()), (("names", tuple(fields)),)))
+
+
+def duration(
+    *, weeks: Any = None, days: Any = None, hours: Any = None, minutes: Any = None, seconds: Any = None, milliseconds: Any = None,
+    microseconds: Any = None,
+) -> Expr:  # fmt: skip
+    """A duration of whole numbers of these; strings are names of columns.
+
+    >>> import datetime as dt
+    >>> from dataflow import Pipeline
+    >>> Pipeline().create([{"d": dt.date(2024, 2, 28), "n": 2}]).select(d=col("d") + duration(days="n")).collect()
+    [{'d': datetime.date(2024, 3, 1)}]
+    """
+    given = {
+        "weeks": weeks, "days": days, "hours": hours, "minutes": minutes, "seconds": seconds, "milliseconds": milliseconds,
+        "microseconds": microseconds,
+    }  # fmt: skip
+    parts = {name: as_nodes([value])[0] for name, value in given.items() if value is not None}
+    if not parts:
+        raise ValueError("a duration needs a part: duration(days=1)")
+    return Expr(Call("duration", tuple(parts.values()), (("parts", tuple(parts)),)))
+
+
 def len_() -> Expr:
     """The number of rows, as an aggregate."""
     return Expr(Aggregate("len"))
@@ -120,6 +185,11 @@ def dense_rank() -> Expr:
 def percent_rank() -> Expr:
     """(rank - 1) / (rows - 1), 0 for a single row."""
     return Expr(Ranking("percent_rank"))
+
+
+def cume_dist() -> Expr:
+    """The share of rows up to the current one and its equals."""
+    return Expr(Ranking("cume_dist"))
 
 
 def ntile(n: int) -> Expr:

@@ -20,3 +20,23 @@ class Maps:
 
     def _call(self, operation: str, *args: Any, **options: Any) -> Expr:
         return self._expr._call(f"map.{operation}", *args, **options)
+
+    def len(self) -> Expr:
+        """How many entries."""
+        return self._call("len")
+
+    def keys(self) -> Expr:
+        """The keys, as a list."""
+        return self._call("keys")
+
+    def values(self) -> Expr:
+        """The values, as a list in the order of the keys."""
+        return self._call("values")
+
+    def get(self, key: Any) -> Expr:
+        """The value of a key; null if the map is without it."""
+        return self._call("get", key)
+
+    def contains_key(self, key: Any) -> Expr:
+        """Whether the map has the key."""
+        return self._call("contains_key", key)

@@ -21,7 +21,7 @@ from dataflow.expr.types import DType
 
 __all__ = [
     "Aggregate", "Alias", "AllColumns", "Apply", "Call", "Case", "Cast", "Column", "ExprNode", "Frame", "Literal", "Ranking",
-    "SortKey", "Window", "children", "columns_of", "has_aggregate", "has_window", "name_of", "show", "transform", "walk",
+    "SortKey", "Window", "children", "columns_of", "has_aggregate", "has_window", "name_of", "rebuilt", "show", "transform", "walk",
 ]  # fmt: skip
 
 Options = tuple[tuple[str, Any], ...]
@@ -198,6 +198,11 @@ def transform(node: ExprNode, change: Callable[[ExprNode], ExprNode]) -> ExprNod
         if id(one) not in done:
             done[id(one)] = change(_rebuilt(one, done))
     return done[id(node)]
+
+
+def rebuilt(node: ExprNode, change: Callable[[ExprNode], ExprNode]) -> ExprNode:
+    """The node with ``change`` applied to the expressions right below it."""
+    return _rebuilt(node, {id(child): change(child) for child in children(node)})  # type: ignore[no-any-return]
 
 
 def _rebuilt(value: Any, done: dict[int, ExprNode]) -> Any:

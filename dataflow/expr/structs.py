@@ -24,3 +24,12 @@ class Structs:
     def field(self, name: str) -> Expr:
         """One field."""
         return self._call("field", name=name).alias(name)
+
+    def rename_fields(self, *names: str) -> Expr:
+        """The same fields under these names, in their order.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": {"a": 1, "b": 2}}]).select(col("s").struct.rename_fields("x", "y")).collect()
+        [{'s': {'x': 1, 'y': 2}}]
+        """
+        return self._call("rename_fields", names=names)

@@ -103,6 +103,8 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
                 type_of(expr, schema)
             if frame is not None:
                 _check_frame(node, frame, schema)
+            if isinstance(function, Aggregate) and function.order and (order or frame is not None):
+                raise ExprError(f"{show(node)}: two orders", "give the order to over() alone")
             if isinstance(function, Ranking) and not order:
                 raise ExprError(f"{show(function)} needs an order: .over(…, order_by=…)")
             return type_of(function, schema)

@@ -11,6 +11,7 @@ from dataflow.expr.nodes import Aggregate, SortKey
 from dataflow.expr.types import FLOAT64, INT64, DType
 from dataflow.expr.typing import type_of
 from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_type, own
+from dataflow.kernels.types import to_polars
 
 __all__ = ["AGGREGATE_KERNELS", "aggregate", "sorted_by"]
 
@@ -27,18 +28,38 @@ def _sum(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Exp
     return as_type(one, kind).sum()
 
 
-def _listed(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
-    return args[0].expr.implode()
+def _mean(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """Of large integers the exact sum is divided: as floats they would cancel."""
+    (one,) = args
+    if one.type.name in ("int64", "uint64"):
+        count = one.expr.count()
+        return pl.when(count > 0).then(one.expr.cast(pl.Int128).sum().cast(pl.Float64) / count)
+    if one.type.name in ("decimal", "duration"):
+        return one.expr.mean().cast(to_polars(kind))
+    return as_type(one, kind).mean()
+
+
+def _quantile(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    (one,) = args
+    if kind.name == "duration":  # cut to whole units
+        found = one.expr.to_physical().cast(pl.Float64).quantile(options.get("q", 0.5), options.get("interpolation", "linear"))
+        return found.cast(pl.Int64).cast(to_polars(kind))
+    return as_type(one, FLOAT64).quantile(options.get("q", 0.5), options.get("interpolation", "linear"))
+
+
+def _nth(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    return args[0].expr.get(options["n"], null_on_oob=True)
 
 
 AGGREGATE_KERNELS: dict[str, Kernel] = {
     "len": lambda a, o, k: pl.len().cast(pl.Int64), "count": lambda a, o, k: a[0].expr.count().cast(pl.Int64),
-    "n_unique": lambda a, o, k: a[0].expr.drop_nulls().n_unique().cast(pl.Int64), "sum": _sum,
-    "mean": lambda a, o, k: (a[0].expr if a[0].type.name == "decimal" else as_type(a[0], k)).mean(), "min": own("min"), "max": own("max"),
-    "first": own("first"), "last": own("last"), "any": lambda a, o, k: a[0].expr.any(ignore_nulls=True),
-    "all": lambda a, o, k: a[0].expr.all(ignore_nulls=True), "std": lambda a, o, k: as_type(a[0], FLOAT64).std(ddof=o["ddof"]),
-    "var": lambda a, o, k: as_type(a[0], FLOAT64).var(ddof=o["ddof"]), "median": lambda a, o, k: as_type(a[0], FLOAT64).median(),
-    "quantile": lambda a, o, k: as_type(a[0], FLOAT64).quantile(o["q"], o["interpolation"]), "collect": _listed,
+    "n_unique": lambda a, o, k: a[0].expr.drop_nulls().n_unique().cast(pl.Int64),
+    "approx_n_unique": lambda a, o, k: a[0].expr.drop_nulls().approx_n_unique().cast(pl.Int64),
+    "sum": _sum, "mean": _mean, "min": own("min"), "max": own("max"), "first": own("first"), "last": own("last"), "nth": _nth,
+    "any": lambda a, o, k: a[0].expr.any(ignore_nulls=True), "all": lambda a, o, k: a[0].expr.all(ignore_nulls=True),
+    "std": lambda a, o, k: as_type(a[0], FLOAT64).std(ddof=o["ddof"]), "var": lambda a, o, k: as_type(a[0], FLOAT64).var(ddof=o["ddof"]),
+    "median": _quantile, "quantile": _quantile, "product": lambda a, o, k: as_type(a[0], FLOAT64).product(),
+    "collect": lambda a, o, k: a[0].expr.implode(), "join": lambda a, o, k: a[0].expr.str.join(o["separator"], ignore_nulls=True),
 }  # fmt: skip
 
 
@@ -59,6 +80,7 @@ def aggregate(node: Aggregate, lower: Walk) -> Lowered:
 
 
 def sorted_by(expr: pl.Expr, order: tuple[SortKey, ...], lower: Walk) -> pl.Expr:
+    """Sorted by the keys; equal ones stay as they came."""
     return expr.sort_by(
         [lower(key.expr).expr for key in order],
         descending=[key.descending for key in order],

@@ -1,4 +1,4 @@
-"""Windows in Polars."""
+"""Windows in Polars: a partition's rows are sorted, every row gets its value, and goes back to its place."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import polars as pl
 
-from dataflow.expr.nodes import Aggregate, Literal, Ranking, Window
+from dataflow.expr.nodes import Ranking, Window
 from dataflow.expr.types import INT64, DType
 from dataflow.expr.typing import type_of
 from dataflow.kernels.aggregates import aggregate, sorted_by
+from dataflow.kernels.frames import bounds, over_frame
 from dataflow.kernels.lowered import Lowered, Walk, as_type
-from dataflow.kernels.types import to_polars
 
 __all__ = ["RANKING_KERNELS", "window"]
 
@@ -22,14 +22,15 @@ def window(node: Window, lower: Walk) -> Lowered:
     partition = [lower(expr).expr for expr in node.partition] or [pl.lit(1)]
     if isinstance(node.function, Ranking):
         return Lowered(RANKING_KERNELS[node.function.function](node, node.function, partition, lower, kind), kind)
-    inner = aggregate(node.function, lower)
     if not node.order and node.frame is None:
-        return Lowered(inner.expr.over(partition), kind)
-    return Lowered(_framed(node, node.function, partition, lower, kind), kind)
+        return Lowered(aggregate(node.function, lower).expr.over(partition), kind)
+    return Lowered(_framed(node, partition, lower, kind), kind)
 
 
 def _in_order(build: Callable[[Callable[[pl.Expr], pl.Expr]], pl.Expr], node: Window, partition: list[pl.Expr], lower: Walk) -> pl.Expr:
     """``build`` makes a value for every row of a partition whose columns it sorts with the function it is given."""
+    if not node.order:
+        return build(lambda expr: expr).over(partition)
     order = sorted_by(pl.int_range(pl.len()), node.order, lower)
     return build(lambda expr: expr.gather(order)).gather(order.arg_sort()).over(partition)
 
@@ -40,91 +41,22 @@ def _peers(sort: Callable[[pl.Expr], pl.Expr], node: Window, lower: Walk) -> pl.
     return sort(keys).rle_id()
 
 
-def _framed(node: Window, function: Aggregate, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
-    frame = node.frame
-    arg = lower(function.args[0]) if function.args else Lowered(pl.lit(1), INT64)
-    value = arg.expr
-    if function.where is not None:
-        value = pl.when(lower(function.where).expr).then(value)
-        if function.function == "len":
-            function = Aggregate("count", (Literal(1),), None)
-    if frame is None or (frame.unit == "range" and frame.start is None and frame.end == 0):
-        if not node.order:
-            return aggregate(Aggregate(function.function, function.args, function.where, function.order, function.options), lower).expr.over(partition)
+def _framed(node: Window, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
+    function = node.function
+    assert not isinstance(function, Ranking)
+    every = pl.int_range(pl.len(), dtype=pl.Int64)  # what len counts
+    value = lower(function.args[0]) if function.args else Lowered(every, INT64)
+    keep = lower(function.where).expr if function.where is not None else None
+    key = lower(node.order[0].expr) if node.order else None
 
-        def peers(sort: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-            running = _running(function.function, sort(value), arg.type, kind)
-            return _last_of_run(running, _peers(sort, node, lower))
+    def build(sort: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+        sorted_key = Lowered(sort(key.expr), key.type) if key is not None else None
+        frame = bounds(node.frame, node.order, sorted_key, _peers(sort, node, lower) if node.order else None)
+        return over_frame(
+            function.function, dict(function.options), Lowered(sort(value.expr), value.type), sort(keep) if keep is not None else None, frame, kind
+        )
 
-        return _in_order(peers, node, partition, lower)
-    if frame.unit == "rows" and frame.start is None and frame.end == 0:
-        return _in_order(lambda sort: _running(function.function, sort(value), arg.type, kind), node, partition, lower)
-    if frame.unit == "rows":
-        return _in_order(lambda sort: _rows_frame(function.function, sort(value), arg.type, kind, frame.start, frame.end), node, partition, lower)
-    raise NotImplementedError("range frames with values")
-
-
-def _last_of_run(running: pl.Expr, run: pl.Expr) -> pl.Expr:
-    """Each row's value taken from the last row of its run."""
-    ends = run.rle().struct.field("len").cum_sum() - 1
-    return running.gather(ends.gather(run))
-
-
-def _running(function: str, value: pl.Expr, have: DType, kind: DType) -> pl.Expr:
-    target = to_polars(kind)
-    match function:
-        case "sum":
-            return value.cast(target).fill_null(0).cum_sum()
-        case "count":
-            return value.is_not_null().cast(pl.Int64).cum_sum()
-        case "len":
-            return pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
-        case "mean":
-            known = value.is_not_null().cast(pl.Int64).cum_sum()
-            return pl.when(known > 0).then(value.cast(pl.Float64).fill_null(0).cum_sum() / known)
-        case "min":
-            return value.cum_min().forward_fill()
-        case "max":
-            return value.cum_max().forward_fill()
-        case "first":
-            return value.first()
-        case "last":
-            return value
-        case _:
-            raise NotImplementedError(f"{function} over an order")
-
-
-def _rows_frame(function: str, value: pl.Expr, have: DType, kind: DType, start: int | None, end: int | None) -> pl.Expr:
-    """Sliding rows, by differences of running sums for sums and counts; else by slices."""
-    place = pl.int_range(pl.len(), dtype=pl.Int64)
-    low = pl.lit(0, dtype=pl.Int64) if start is None else (place + start).clip(lower_bound=0)
-    high = pl.len().cast(pl.Int64) - 1 if end is None else pl.min_horizontal(place + end, pl.len().cast(pl.Int64) - 1)
-    length = pl.max_horizontal(high - low + 1, pl.lit(0, dtype=pl.Int64))
-
-    def between(running: pl.Expr) -> pl.Expr:
-        """The running total at the frame's end less that before its start."""
-        size = pl.len().cast(pl.Int64)
-        upto = running.gather(pl.max_horizontal(pl.min_horizontal(high, size - 1), pl.lit(0, dtype=pl.Int64)))
-        before = pl.when(low > 0).then(running.gather(pl.min_horizontal(pl.max_horizontal(low - 1, pl.lit(0, dtype=pl.Int64)), size - 1))).otherwise(0)
-        return pl.when((length > 0) & (high >= 0) & (low < size)).then(upto - before).otherwise(0)
-
-    count = between(value.is_not_null().cast(pl.Int64).cum_sum())
-    match function:
-        case "count":
-            return count
-        case "len":
-            return between(pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
-        case "sum" if not kind.is_float:
-            return between(value.cast(to_polars(kind)).fill_null(0).cum_sum())
-        case "mean" if have.is_integer:
-            return pl.when(count > 0).then(between(value.cast(pl.Int64).fill_null(0).cum_sum()).cast(pl.Float64) / count)
-    if start is None or end is None:
-        raise NotImplementedError(f"{function} over rows ({start}, {end})")
-    width = end - start + 1
-    moved = value.shift(-end) if end else value
-    rolling = {"sum": "rolling_sum", "mean": "rolling_mean", "min": "rolling_min", "max": "rolling_max"}[function]
-    found = getattr(moved.cast(to_polars(kind)), rolling)(window_size=width, min_samples=1)
-    return found.fill_null(0) if function == "sum" else found
+    return _in_order(build, node, partition, lower)
 
 
 def _row_number(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:

@@ -12,30 +12,35 @@ from collections.abc import Callable
 
 from dataflow.optimizer.rule import Plan, Remarks, Rule
 from dataflow.optimizer.rules.fuse_parallel_dos import fuse_parallel_dos
-from dataflow.optimizer.rules.gather_queries import gather_queries
 from dataflow.optimizer.rules.insert_fusion_blocks import insert_fusion_blocks
 from dataflow.optimizer.rules.lift_combine_values import lift_combine_values
-from dataflow.optimizer.rules.prune_columns import prune_columns
-from dataflow.optimizer.rules.push_filters import push_filters
 from dataflow.optimizer.rules.share_subplans import share_subplans
 from dataflow.optimizer.rules.sink_flattens import sink_flattens
 from dataflow.plan.explain import as_text
-from dataflow.plan.nodes import Query
+from dataflow.plan.nodes import Relation
 from dataflow.plan.traversal import topological
 from dataflow.plan.verify import verify
 
-__all__ = ["RULES", "optimize", "placing"]
+__all__ = ["optimize", "placing", "rules_for"]
 
-RULES: tuple[Rule, ...] = (
-    share_subplans,
-    sink_flattens,
-    lift_combine_values,
-    push_filters,
-    prune_columns,
-    gather_queries,
-    insert_fusion_blocks,
-    fuse_parallel_dos,
-)
+BEFORE: tuple[Rule, ...] = (share_subplans, sink_flattens, lift_combine_values)
+AFTER: tuple[Rule, ...] = (insert_fusion_blocks, fuse_parallel_dos)
+
+
+def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
+    """The rules for steps on columns, loaded when a plan has one: conditions go down before columns are pruned, so that a
+    column which only a condition reads ends where it is checked; then trees are gathered, and cut where they are too large."""
+    from dataflow.optimizer.rules.gather_queries import gather_queries
+    from dataflow.optimizer.rules.prune_columns import prune_columns
+    from dataflow.optimizer.rules.push_filters import push_filters
+
+    return (push_filters, prune_columns, gather_queries, *((cut,) if cut is not None else ()))
+
+
+def rules_for(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:
+    """All rules for a plan, in their order."""
+    relational = any(isinstance(node, Relation) for node in topological(plan))
+    return (*BEFORE, *(relational_rules(cut) if relational else ()), *AFTER)
 
 
 def optimize(
@@ -48,7 +53,7 @@ def optimize(
     remarks = remarks if remarks is not None else Remarks()
     verify(plan)
     text = as_text(plan)
-    for rule in _with(cut):
+    for rule in rules_for(plan, cut):
         elements = [node.element for node in plan]
         plan = rule(plan, remarks)
         verify(plan)
@@ -62,20 +67,11 @@ def optimize(
 
 
 def placing(memory: int, placement: str = "auto") -> Rule:
-    """The rule that cuts queries which do not fit ``memory`` bytes; loaded when a plan has one."""
+    """The rule that cuts queries which do not fit ``memory`` bytes."""
 
     def partition_queries(plan: Plan, remarks: Remarks) -> Plan:
-        if not any(isinstance(node, Query) for node in topological(plan)):
-            return plan
         from dataflow.optimizer.rules.partition_queries import partition_queries
 
         return partition_queries(plan, remarks, memory=memory, placement=placement)
 
     return partition_queries
-
-
-def _with(cut: Rule | None) -> tuple[Rule, ...]:
-    if cut is None:
-        return RULES
-    at = RULES.index(gather_queries) + 1
-    return (*RULES[:at], cut, *RULES[at:])

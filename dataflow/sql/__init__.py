@@ -55,6 +55,7 @@ def translate(
         raise SqlError(str(error), hint=error.hint) from error
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Not a user's traceback to read: the parser lets trees pass that no grammar has. The cause is kept for us.
-        raise SqlError(f"this SQL could not be translated ({type(error).__name__}: {error})", hint="this is a fault of ours; please report it") from error
+        what = f"{type(error).__name__}: {error}"
+        raise SqlError(f"this SQL could not be translated ({what})", hint="this is a fault of ours; please report it") from error
     except RecursionError:
         raise SqlError("this SQL nests too deeply to be translated", hint="name inner queries with WITH") from None

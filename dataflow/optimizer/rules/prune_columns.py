@@ -28,6 +28,7 @@ from dataflow.plan.relational import (
     Union,
     Unpivot,
     Where,
+    aggregates_of,
     named,
     shared_keys,
 )  # fmt: skip
@@ -84,7 +85,8 @@ def _spelled_out(node: Node) -> Node:
     have = _known(node.input)
     if have is None:
         return node
-    spelled = tuple(_alias(expr, name) for name, expr in named(exprs, tuple(have)).items())
+    meant = aggregates_of(node, tuple(have)) if isinstance(node, GroupAggregate) else named(exprs, tuple(have))
+    spelled = tuple(_alias(expr, name) for name, expr in meant.items())
     return replace(node, exprs=spelled) if isinstance(node, Project) else replace(node, aggs=spelled)
 
 
@@ -117,11 +119,11 @@ def _asked(node: Relation, wanted: Names | None) -> list[Names | None]:
             return [{**carried, **_names(new.values())}]
         case Where(predicate=predicate):
             return [{**asked, **_names([predicate])}]
-        case GroupAggregate(input=below, keys=keys, aggs=aggs):
+        case GroupAggregate(input=below, keys=keys):
             have = _known(below)
             if have is None:
                 return [None]
-            used = [expr for name, expr in named(aggs, tuple(have)).items() if name in asked]
+            used = [expr for name, expr in aggregates_of(node, tuple(have)).items() if name in asked]
             return [_names((*keys, *used))]
         case Join():
             return _of_sides(node, asked)
@@ -181,12 +183,12 @@ def _without(node: Relation, wanted: Names) -> Relation:
                 return node
             names = {**(have if keep else {}), **kept}
             return replace(node, exprs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, names)) if not keep or kept else node
-        case GroupAggregate(input=below, keys=keys, aggs=aggs):
+        case GroupAggregate(input=below, keys=keys):
             have = _known(below)
             if have is None:
                 return node
             keys_ = named(keys, tuple(have))
-            kept = {name: expr for name, expr in named(aggs, tuple(have)).items() if name in wanted}
+            kept = {name: expr for name, expr in aggregates_of(node, tuple(have)).items() if name in wanted}
             if not keys_ and not kept:
                 return node
             return replace(node, aggs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, {**keys_, **kept}))
