@@ -28,7 +28,6 @@ from dataflow.execution.group import read_groups, read_range
 from dataflow.execution.ordered import read_sorted
 from dataflow.execution.shuffle import KeepWriter, ShuffleWriter
 from dataflow.execution.sides import load_side
-from dataflow.io.sink_writer import SinkWriter
 from dataflow.io.source import Piece, Source
 from dataflow.physical.program import (
     DealRoot,
@@ -135,6 +134,8 @@ def _writer(leaf: Leaf, index: int, attempt: Attempt, context: TaskContext, shar
             return ShuffleWriter(leaf, context, share)
         case SinkLeaf():
             name = f"{attempt.task.replace('/', '_').replace(' ', '_')}-{index}-{attempt.attempt}-{os.getpid()}"
+            from dataflow.io.sink_writer import SinkWriter  # a run that only looks does without
+
             return _NamedSink(SinkWriter(leaf.sink, leaf.staging, name), leaf, context)
         case KeepLeaf():
             return KeepWriter(leaf, context)
@@ -143,7 +144,7 @@ def _writer(leaf: Leaf, index: int, attempt: Attempt, context: TaskContext, shar
 class _NamedSink:
     """A sink's writer whose errors name the write and its line."""
 
-    def __init__(self, writer: SinkWriter, leaf: SinkLeaf, context: TaskContext) -> None:
+    def __init__(self, writer: Any, leaf: SinkLeaf, context: TaskContext) -> None:
         self.writer, self.leaf, self.context = writer, leaf, context
         self.abort = writer.abort
 

@@ -92,8 +92,13 @@ def _replace(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl
     n = options["n"]
     value, old, new, default = args[0], args[1 : n + 1], args[n + 1 : 2 * n + 1], args[2 * n + 1 :]
     meet = meeting_type([value, *old])
-    keys, values = _column(old, meet), _column(new, kind)
     one = as_type(value, meet)
+    if meet.is_nested or any(arg.constant is None and arg.type != NULL for arg in (*old, *new)):
+        chain: Any = pl
+        for this, that in zip(old, new, strict=True):
+            chain = chain.when(one.eq_missing(as_type(this, meet))).then(as_type(that, kind))
+        return chain.otherwise(as_type(default[0] if default else value, kind)) if old else as_type(default[0] if default else value, kind)
+    keys, values = _column(old, meet), _column(new, kind)
     if default:
         otherwise = as_type(default[0], kind)
     elif options["strict"]:

@@ -28,9 +28,9 @@ def from_arrow(kind: pa.DataType) -> DType:
     if text in _FROM:
         return _FROM[text]
     is_ = pa.types
-    if is_.is_dictionary(kind):
+    if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
         return from_arrow(kind.value_type)
-    if is_.is_decimal(kind) and kind.precision <= t.MOST_DIGITS:
+    if is_.is_decimal(kind) and kind.precision <= t.MOST_DIGITS and kind.bit_width <= 128 and kind.scale >= 0:
         return t.decimal_of(kind.precision, kind.scale)
     if is_.is_timestamp(kind):
         return t.datetime_of(kind.unit, kind.tz)
@@ -46,7 +46,8 @@ def from_arrow(kind: pa.DataType) -> DType:
         return t.list_of(from_arrow(kind.value_type))
     if is_.is_struct(kind):
         return t.struct_of({field.name: from_arrow(field.type) for field in kind})
-    return t.other(text)
+    # with Arrow's own description, from which any process makes the type again
+    return DType("other", (text, pa.schema([("", kind)]).serialize().to_pybytes()))
 
 
 def schema_from_arrow(schema: pa.Schema) -> dict[str, DType]:
@@ -55,7 +56,7 @@ def schema_from_arrow(schema: pa.Schema) -> dict[str, DType]:
 
 
 def to_arrow(kind: DType) -> pa.DataType:
-    """A plan's type as Arrow's. Raises ValueError for one that is only carried."""
+    """A plan's type as Arrow's."""
     match kind.name:
         case "bool":
             return pa.bool_()
@@ -82,7 +83,7 @@ def to_arrow(kind: DType) -> pa.DataType:
         case "map":
             return pa.map_(to_arrow(kind.args[0]), to_arrow(kind.args[1]))
         case "other":
-            raise ValueError(f"{kind} cannot be made")
+            return pa.ipc.read_schema(pa.py_buffer(kind.args[1])).field(0).type
         case "float16":
             return pa.float16()
         case _:
@@ -122,6 +123,6 @@ def to_polars(kind: DType) -> Any:
         case "map":
             return pl.Map(to_polars(kind.args[0]), to_polars(kind.args[1]))
         case "other":
-            raise ValueError(f"{kind} cannot be computed with")
+            return pl.from_arrow(into("", pa.chunked_array([to_arrow(kind).wrap_array(pa.array([], to_arrow(kind).storage_type)) if 0 else pa.array([], to_arrow(kind))]))).dtype
         case name:
             return getattr(pl, name.title().replace("Uint", "UInt"))()

@@ -10,7 +10,6 @@ from typing import Any
 
 from dataflow.errors import PreflightError, Report, shorten
 from dataflow.io.files import LocalFiles
-from dataflow.io.sink import FileSink
 from dataflow.physical.stages import PhysicalPlan
 from dataflow.plan.nodes import GroupByKey, Node, Operate, ParallelDo, Read, Sort, View, Write
 from dataflow.plan.traversal import topological
@@ -26,7 +25,7 @@ def preflight(plan: tuple[Node, ...], physical: PhysicalPlan) -> list[Report]:
         match node:
             case Read(source=source) if hasattr(source, "check"):
                 problems += [_at(node, report) for report in _checked(source)]
-            case Write(sink=sink) if isinstance(sink, FileSink):
+            case Write(sink=sink) if hasattr(sink, "path"):
                 path = os.path.abspath(sink.path) if "://" not in sink.path else sink.path.rstrip("/")
                 if path in targets:
                     problems.append(
@@ -71,7 +70,7 @@ def _at(node: Node, report: Report) -> Report:
     return replace(report, steps=(node.label,), declared=str(node.origin), declared_text=node.origin.text())
 
 
-def _check_target(sink: FileSink) -> Iterator[Report]:
+def _check_target(sink: Any) -> Iterator[Report]:
     if "\0" in sink.path or not sink.path.strip():
         yield Report(f"not a path: {sink.path!r}")
         return

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflow.algebra.aggregator import Aggregator
-from dataflow.io.sink import FileSink
 from dataflow.io.source import Source, Split
 from dataflow.plan.nodes import Relation, ViewKind
 from dataflow.plan.origin import Origin
@@ -24,6 +23,7 @@ from dataflow.shard.runfile import RunFile
 if TYPE_CHECKING:
     from dataflow.expr.nodes import ExprNode, SortKey
     from dataflow.expr.types import DType
+    from dataflow.io.sink import FileSink
 
 __all__ = [
     "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "PieceRoot", "Program", "QueryRoot",

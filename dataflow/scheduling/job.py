@@ -21,12 +21,10 @@ from typing import Any
 
 from dataflow.errors import MemoryLimitError, OutputError, Report, SchemaError, WorkerCrashedError
 from dataflow.execution.task import TaskResult
-from dataflow.io.commit import Commit
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf, SideValue, SinkLeaf
 from dataflow.physical.stages import PhysicalPlan
 from dataflow.scheduling.accounts import Accounts
 from dataflow.scheduling.bisection import Bisection
-from dataflow.scheduling.determinism import check_same
 from dataflow.scheduling.events import Clock, Task, Workers
 from dataflow.scheduling.filed import Filed, FiledFiles
 from dataflow.scheduling.result import Output, RunResult
@@ -44,7 +42,7 @@ class Job:
         self.plan, self.clock = plan, clock
         self.accounts = Accounts(options, {s.step.label: s.step.on_error for p in plan.phases for s in all_steps(p.program.tree)})
         self.state, self.result = self.accounts.state, self.accounts.result
-        self.commit = Commit(options.run, list(plan.sinks))
+        self.commit: Any = _commit_of(options.run, list(plan.sinks))
         self.files = FiledFiles()
         self.maker = TaskMaker(plan, options, self.files, self.commit.targets, lambda: workers.slots)
         self.bisection = Bisection(self.maker, self.accounts, self._replaced)
@@ -204,6 +202,8 @@ class Job:
                         os.unlink(file.path)
 
     def _compare(self, task: Task, first: TaskResult, second: TaskResult) -> None:
+        from dataflow.scheduling.determinism import check_same
+
         check_same(task.payload.program, first, second, self.commit.targets)
 
     def _progress(self, task: Task, rows: int, size: int) -> None:
@@ -249,3 +249,21 @@ class Job:
                     hint="the targets are as they were, or will be completed by the next run that opens them",
                 )
             ) from error
+
+
+class _NothingToCommit:
+    """The commit of a run that only looks at collections: such a run does without the module that knows how."""
+
+    targets: tuple[Any, ...] = ()
+
+    def begin(self) -> None: ...
+    def commit(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+def _commit_of(run: str, sinks: list[Any]) -> Any:
+    if not sinks:
+        return _NothingToCommit()
+    from dataflow.io.commit import Commit
+
+    return Commit(run, sinks)

@@ -8,13 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import InputError, SchemaError
 from dataflow.execution.failing import failure_of
 from dataflow.execution.failures import of_source
 from dataflow.execution.task import Attempt
-from dataflow.io.staging import Staged
 from dataflow.physical.program import (
     DealRoot,
     GroupRoot,
@@ -33,11 +32,13 @@ from dataflow.physical.program import (
 )  # fmt: skip
 from dataflow.physical.stages import Phase, PhysicalPlan
 from dataflow.plan.nodes import Operate
-from dataflow.scheduling.determinism import runs_twice
 from dataflow.scheduling.events import Task
 from dataflow.scheduling.filed import FiledFiles
 from dataflow.scheduling.inputs import gathered, hash_ranges, key_ranges
 from dataflow.scheduling.work import SMALL_BYTES, SPLIT_BYTES, JobOptions, Work, of_this_process
+
+if TYPE_CHECKING:
+    from dataflow.io.staging import Staged
 
 __all__ = ["TaskMaker"]
 
@@ -83,7 +84,11 @@ class TaskMaker:
 
     def task(self, phase: str, order: tuple[int, ...], given: TaskInput, program: Program, total: int) -> Task:
         name = f"{phase}/{order[1]:05d}" + "".join(f".{part}" for part in order[2:])
-        twice = len(order) == 2 and runs_twice(name, order[1] == 0, self.options.compared_share)
+        twice = False
+        if self.options.compared_share and len(order) == 2:
+            from dataflow.scheduling.determinism import runs_twice  # few runs compare
+
+            twice = runs_twice(name, order[1] == 0, self.options.compared_share)
 
         def attempt(task: str, number: int) -> Attempt:
             current = self.files.current(given, self.phase(phase))

@@ -90,6 +90,12 @@ def _spelled_out(node: Node) -> Node:
     return replace(node, exprs=spelled) if isinstance(node, Project) else replace(node, aggs=spelled)
 
 
+def _wanted(exprs: dict[str, ExprNode], wanted: Names, may_be_none: bool) -> dict[str, ExprNode]:
+    """The expressions that are read; one at least where there would be no column, and so no rows to count, without."""
+    found = {name: expr for name, expr in exprs.items() if name in wanted}
+    return found if found or may_be_none else dict([next(iter(exprs.items()))])
+
+
 def _narrowest(node: Relation) -> str:
     """One column that is cheap to carry, where only the number of rows matters."""
     assert node.schema
@@ -114,7 +120,7 @@ def _asked(node: Relation, wanted: Names | None) -> list[Names | None]:
             have = _known(below)
             if have is None:
                 return [None]
-            new = {name: expr for name, expr in named(exprs, tuple(have)).items() if name in asked}
+            new = _wanted(named(exprs, tuple(have)), asked, keep)
             carried = {name: None for name in asked if name not in new} if keep else {}
             return [{**carried, **_names(new.values())}]
         case Where(predicate=predicate):
@@ -123,8 +129,8 @@ def _asked(node: Relation, wanted: Names | None) -> list[Names | None]:
             have = _known(below)
             if have is None:
                 return [None]
-            used = [expr for name, expr in aggregates_of(node, tuple(have)).items() if name in asked]
-            return [_names((*keys, *used))]
+            used = _wanted(aggregates_of(node, tuple(have)), asked, bool(keys))
+            return [_names((*keys, *used.values()))]
         case Join():
             return _of_sides(node, asked)
         case AsOfJoin():
@@ -178,9 +184,7 @@ def _without(node: Relation, wanted: Names) -> Relation:
             have = _known(below)
             if have is None:
                 return node
-            kept = {name: expr for name, expr in named(exprs, tuple(have)).items() if name in wanted}
-            if not kept and not keep:
-                return node
+            kept = _wanted(named(exprs, tuple(have)), wanted, keep)
             names = {**(have if keep else {}), **kept}
             return replace(node, exprs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, names)) if not keep or kept else node
         case GroupAggregate(input=below, keys=keys):
@@ -188,9 +192,7 @@ def _without(node: Relation, wanted: Names) -> Relation:
             if have is None:
                 return node
             keys_ = named(keys, tuple(have))
-            kept = {name: expr for name, expr in aggregates_of(node, tuple(have)).items() if name in wanted}
-            if not keys_ and not kept:
-                return node
+            kept = _wanted(aggregates_of(node, tuple(have)), wanted, bool(keys_))
             return replace(node, aggs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, {**keys_, **kept}))
         case _:
             return _derived(node)

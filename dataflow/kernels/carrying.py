@@ -1,0 +1,220 @@
+"""Columns that the kernel would change or refuse: the storage they travel in through a query, and their own type again behind it.
+
+    Arrow type                                     in the kernel             back
+    dictionary<…, T>                               T                         dictionary<int32, T>
+    run_end_encoded<…, T>                          T                         encoded again
+    list_view, large_list_view                     list                      its views
+    decimal256, decimals of negative scale,
+    month_day_nano_interval, fixed_size_binary(n)  binary, the same bytes    the same bytes
+    an extension type                              its storage               the extension type
+    map that no expression reads                   list of key and value     map, with keys that come twice
+    timestamp in a zone the kernel lacks           a clock                   its zone
+    date64, time32, seconds                        the kernel's own          cast, nothing is lost
+
+Inside lists and structs the same. Unions and lists of no items have no storage: an error names the column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflow.errors import Report, SchemaError
+from dataflow.shard.arrow import from_numpy, to_numpy
+
+__all__ = ["into", "is_plain", "out_of", "returned"]
+
+_is = pa.types
+
+
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether the kernel takes a type as it is, and what it gives back can be cast to it without loss."""
+    if _is.is_struct(kind):
+        return all(is_plain(field.type) for field in kind)
+    if _is.is_list(kind) or _is.is_large_list(kind):
+        return is_plain(kind.value_type)
+    if _is.is_fixed_size_list(kind):
+        return kind.list_size > 0 and is_plain(kind.value_type)
+    if _is.is_decimal(kind):
+        return kind.bit_width <= 128 and kind.scale >= 0
+    if _is.is_timestamp(kind):
+        return kind.tz is None or _known_zone(kind.tz)
+    odd = (
+        _is.is_dictionary, _is.is_run_end_encoded, _is.is_list_view, _is.is_large_list_view, _is.is_interval, _is.is_fixed_size_binary,
+        _is.is_map, _is.is_union,
+    )  # fmt: skip
+    return not isinstance(kind, pa.BaseExtensionType) and not any(check(kind) for check in odd)
+
+
+def _known_zone(zone: str) -> bool:
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (ValueError, OSError, KeyError):  # "+02:00", and what nobody knows
+        return False
+    return True
+
+
+def returned(kind: pa.DataType) -> pa.DataType:
+    """The type a column has when it comes back: its own, but views as what they view, as most of Arrow's kernels know no views,
+    and dictionaries numbered by 32 bits in no order, as those of many batches may hold more than any of them did."""
+    if _is.is_dictionary(kind):
+        return pa.dictionary(pa.int32(), returned(kind.value_type))
+    if kind == pa.string_view():
+        return pa.large_string()
+    if kind == pa.binary_view():
+        return pa.large_binary()
+    return kind
+
+
+def into(name: str, column: pa.ChunkedArray, touched: bool = True) -> pa.ChunkedArray:
+    """A column as the kernel takes it. ``touched``: an expression reads it, so what the kernel computes with stays that."""
+    kind = column.type
+    if is_plain(kind) or (touched and _is.is_timestamp(kind)):
+        return column
+    try:
+        chunks = [_into(chunk, touched) for chunk in column.chunks] or [_into(pa.array([], kind), touched)]
+    except (_NoStorage, pa.ArrowException) as error:
+        text = f"column {name!r} is {kind}, which no query can carry"
+        raise SchemaError(Report(text, hint="drop it before the query, or cast it")) from error
+    return pa.chunked_array(chunks)
+
+
+class _NoStorage(Exception):
+    """A type of which the kernel has no likeness."""
+
+
+def _into(array: Any, touched: bool) -> Any:
+    kind = array.type
+    if is_plain(kind):
+        return array
+    if isinstance(kind, pa.BaseExtensionType):
+        return _into(array.storage, touched)
+    if _is.is_dictionary(kind):
+        return _into(array.dictionary_decode(), touched)
+    if _is.is_run_end_encoded(kind):
+        return _into(pc.run_end_decode(array), touched)
+    if _is.is_list_view(kind):
+        return _into(array.cast(pa.list_(kind.value_field)), touched)
+    if _is.is_large_list_view(kind):
+        return _into(array.cast(pa.large_list(kind.value_field)), touched)
+    if _is.is_fixed_size_binary(kind):
+        return array.cast(pa.large_binary())
+    if _is.is_decimal(kind) or _is.is_interval(kind):
+        return array.view(pa.binary(kind.bit_width // 8)).cast(pa.large_binary())
+    if _is.is_timestamp(kind):
+        return array.view(pa.timestamp(kind.unit)) if not touched else array
+    if _is.is_map(kind):
+        if touched:
+            return array
+        pairs = pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)])
+        return _into(array.cast(pa.list_(pairs)), touched)
+    if _is.is_struct(kind):
+        parts = [_into(array.field(at), touched) for at in range(kind.num_fields)]
+        fields = [pa.field(field.name, part.type) for field, part in zip(kind, parts, strict=True)]
+        return pa.StructArray.from_arrays(parts, fields=fields, mask=array.is_null())
+    if _is.is_list(kind) or _is.is_large_list(kind):
+        return _relisted(array, _into(array.flatten(), touched))
+    if _is.is_fixed_size_list(kind) and kind.list_size:
+        flat = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
+        return pa.FixedSizeListArray.from_arrays(_into(flat, touched), kind.list_size, mask=array.is_null())
+    raise _NoStorage
+
+
+def _relisted(array: Any, items: Any, field: pa.Field | None = None) -> Any:
+    """The lists of an array over other items, which are those of its values that are in a list."""
+    lengths = to_numpy(pc.fill_null(pc.list_value_length(array), 0)).astype(np.int64)
+    offsets = np.zeros(len(array) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    kind = pa.large_list(field if field is not None else pa.field("item", items.type))
+    return pa.LargeListArray.from_arrays(from_numpy(offsets), items, type=kind, mask=array.is_null())
+
+
+def out_of(name: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column that the kernel gave, in the type it is to have."""
+    if column.type == kind:
+        return column
+    try:
+        chunks = [part for chunk in column.chunks for part in _fitting(chunk, kind)]
+    except (pa.ArrowException, ValueError) as error:
+        raise SchemaError(Report(f"column {name!r} is {column.type} and cannot become {kind} again: {error}")) from error
+    return pa.chunked_array(chunks, kind)
+
+
+def _fitting(chunk: Any, kind: pa.DataType) -> list[Any]:
+    """A chunk in its type, in pieces if its text has more bytes than 32 bits count."""
+    try:
+        return [_back(chunk, kind)]
+    except (pa.ArrowInvalid, pa.ArrowCapacityError):
+        if len(chunk) < 2 or chunk.nbytes < 1 << 31:
+            raise
+        half = len(chunk) // 2
+        return [*_fitting(chunk.slice(0, half), kind), *_fitting(chunk.slice(half), kind)]
+
+
+def _back(array: Any, kind: pa.DataType) -> Any:
+    if array.type == kind:
+        return array
+    if is_plain(kind):
+        return array.cast(kind)
+    if isinstance(kind, pa.BaseExtensionType):
+        if isinstance(array.type, pa.BaseExtensionType):
+            array = array.storage
+        return kind.wrap_array(_back(array, kind.storage_type))
+    if _is.is_dictionary(kind):
+        if _is.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        values = _back(array, kind.value_type)
+        coded = pc.dictionary_encode(values.cast(pa.string()) if kind.value_type == pa.string_view() else values)
+        return coded.cast(kind)
+    if _is.is_run_end_encoded(kind):
+        return pc.run_end_encode(_back(array, kind.value_type), run_end_type=kind.run_end_type)
+    if _is.is_list_view(kind):
+        return _back(array, pa.list_(kind.value_field)).cast(kind)
+    if _is.is_large_list_view(kind):
+        return _back(array, pa.large_list(kind.value_field)).cast(kind)
+    if _is.is_fixed_size_binary(kind):
+        return array.cast(kind)
+    if _is.is_decimal(kind) or _is.is_interval(kind):
+        return array.cast(pa.binary(kind.bit_width // 8)).view(kind)
+    if _is.is_timestamp(kind):
+        return array.cast(pa.timestamp(kind.unit, array.type.tz)).view(kind)
+    if _is.is_map(kind):
+        if _is.is_map(array.type):
+            return array.cast(kind)
+        lists = pa.list_(pa.field("entries", pa.struct([kind.key_field, kind.item_field]), nullable=False))
+        return _back(_as_list(array), lists).view(kind)
+    if _is.is_struct(kind):
+        parts = [_back(array.field(at), field.type) for at, field in enumerate(kind)]
+        return pa.StructArray.from_arrays(parts, fields=list(kind), mask=array.is_null())
+    if _is.is_fixed_size_list(kind):
+        flat = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
+        return pa.FixedSizeListArray.from_arrays(_back(flat, kind.value_type), type=kind, mask=array.is_null())
+    lists = _relisted(array, _back(array.flatten(), kind.value_type), kind.value_field)
+    return lists if _is.is_large_list(kind) else _narrow(lists, kind)
+
+
+def _as_list(array: Any) -> Any:
+    return array
+
+
+def _narrow(lists: Any, kind: pa.DataType) -> Any:
+    """Large lists as lists of the same items."""
+    if len(lists.values) >= 1 << 31:
+        raise pa.ArrowCapacityError("more than 2^31 items")
+    offsets = from_numpy(to_numpy(lists.offsets).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, lists.values, type=kind, mask=lists.is_null())
+
+
+def storage_table(table: pa.Table, touched: Collection[str] | None = None) -> pa.Table:
+    """A table as the kernel takes it. ``touched``: the columns that expressions read; None for all."""
+    names = table.column_names
+    if all(map(is_plain, table.schema.types)):
+        return table
+    columns = [into(name, column, touched is None or name in touched) for name, column in zip(names, table.columns, strict=True)]
+    return pa.Table.from_arrays(columns, names)

@@ -1,0 +1,140 @@
+"""Generated expressions over generated columns: the kernel gives what the reference gives."""
+
+from __future__ import annotations
+
+import math
+import os
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from tests.properties.column_strategies import SCHEMA, aggregates, expressions, rows, windows
+
+from dataflow.expr.nodes import Alias, Column, SortKey, Window, show
+from dataflow.expr.types import DType, Schema
+from dataflow.expr.typing import ExprError, type_of
+from dataflow.kernels.expressions import KERNELS, lower
+from dataflow.kernels.lowered import series
+from dataflow.kernels.types import to_polars
+from runners.reference.expressions import aggregate, column
+from runners.reference.values import fit, identity
+
+LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"
+
+
+def sized(examples: int) -> settings:
+    return settings(
+        max_examples=examples * 20 if LARGE else examples, deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example],
+    )  # fmt: skip
+
+
+def frame(records: list[dict[str, Any]], schema: Schema) -> pl.DataFrame:
+    return pl.DataFrame([series([row[name] for row in records], kind).alias(name) for name, kind in schema.items()])
+
+
+def close(one: Any, two: Any) -> bool:
+    if isinstance(one, float) and isinstance(two, float):
+        if math.isnan(one) or math.isnan(two):
+            return math.isnan(one) and math.isnan(two)
+        return one == two or math.isclose(one, two, rel_tol=1e-6, abs_tol=1e-9)
+    if isinstance(one, (list, tuple)) and isinstance(two, (list, tuple)):
+        return len(one) == len(two) and all(map(close, one, two))
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(close(one[key], two[key]) for key in one)
+    if isinstance(one, Decimal) and isinstance(two, Decimal):
+        return one == two
+    return type(one) is type(two) and identity(one) == identity(two)
+
+
+def judged(run: Any) -> Any:
+    """The reference's result, or the error that it says is the meaning."""
+    try:
+        return run()
+    except (ArithmeticError, ValueError, OverflowError) as error:
+        return error
+
+
+def compared(node: Any, wanted: Any, run: Any, kind: DType) -> None:
+    try:
+        found: pl.Series = run()
+    except pl.exceptions.PolarsError as error:
+        if isinstance(wanted, Exception):
+            return
+        raise AssertionError(f"{show(node)}: {error}") from error
+    if isinstance(wanted, Exception):
+        event("only the reference fails")
+        return
+    assert found.dtype == to_polars(kind), f"{show(node)} is {found.dtype}, and {kind} was said"
+    made = [fit(value, kind) for value in found.to_list()]
+    for at, (one, two) in enumerate(zip(made, wanted, strict=True)):
+        assert close(one, two), f"{show(node)}: row {at} is {one!r}, and {two!r} is right"
+
+
+@sized(150)
+@given(expressions(SCHEMA), rows(SCHEMA, 4))
+def test_expressions(node: Any, records: list[dict[str, Any]]) -> None:
+    event(type(node).__name__)
+    kind = type_of(node, SCHEMA)
+    wanted = judged(lambda: column(node, records, SCHEMA))
+    compared(node, wanted, lambda: frame(records, SCHEMA).lazy().select(lower(node, SCHEMA).alias("r")).collect()["r"], kind)
+
+
+NUMBERED: Schema = {**SCHEMA, "n": DType("int64")}
+UNIQUE = SortKey(Column("n"))
+
+
+def numbered(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "n": at} for at, row in enumerate(records)]
+
+
+@sized(100)
+@given(aggregates(NUMBERED, (SortKey(Column("f")), UNIQUE)), rows(SCHEMA).map(numbered), st.booleans())
+def test_aggregates(node: Any, records: list[dict[str, Any]], grouped: bool) -> None:
+    kind = type_of(node, NUMBERED)
+    expr = lower(Alias(node, "r"), NUMBERED)
+    if not grouped:
+        wanted = judged(lambda: [aggregate(node, records, NUMBERED)])
+        compared(node, wanted, lambda: frame(records, NUMBERED).lazy().select(expr).collect()["r"], kind)
+        return
+    groups = {flag: [row for row in records if row["flag"] is flag] for flag in (None, False, True)}
+    wanted = judged(lambda: [aggregate(node, group, NUMBERED) for group in groups.values() if group])
+    compared(node, wanted, lambda: frame(records, NUMBERED).lazy().group_by("flag").agg(expr).sort("flag").collect()["r"], kind)
+
+
+@sized(100)
+@given(windows(NUMBERED, UNIQUE), rows(SCHEMA).map(numbered))
+def test_windows(node: Window, records: list[dict[str, Any]]) -> None:
+    try:
+        kind = type_of(node, NUMBERED)
+    except ExprError:
+        return
+    wanted = judged(lambda: column(node, records, NUMBERED))
+    compared(node, wanted, lambda: frame(records, NUMBERED).lazy().select(lower(node, NUMBERED).alias("r")).collect()["r"], kind)
+
+
+def test_every_operation_has_a_kernel() -> None:
+    from dataflow.expr.operations import AGGREGATES, OPERATIONS, RANKINGS
+    from dataflow.kernels.aggregates import AGGREGATE_KERNELS
+    from dataflow.kernels.windows import RANKING_KERNELS
+
+    assert set(KERNELS) == set(OPERATIONS)
+    assert set(AGGREGATE_KERNELS) == set(AGGREGATES)
+    assert set(RANKING_KERNELS) == set(RANKINGS)
+
+
+@pytest.mark.parametrize("operation", ["and", "or"])
+def test_a_chain_of_thousands_is_one_node(operation: str) -> None:
+    from dataflow import col
+    from dataflow.expr.expression import Expr
+
+    expr: Expr = col("x") == -1
+    for n in range(5000):
+        expr = expr | (col("x") == n) if operation == "or" else expr & (col("x") != n)
+    schema = {"x": DType("int64")}
+    assert type_of(expr.node, schema) == DType("bool")
+    found = pl.LazyFrame({"x": [1, 9999]}).select(lower(expr.node, schema).alias("r")).collect()["r"].to_list()
+    assert found == ([True, False] if operation == "or" else [False, False])
