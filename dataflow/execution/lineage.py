@@ -99,7 +99,7 @@ def _of_node(node: Relation, given: list[dict[str, Origins]], inputs: Sequence[S
                 out = left
             else:
                 shared = shared_keys(node)
-                beside = {(name + node.suffix if name in left else name): of for name, of in right.items() if name not in shared}
+                beside = {(n + node.suffix if n in left else n): of for n, of in right.items() if n not in shared}
                 either = {name: left[name] | right[name] for name in shared} if node.how in ("right", "full") else {}
                 out = {**left, **either, **beside}
             if node.residual is not None:
@@ -111,7 +111,8 @@ def _of_node(node: Relation, given: list[dict[str, Origins]], inputs: Sequence[S
             read(map(Column, (node.left_on, *node.left_by)), left)
             read(map(Column, (node.right_on, *node.right_by)), right)
             skip = {*node.right_by, node.right_on} if node.left_on == node.right_on else set(node.right_by)
-            return {**left, **{(n + node.suffix if n in left else n): of for n, of in right.items() if n not in skip}}
+            renamed = {(n + node.suffix if n in left else n): of for n, of in right.items() if n not in skip}
+            return {**left, **renamed}
         case OrderBy(keys=order):
             read((key.expr for key in order), first)
             return first
@@ -127,11 +128,13 @@ def _of_node(node: Relation, given: list[dict[str, Origins]], inputs: Sequence[S
         case Unpivot(on=on, index=index):
             read(map(Column, on), first)
             return {name: first[name] for name in index}
-        case Union(parts=parts):
-            out = {}
-            for part in given:
-                for name, of in part.items():
-                    out[name] = out[name] | of if name in out and out[name] and of else of if name not in out else _MADE
-            return out
+        case Union():
+            names = dict.fromkeys(name for part in given for name in part)
+            return {name: _either([part[name] for part in given if name in part]) for name in names}
         case _:
             raise AssertionError(type(node).__name__)
+
+
+def _either(origins: list[Origins]) -> Origins:
+    """A column that is each of these in turn: carried if all of them are."""
+    return frozenset().union(*origins) if all(origins) else _MADE

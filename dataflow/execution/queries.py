@@ -1,7 +1,7 @@
 """A relational query at work in one task: its inputs become lazy frames, its result comes back batch by batch.
 
     sources (scanned by the kernel itself) ─┐
-                                            ├─> kernels.relations.query ─> streaming engine ─> Records, Records, …
+                                            ├─> leaves.results ─> streaming engine ─> Records, Records, …
     side values (kept files of the run) ────┘
 """
 
@@ -9,62 +9,48 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from dataflow.errors import DataflowError, InputError, Report, SchemaError, StepError
 from dataflow.execution.context import TaskContext
+from dataflow.execution.leaves import Leaf, leaf_of_scan, leaf_of_stream, leaf_of_table, results
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Source, Split
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
-from dataflow.plan.nodes import Relation
 from dataflow.plan.origin import Origin
-from dataflow.plan.relational import Given
-from dataflow.plan.traversal import topological
 from dataflow.shard.batch import Batch, Records
 from dataflow.shard.codec import decode_batch
 from dataflow.shard.runfile import read_block
 
-if TYPE_CHECKING:
-    from dataflow.kernels.relations import Frame
-
-__all__ = ["kept_table", "leaves_of", "named", "run_piece", "run_query", "run_scan", "united"]
+__all__ = ["kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
 
 
 def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Batch]:
     """The records of a query, in batches, in order where it has one."""
-    from dataflow.kernels.query import batches, scan_parquet
-    from dataflow.kernels.relations import query
-
-    frames = []
-    for given in root.inputs:
-        if isinstance(given, str):
-            frames.append(_kept_frame(sides[given]))
-        elif (scan := given.kernel_scan()) is not None:
-            frames.append(scan_parquet(scan))
-        else:
-            frames.append(_read_frame(given))
-    leaves = leaves_of(root.relation, frames)
     with named(root.origin, label):
-        for table in batches(query(root.relation, leaves)):
+        leaves = []
+        for given in root.inputs:
+            if isinstance(given, str):
+                leaves.append(_kept_leaf(sides[given]))
+            elif (scan := given.kernel_scan()) is not None:
+                leaves.append(leaf_of_scan(scan))
+            else:
+                leaves.append(_read_leaf(given))
+        for table in results(root.relation, leaves):
             yield Records(table)
 
 
 def run_scan(root: ScanRoot, splits: tuple[Split, ...], label: str, context: TaskContext) -> Iterator[Batch]:
     """The records that a query makes of splits of files, which the kernel scans itself."""
-    from dataflow.kernels.query import batches, frame_of_table, scan_parquet
-    from dataflow.kernels.relations import query
-
-    sides = [frame_of_table(kept_table(context.sides[name])) for name in root.sides]
+    sides = [leaf_of_table(kept_table(context.sides[name])) for name in root.sides]
     for split in splits:
-        frames = [scan_parquet(root.source.scan_split(split)), *sides]
-        leaves = leaves_of(root.relation, frames)
         context.bytes_read += split.bytes
         with named(root.origin, label, split.name):
-            for table in batches(query(root.relation, leaves)):
+            for table in results(root.relation, [leaf_of_scan(root.source.scan_split(split)), *sides]):
                 if table.num_rows:
                     yield Records(table)
 
@@ -72,8 +58,6 @@ def run_scan(root: ScanRoot, splits: tuple[Split, ...], label: str, context: Tas
 def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskContext) -> Iterator[Batch]:
     """The records that a query makes of a range of a shuffle."""
     from dataflow.execution.group import read_range
-    from dataflow.kernels.query import batches, frame_of_table
-    from dataflow.kernels.relations import query
 
     parts: list[list[pa.Table]] = [[] for _ in range(root.sides)]
     for coded in read_range(given, given.first or 0, given.last if given.last is not None else 1 << 16):
@@ -81,32 +65,12 @@ def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskCon
         batch = decode_batch(coded)
         assert isinstance(batch, Records)
         parts[int((coded.schema.metadata or {}).get(b"side", b"0"))].append(batch.table)
-    leaves = leaves_of(root.relation, [frame_of_table(united(tables)) for tables in parts])
     if not any(parts) and given.first:
         return  # nothing fell here; the first piece alone answers for a collection that is empty altogether
     with named(root.origin, label):
-        for table in batches(query(root.relation, leaves)):
+        for table in results(root.relation, [leaf_of_table(united(tables)) for tables in parts]):
             if table.num_rows:
                 yield Records(table)
-
-
-def leaves_of(root: Relation, frames: list[Frame]) -> dict[int, Frame]:
-    """The frame of every `Given` of a tree. A collection that is empty has no columns of its own: it has those planned for it."""
-    found = {}
-    for node in topological((root,)):
-        if isinstance(node, Given):
-            frame = frames[node.index]
-            found[id(node)] = frame if frame.schema or node.schema is None else empty_frame(node)
-    return found
-
-
-def empty_frame(node: Given) -> Frame:
-    """The frame of a part from which nothing came, of the columns that were planned."""
-    from dataflow.kernels.query import frame_of_table
-    from dataflow.kernels.types import to_arrow
-
-    assert node.schema is not None, "a query is only cut into pieces where its columns are known"
-    return frame_of_table(pa.schema([(name, to_arrow(kind)) for name, kind in node.schema.items()]).empty_table())
 
 
 @contextmanager
@@ -146,9 +110,8 @@ def _table_of(kept: KeptIterable) -> pa.Table:
     return united(parts)
 
 
-def _kept_frame(kept: KeptIterable) -> Frame:
-    """The records of kept files as a frame that reads them when it is asked to, in the columns and types that hold all."""
-    from dataflow.kernels.query import frame_of_stream
+def _kept_leaf(kept: KeptIterable) -> Leaf:
+    """The records of kept files, read when the query asks for them, in the columns and types that hold all."""
 
     def tables() -> Iterator[pa.Table]:
         for file in kept.files:
@@ -157,13 +120,11 @@ def _kept_frame(kept: KeptIterable) -> Frame:
 
     layouts = list(dict.fromkeys(table.schema.remove_metadata() for table in tables()))
     layout = unify([("the records", one) for one in layouts])
-    return frame_of_stream(lambda: (conform(table, layout) for table in tables()), layout)
+    return leaf_of_stream(lambda: (conform(table, layout) for table in tables()), layout)
 
 
-def _read_frame(source: Source) -> Frame:
+def _read_leaf(source: Source) -> Leaf:
     """The records of a source that the kernel cannot scan, read as the query wants them."""
-    from dataflow.kernels.query import frame_of_stream
-
     layout = source.columns()
     if layout is None:
         raise InputError(Report("the columns of the input are not known", location=source.describe()))
@@ -174,7 +135,7 @@ def _read_frame(source: Source) -> Frame:
                 if len(piece.batch):
                     yield conform(table_of(piece.batch, None), layout)
 
-    return frame_of_stream(tables, layout)
+    return leaf_of_stream(tables, layout)
 
 
 def united(parts: list[pa.Table]) -> pa.Table:

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from dataflow.execution.context import TaskContext
-from dataflow.execution.queries import kept_table, leaves_of, named, united
+from dataflow.execution.leaves import Leaf, leaf_of_table, results
+from dataflow.execution.queries import kept_table, named, united
 from dataflow.execution.runner import Runner
 from dataflow.io.schema import table_of
-from dataflow.kernels.query import batches, frame_of_table
-from dataflow.kernels.relations import Frame, query
 from dataflow.physical.program import BoundStep
 from dataflow.shard.batch import Batch, Records
 
@@ -32,7 +31,7 @@ class QueryStep(Runner):
         self.held: list[pa.Table] = []
         self.bytes = 0
         self.limit = min(HELD_BYTES, max(context.memory // 8, 1 << 16))
-        self.frames: list[Frame] | None = None
+        self.others: list[Leaf] | None = None
 
     def apply(self, batch: Batch) -> Iterator[tuple[Batch, str | None]]:
         self.begin(batch)
@@ -50,13 +49,10 @@ class QueryStep(Runner):
     def _run(self) -> Iterator[tuple[Batch, str | None]]:
         whole = united(self.held)
         self.held, self.bytes = [], 0
-        if self.frames is None:
-            self.frames = [frame_of_table(kept_table(side)) for side in self.sides]
-        frames = [frame_of_table(whole), *self.frames]
-        root = self.step.arg
-        leaves = leaves_of(root, frames)
+        if self.others is None:
+            self.others = [leaf_of_table(kept_table(side)) for side in self.sides]
         with named(self.step.origin, self.step.label, self.context.whereabouts()):
-            for table in batches(query(root, leaves)):
+            for table in results(self.step.arg, [leaf_of_table(whole), *self.others]):
                 if table.num_rows:
                     self.stats.rows_out += table.num_rows
                     yield Records(table), None

@@ -111,7 +111,7 @@ class Strings:
         return self._call("to_uppercase")
 
     def to_titlecase(self) -> Expr:
-        """Words with a capital first; a word begins behind anything that is no letter and no digit."""
+        """Words with a capital first; a word begins behind anything that is no letter."""
         return self._call("to_titlecase")
 
     def strip_chars(self, characters: str | None = None) -> Expr:

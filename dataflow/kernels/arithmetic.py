@@ -147,7 +147,7 @@ def _whole(method: str) -> Kernel:
             return getattr(one.expr, method)().cast(to_polars(kind))
         step = pl.lit(10 ** one.type.args[1], dtype=pl.Int128)
         stored = stored_at(one, one.type.args[1])
-        down = stored // step * step if method == "floor" else -(-stored // step * step)
+        down = (stored if method == "floor" else stored + step - pl.lit(1, dtype=pl.Int128)) // step * step
         return down.reinterpret(dtype=to_polars(kind))
 
     return kernel

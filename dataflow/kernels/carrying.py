@@ -4,7 +4,8 @@
     dictionary<…, T>                               T                         dictionary<int32, T>
     run_end_encoded<…, T>                          T                         encoded again
     list_view, large_list_view                     list                      its views
-    decimal256, decimals of negative scale,
+    decimal256 of up to 38 digits                  decimal128                cast
+    other decimal256, negative scales,
     month_day_nano_interval, fixed_size_binary(n)  binary, the same bytes    the same bytes
     an extension type                              its storage               the extension type
     map that no expression reads                   list of key and value     map, with keys that come twice
@@ -26,7 +27,7 @@ import pyarrow.compute as pc
 from dataflow.errors import Report, SchemaError
 from dataflow.shard.arrow import from_numpy, to_numpy
 
-__all__ = ["into", "is_plain", "out_of", "returned"]
+__all__ = ["is_plain", "out_of", "returned", "storage_table"]
 
 _is = pa.types
 
@@ -72,8 +73,18 @@ def returned(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def into(name: str, column: pa.ChunkedArray, touched: bool = True) -> pa.ChunkedArray:
-    """A column as the kernel takes it. ``touched``: an expression reads it, so what the kernel computes with stays that."""
+def storage_table(table: pa.Table, touched: Collection[str] | None = None) -> pa.Table:
+    """A table as the kernel takes it. ``touched``: the columns that expressions read (None: all), so what the kernel computes
+    with stays that."""
+    names = table.column_names
+    if all(map(is_plain, table.schema.types)):
+        return table
+    columns = [_stored(name, column, touched is None or name in touched) for name, column in zip(names, table.columns, strict=True)]
+    return pa.Table.from_arrays(columns, names)
+
+
+def _stored(name: str, column: pa.ChunkedArray, touched: bool) -> pa.ChunkedArray:
+    """A column as the kernel takes it."""
     kind = column.type
     if is_plain(kind) or (touched and _is.is_timestamp(kind)):
         return column
@@ -83,6 +94,10 @@ def into(name: str, column: pa.ChunkedArray, touched: bool = True) -> pa.Chunked
         text = f"column {name!r} is {kind}, which no query can carry"
         raise SchemaError(Report(text, hint="drop it before the query, or cast it")) from error
     return pa.chunked_array(chunks)
+
+
+def _is_short(kind: Any) -> bool:
+    return bool(kind.precision <= 38 and kind.scale >= 0)
 
 
 class _NoStorage(Exception):
@@ -105,6 +120,8 @@ def _into(array: Any, touched: bool) -> Any:
         return _into(array.cast(pa.large_list(kind.value_field)), touched)
     if _is.is_fixed_size_binary(kind):
         return array.cast(pa.large_binary())
+    if _is.is_decimal(kind) and _is_short(kind):
+        return array.cast(pa.decimal128(kind.precision, kind.scale))
     if _is.is_decimal(kind) or _is.is_interval(kind):
         return array.view(pa.binary(kind.bit_width // 8)).cast(pa.large_binary())
     if _is.is_timestamp(kind):
@@ -180,6 +197,8 @@ def _back(array: Any, kind: pa.DataType) -> Any:
         return _back(array, pa.large_list(kind.value_field)).cast(kind)
     if _is.is_fixed_size_binary(kind):
         return array.cast(kind)
+    if _is.is_decimal(kind) and _is_short(kind):
+        return array.cast(kind)
     if _is.is_decimal(kind) or _is.is_interval(kind):
         return array.cast(pa.binary(kind.bit_width // 8)).view(kind)
     if _is.is_timestamp(kind):
@@ -188,7 +207,8 @@ def _back(array: Any, kind: pa.DataType) -> Any:
         if _is.is_map(array.type):
             return array.cast(kind)
         lists = pa.list_(pa.field("entries", pa.struct([kind.key_field, kind.item_field]), nullable=False))
-        return _back(_as_list(array), lists).view(kind)
+        found = _back(array, lists)
+        return pa.MapArray.from_arrays(found.offsets, found.values.field(0), found.values.field(1), type=kind, mask=found.is_null())
     if _is.is_struct(kind):
         parts = [_back(array.field(at), field.type) for at, field in enumerate(kind)]
         return pa.StructArray.from_arrays(parts, fields=list(kind), mask=array.is_null())
@@ -199,22 +219,9 @@ def _back(array: Any, kind: pa.DataType) -> Any:
     return lists if _is.is_large_list(kind) else _narrow(lists, kind)
 
 
-def _as_list(array: Any) -> Any:
-    return array
-
-
 def _narrow(lists: Any, kind: pa.DataType) -> Any:
     """Large lists as lists of the same items."""
     if len(lists.values) >= 1 << 31:
         raise pa.ArrowCapacityError("more than 2^31 items")
     offsets = from_numpy(to_numpy(lists.offsets).astype(np.int32))
     return pa.ListArray.from_arrays(offsets, lists.values, type=kind, mask=lists.is_null())
-
-
-def storage_table(table: pa.Table, touched: Collection[str] | None = None) -> pa.Table:
-    """A table as the kernel takes it. ``touched``: the columns that expressions read; None for all."""
-    names = table.column_names
-    if all(map(is_plain, table.schema.types)):
-        return table
-    columns = [into(name, column, touched is None or name in touched) for name, column in zip(names, table.columns, strict=True)]
-    return pa.Table.from_arrays(columns, names)

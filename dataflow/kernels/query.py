@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
 
-from dataflow.expr.types import DType, Schema
+from dataflow.kernels.carrying import is_plain, out_of, storage_table
 from dataflow.kernels.relations import Frame
 from dataflow.kernels.types import schema_from_arrow, to_arrow
 
@@ -42,33 +42,34 @@ def scan_parquet(scan: ParquetScan) -> Frame:
     return Frame(lazy, schema)
 
 
-def as_frame(table: pa.Table) -> pl.DataFrame:
-    """A table at hand as the kernel sees it, without a copy where Arrow's layout is the kernel's."""
-    frame = pl.from_arrow(table)
+def as_frame(table: pa.Table, touched: Collection[str] | None = None) -> pl.DataFrame:
+    """A table at hand as the kernel sees it, without a copy where Arrow's layout is the kernel's. ``touched``: the columns that
+    expressions read, None for all; others need only be carried."""
+    frame = pl.from_arrow(storage_table(table, touched))
     assert isinstance(frame, pl.DataFrame)
     return frame
 
 
-def frame_of_table(table: pa.Table) -> Frame:
+def frame_of_table(table: pa.Table, touched: Collection[str] | None = None) -> Frame:
     """The lazy frame of a table at hand."""
-    return Frame(as_frame(table).lazy(), schema_from_arrow(table.schema))
+    return Frame(as_frame(table, touched).lazy(), schema_from_arrow(table.schema))
 
 
-def frame_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema) -> Frame:
+def frame_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema, touched: Collection[str] | None = None) -> Frame:
     """The lazy frame of tables that are read when the query wants them, again for every scan of it; never all at once.
 
     Columns, a filter and a number of rows that the query asks for are applied here: the engine trusts that they are.
     """
     from polars.io.plugins import register_io_source
 
-    empty = as_frame(layout.empty_table())
+    empty = as_frame(layout.empty_table(), touched)
 
     def read(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         left = n_rows
         for table in make():
-            piece = as_frame(table)
+            piece = as_frame(table, touched)
             if predicate is not None:
                 piece = piece.filter(predicate)
             if left is not None:
@@ -82,9 +83,11 @@ def frame_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema) -
     return Frame(lazy, schema_from_arrow(layout))
 
 
-def batches(frame: Frame) -> Iterator[pa.Table]:
-    """The result of a query. At least one table comes, so that an empty result has its columns too."""
-    wanted = _arrow_schema(frame.schema)
+def batches(frame: Frame, carried: Mapping[str, pa.Field] | None = None) -> Iterator[pa.Table]:
+    """The result of a query. At least one table comes, so that an empty result has its columns too. ``carried``: columns with
+    an Arrow type of their own to come back in, where the plan's type would do with another."""
+    known = carried or {}
+    wanted = pa.schema([known[name] if name in known else pa.field(name, to_arrow(kind)) for name, kind in frame.schema.items()])
     some = False
     for piece in _pieces(frame.lazy):
         if piece.height:
@@ -141,22 +144,8 @@ def _next(handed: queue.Queue[pl.DataFrame | BaseException | None]) -> pl.DataFr
             continue
 
 
-def _arrow_schema(schema: Schema) -> pa.Schema:
-    return pa.schema([pa.field(name, _kind(kind)) for name, kind in schema.items()])
-
-
-def _kind(kind: DType) -> pa.DataType:
-    return to_arrow(kind)
-
-
 def _as_arrow(piece: pl.DataFrame, wanted: pa.Schema) -> pa.Table:
     table = piece.to_arrow(compat_level=pl.CompatLevel.oldest())
-    if table.schema == wanted:
+    if table.schema.equals(wanted, check_metadata=True):
         return table
-    columns = []
-    for field in wanted:
-        column = table.column(field.name)
-        columns.append(column if column.type == field.type else column.cast(field.type))
-    return pa.Table.from_arrays(columns, schema=wanted)
-
-
+    return pa.Table.from_arrays([out_of(field.name, table.column(field.name), field.type) for field in wanted], schema=wanted)

@@ -30,7 +30,7 @@ def from_arrow(kind: pa.DataType) -> DType:
     is_ = pa.types
     if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
         return from_arrow(kind.value_type)
-    if is_.is_decimal(kind) and kind.precision <= t.MOST_DIGITS and kind.bit_width <= 128 and kind.scale >= 0:
+    if is_.is_decimal(kind) and kind.precision <= t.MOST_DIGITS and kind.scale >= 0:
         return t.decimal_of(kind.precision, kind.scale)
     if is_.is_timestamp(kind):
         return t.datetime_of(kind.unit, kind.tz)
@@ -123,6 +123,9 @@ def to_polars(kind: DType) -> Any:
         case "map":
             return pl.Map(to_polars(kind.args[0]), to_polars(kind.args[1]))
         case "other":
-            return pl.from_arrow(into("", pa.chunked_array([to_arrow(kind).wrap_array(pa.array([], to_arrow(kind).storage_type)) if 0 else pa.array([], to_arrow(kind))]))).dtype
+            from dataflow.kernels.carrying import storage_table
+
+            kept = storage_table(pa.schema([("", to_arrow(kind))]).empty_table(), ())
+            return pl.from_arrow(kept).schema[""]  # type: ignore[union-attr]
         case name:
             return getattr(pl, name.title().replace("Uint", "UInt"))()

@@ -10,7 +10,6 @@ A program is pickled once a phase and sent to each worker once; tasks carry only
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflow.algebra.aggregator import Aggregator
@@ -18,6 +17,7 @@ from dataflow.io.source import Source, Split
 from dataflow.plan.nodes import Relation, ViewKind
 from dataflow.plan.origin import Origin
 from dataflow.plan.steps import Step
+from dataflow.record import record
 from dataflow.shard.runfile import RunFile
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class SourceRoot:
     """The elements of splits."""
 
     source: Source
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class GroupRoot:
     """(key, values) of a range of a shuffle; with ``merge``, the step of an aggregator, (key, result) of accumulators."""
 
@@ -47,24 +47,24 @@ class GroupRoot:
     sort_key: Callable[[Any], Any] | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class SortRoot:
     """The elements of a range of a sorting shuffle, in order."""
 
     descending: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class DealRoot:
     """The elements of one share of a redistribution."""
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class KeptRoot:
     """The elements of files that an earlier phase kept."""
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class OperateRoot:
     """One element: a function's result over whole values."""
 
@@ -72,7 +72,7 @@ class OperateRoot:
     args: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class QueryRoot:
     """The records of a relational query. ``inputs``: for each `Given` of the tree a source that the kernel scans, or the
     name of a side value."""
@@ -82,7 +82,7 @@ class QueryRoot:
     origin: Origin
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class ScanRoot:
     """The records that a relational tree makes of splits of a source that the kernel scans itself. ``sides``: whole values."""
 
@@ -92,7 +92,7 @@ class ScanRoot:
     origin: Origin
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class PieceRoot:
     """The records that a relational tree makes of a range of a shuffle with ``sides`` parts; never less than a whole key."""
 
@@ -104,7 +104,7 @@ class PieceRoot:
 Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot | PieceRoot | ScanRoot
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class ShuffleLeaf:
     """Elements into a shuffle. ``kind``: by hash of the key ("group"), by order ("sort"), dealt in turn ("deal"), records by
     the hash of expressions ("columns": ``hash_on`` as ``types``; ``side`` numbers the part); "sort" of records has ``order``.
@@ -126,7 +126,7 @@ class ShuffleLeaf:
     side: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class SinkLeaf:
     """Elements into files of a sink's staging folder."""
 
@@ -138,7 +138,7 @@ class SinkLeaf:
     declared_text: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class KeepLeaf:
     """Elements into files of the run, for a later phase, a side input, or the user. ``limit`` rows are enough.
 
@@ -153,7 +153,7 @@ class KeepLeaf:
 Leaf = ShuffleLeaf | SinkLeaf | KeepLeaf
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class BoundStep:
     """A step and the names of the values its function takes besides the element."""
 
@@ -161,7 +161,7 @@ class BoundStep:
     sides: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Branch:
     """Steps in turn, then all ``branches`` and ``leaves`` (numbers into `Program.leaves`)."""
 
@@ -171,7 +171,7 @@ class Branch:
     tag: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Program:
     """All that the tasks of one phase have in common. ``declared``: where the user wrote the root, for messages."""
 
@@ -185,7 +185,7 @@ class Program:
     declared_text: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class SideValue:
     """A whole value that steps take: the files that hold it and how they are seen."""
 
@@ -194,7 +194,7 @@ class SideValue:
     default: Callable[[], Any] | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class ShuffleInput:
     """A range of a shuffle: all the blocks between two keys (`first` inclusive, `last` exclusive; None is open)."""
 
@@ -204,7 +204,7 @@ class ShuffleInput:
     bytes: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class TaskInput:
     """What one task reads: splits, or a range of a shuffle, or kept files. ``rows`` restricts it to rows [a, b)."""
 

@@ -58,11 +58,12 @@ from dataflow.plan.nodes import (
 )  # fmt: skip
 from dataflow.plan.origin import Origin
 from dataflow.plan.traversal import consumers, topological
+from dataflow.record import record
 
 __all__ = ["Phase", "PhysicalPlan", "plan_phases", "stages_of"]
 
 
-@dataclass(frozen=True)
+@record
 class Phase:
     """One pass: its program, what it reads, and the labels on the way (for messages)."""
 
@@ -85,7 +86,7 @@ class Phase:
         return {name for name in (self.shuffle, self.kept) if name} | set(self.program.sides)
 
 
-@dataclass(frozen=True)
+@record
 class PhysicalPlan:
     """All phases, in an order in which they can run, and what the names mean."""
 

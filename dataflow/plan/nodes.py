@@ -12,12 +12,12 @@ collections such a tree gives. What every node means is said once, by `runners/r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dataflow.algebra.aggregator import Aggregator
 from dataflow.plan.origin import Origin
 from dataflow.plan.steps import Step
+from dataflow.record import record
 
 if TYPE_CHECKING:
     from dataflow.expr.nodes import ExprNode, SortKey
@@ -44,7 +44,7 @@ class SinkShape(Protocol):
     def describe(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Node:
     """The common part: a unique label, where the user wrote it, and the element's type if known."""
 
@@ -63,14 +63,14 @@ class Node:
         return self
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Read(Node):
     """The elements of a source."""
 
     source: SourceShape
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class _OneInput(Node):
     input: Node
 
@@ -85,7 +85,7 @@ class _OneInput(Node):
         return self if only is self.input else replace(self, input=only)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class ParallelDo(_OneInput):
     """A step on every element. ``sides`` are given to its function as further arguments.
 
@@ -106,14 +106,14 @@ class ParallelDo(_OneInput):
         return self if inputs == self.inputs else replace(self, input=inputs[0], sides=inputs[1:])  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class TaggedOutput(_OneInput):
     """The elements that a ParallelDo gave under a tag."""
 
     tag: str
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class GroupByKey(_OneInput):
     """Pairs to (key, values). Values keep the order of the input's shards unless ``sort_values``.
 
@@ -129,14 +129,14 @@ class GroupByKey(_OneInput):
     combined_by: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class CombineValues(_OneInput):
     """(key, values) to (key, aggregate of the values)."""
 
     aggregator: Aggregator[Any, Any, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Flatten(Node):
     """The elements of all inputs together."""
 
@@ -152,7 +152,7 @@ class Flatten(Node):
         return self if inputs == self.parts else replace(self, parts=inputs)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Sort(_OneInput):
     """The elements in order of ``key``, records also of their columns (``order``); kept by `collect` and by sinks."""
 
@@ -161,14 +161,14 @@ class Sort(_OneInput):
     descending: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Redistribute(_OneInput):
     """The same elements, dealt anew over ``partitions`` tasks (and so, at a sink, that many files)."""
 
     partitions: int
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class View(_OneInput):
     """A whole collection as one value: a side input, or the value of a PObject; as "records", a table for a query.
 
@@ -180,7 +180,7 @@ class View(_OneInput):
     limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Operate(Node):
     """A function of whole values, run once."""
 
@@ -200,21 +200,21 @@ class Operate(Node):
 SideInput = View | Operate
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Write(_OneInput):
     """The elements into a sink; a leaf of the plan."""
 
     sink: SinkShape
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Relation(Node):
     """A step on the columns of records: see `dataflow.plan.relational`. ``schema``: the columns that come out, if known."""
 
     schema: Mapping[str, DType] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Query(Node):
     """Only in optimized plans: a tree of relational nodes run as one by the kernel. ``root`` stands over `Given` leaves,
     and leaf ``i`` holds the records of ``sources[i]``: a `Read` that the kernel scans itself, or a `View` of anything else."""
@@ -232,7 +232,7 @@ class Query(Node):
         return self if inputs == self.sources else replace(self, sources=inputs)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Exchange(Node):
     """Only in optimized plans: a relational tree run piece by piece, over records brought together by the hash of their keys.
 
@@ -255,7 +255,7 @@ class Exchange(Node):
         return self if inputs == self.parts else replace(self, parts=inputs)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class PipeStep:
     """A step with the side inputs its function takes."""
 
@@ -263,7 +263,7 @@ class PipeStep:
     sides: tuple[SideInput, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Pipe:
     """Fused steps: first ``steps`` in turn, then every one of ``branches``; ``port`` numbers what leaves here.
 
@@ -280,7 +280,7 @@ class Pipe:
     tag: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Fused(_OneInput):
     """A tree of steps run in one pass over one input; its collections are read through `Port`."""
 
@@ -299,7 +299,7 @@ class Fused(_OneInput):
         return replace(self, input=inputs[0], pipe=_with_sides(self.pipe, sides))
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Port(_OneInput):
     """One of the collections of a `Fused`."""
 

@@ -12,7 +12,6 @@ A node's meaning is in `runners/reference/relations`.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 from typing import Literal as OneOf
 
@@ -20,6 +19,7 @@ from dataflow.expr.nodes import Alias, AllColumns, ExprNode, SortKey, name_of
 from dataflow.expr.types import BOOL, DType, Schema, promoted
 from dataflow.expr.typing import ExprError, type_of
 from dataflow.plan.nodes import Node, Relation
+from dataflow.record import record
 
 __all__ = [
     "AsOfJoin", "Distinct", "Explode", "Given", "GroupAggregate", "HowToJoin", "Join", "Limit", "OrderBy", "Project", "Relation", "Table", "Union", "Unnest", "Unpivot",
@@ -29,7 +29,7 @@ __all__ = [
 HowToJoin = OneOf["inner", "left", "right", "full", "semi", "anti", "cross", "single", "mark"]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class _OneRelation(Relation):
     input: Node
 
@@ -44,12 +44,12 @@ class _OneRelation(Relation):
         return self if only is self.input else replace(self, input=only)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Table(_OneRelation):
     """Any collection of records whose columns are known, as they are: where relational steps begin."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Project(_OneRelation):
     """select and with_columns: new columns by expression. ``keep``: after those the input has, replacing equal names in place."""
 
@@ -57,14 +57,14 @@ class Project(_OneRelation):
     keep: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Where(_OneRelation):
     """The records for which the predicate is true; null is not true."""
 
     predicate: ExprNode
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class GroupAggregate(_OneRelation):
     """group_by().agg(): one record for every combination of ``keys`` that occurs, null a value like any. No keys: one record.
 
@@ -77,7 +77,7 @@ class GroupAggregate(_OneRelation):
     sets: tuple[tuple[int, ...], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Join(Relation):
     """Pairs of records whose keys are equal (null equals null only if ``null_equal``) and for which ``residual`` is true.
 
@@ -106,7 +106,7 @@ class Join(Relation):
         return self if inputs == self.inputs else replace(self, left=inputs[0], right=inputs[1])
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class AsOfJoin(Relation):
     """For every left record the one right record of equal ``by`` whose ``right_on`` is nearest: the last not after ("backward"),
     the first not before ("forward"), or the nearer; null where there is none, or none within ``tolerance``."""
@@ -131,7 +131,7 @@ class AsOfJoin(Relation):
         return self if inputs == self.inputs else replace(self, left=inputs[0], right=inputs[1])
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class OrderBy(_OneRelation):
     """The records in order of the keys; with ``limit``, only the first of them (top-k). Equal records stay as they came."""
 
@@ -139,7 +139,7 @@ class OrderBy(_OneRelation):
     limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Limit(_OneRelation):
     """``count`` records after the first ``offset``: in order behind an order, else any."""
 
@@ -147,28 +147,28 @@ class Limit(_OneRelation):
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Distinct(_OneRelation):
     """One record for every combination of values of the ``columns`` (all if None), null a value like any."""
 
     columns: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Explode(_OneRelation):
     """A record for every item of the lists in ``columns``, which must be equally long; an empty or null list gives null."""
 
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Unnest(_OneRelation):
     """Structs in ``columns`` replaced by their fields."""
 
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Unpivot(_OneRelation):
     """Columns become rows: for every record and every column of ``on``, the ``index`` columns, its name and its value."""
 
@@ -178,7 +178,7 @@ class Unpivot(_OneRelation):
     value: str = "value"
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Union(Relation):
     """The records of all parts, columns matched by name, types promoted. ``fill``: a column that a part lacks is null there."""
 
@@ -195,7 +195,7 @@ class Union(Relation):
         return self if inputs == self.parts else replace(self, parts=inputs)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(kw_only=True)
 class Given(Relation):
     """Inside a `Query`: the records of its input number ``index``."""
 

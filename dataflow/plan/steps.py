@@ -19,10 +19,10 @@ number        seed in `arg`              x becomes (random rank, x), seeded by s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from dataflow.plan.origin import Origin
+from dataflow.record import record
 
 __all__ = ["OnError", "Step", "StepKind"]
 
@@ -32,7 +32,7 @@ StepKind = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class OnError:
     """What happens to a record on which the user's function fails.
 
@@ -45,7 +45,7 @@ class OnError:
     max_error_rate: float | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Step:
     """One element-wise step: see the table in this module's header."""
 

@@ -153,8 +153,8 @@ def _zfill(site: Any, text: str) -> str:
 
 
 def _title(site: Any, text: str) -> str:
-    """A letter behind none is made large, all others small."""
-    return "".join(c.lower() if at and text[at - 1].isalnum() else c.title() for at, c in enumerate(text))
+    """A letter behind none is made large, all others small; digits are no letters."""
+    return "".join(c.lower() if at and text[at - 1].isalpha() else c.title() for at, c in enumerate(text))
 
 
 def _reverse(site: Any, text: str) -> str:
@@ -224,6 +224,8 @@ def _from_json(value: Any, kind: DType) -> Any:
 
 
 def _decode(site: Any, text: str) -> bytes | None:
+    if site.options["encoding"] == "hex" and not re.fullmatch("([0-9a-fA-F]{2})*", text):
+        return _no_form(site, text)
     try:
         return bytes.fromhex(text) if site.options["encoding"] == "hex" else base64.b64decode(text, validate=True)
     except ValueError:

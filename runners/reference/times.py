@@ -142,7 +142,7 @@ def strftime(when: Any, form: str) -> str:
                 return f"{'.' if '.' in found[1] else ''}{micros // 1000:03d}"
             case "%.6f" | "%6f":
                 return f"{'.' if '.' in found[1] else ''}{micros:06d}"
-            case "%Y":
+            case "%Y" if not isinstance(when, dt.time):
                 return f"{when.year:04d}"
             case text if text[1:] in _NAMES:
                 return when.strftime(_NAMES[text[1:]])  # type: ignore[no-any-return]

@@ -118,7 +118,9 @@ def _negate(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
 
 
 def _total(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
-    kind = _numbers(types, "add")
+    if not all(kind.is_numeric or kind == NULL for kind in types):
+        raise Refusal(f"it takes numbers, not {shown(types)}")
+    kind = meeting(types)
     return decimal_of(MOST_DIGITS, kind.args[1]) if kind.name == "decimal" else kind
 
 

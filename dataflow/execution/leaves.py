@@ -1,0 +1,105 @@
+"""The inputs of a relational tree where it runs, and its results: columns that are only carried come out as they went in.
+
+    Leaf, Leaf ─> lineage ─> frames of what the kernel takes ─> kernels.relations.query ─> kernels.query.batches
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from dataflow.execution.lineage import Lineage, lineage
+from dataflow.plan.nodes import Relation
+from dataflow.plan.relational import Given
+from dataflow.plan.traversal import topological
+
+if TYPE_CHECKING:
+    from dataflow.expr.types import Schema
+    from dataflow.kernels.query import ParquetScan
+    from dataflow.kernels.relations import Frame
+
+__all__ = ["Leaf", "leaf_of_scan", "leaf_of_stream", "leaf_of_table", "results"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An input of a query: its columns as Arrow has them, and the frame of it, given the columns that expressions read and those
+    that are used at all."""
+
+    layout: pa.Schema
+    frame: Callable[[Collection[str], Collection[str]], Frame]
+
+
+def leaf_of_table(table: pa.Table) -> Leaf:
+    """A table at hand."""
+
+    def frame(read: Collection[str], used: Collection[str]) -> Frame:
+        from dataflow.kernels.query import frame_of_table
+
+        return frame_of_table(table, read)
+
+    return Leaf(table.schema, frame)
+
+
+def leaf_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema) -> Leaf:
+    """Tables that are read when the query wants them."""
+
+    def frame(read: Collection[str], used: Collection[str]) -> Frame:
+        from dataflow.kernels.query import frame_of_stream
+
+        return frame_of_stream(make, layout, read)
+
+    return Leaf(layout, frame)
+
+
+def leaf_of_scan(scan: ParquetScan) -> Leaf:
+    """Files that the kernel reads."""
+
+    def frame(read: Collection[str], used: Collection[str]) -> Frame:
+        from dataflow.kernels.query import scan_parquet
+
+        return scan_parquet(scan)
+
+    layout = scan.schema if scan.columns is None else pa.schema([scan.schema.field(name) for name in scan.columns])
+    return Leaf(layout, frame)
+
+
+def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
+    """The records of a tree over its inputs. One table at least, of no rows where there are none."""
+    from dataflow.kernels.query import batches
+    from dataflow.kernels.relations import query
+
+    givens = [node for node in topological((root,)) if isinstance(node, Given)]
+    planned = {node.index: node.schema for node in givens if node.schema is not None}
+    leaves = [leaf if len(leaf.layout) or not planned.get(at) else _empty(planned[at]) for at, leaf in enumerate(leaves)]
+    flow = lineage(root, [leaf.layout.names for leaf in leaves])
+    frames = [
+        leaf.frame({name for index, name in flow.read if index == at}, {name for index, name in flow.used if index == at})
+        for at, leaf in enumerate(leaves)
+    ]
+    found = query(root, {id(node): frames[node.index] for node in givens})
+    yield from batches(found, _carried(flow, [leaf.layout for leaf in leaves], found.schema))
+
+
+def _empty(schema: Schema) -> Leaf:
+    """A part from which nothing came, with the columns that were planned."""
+    from dataflow.kernels.types import to_arrow
+
+    return leaf_of_table(pa.schema([(name, to_arrow(kind)) for name, kind in schema.items()]).empty_table())
+
+
+def _carried(flow: Lineage, layouts: Sequence[pa.Schema], schema: Schema) -> dict[str, pa.Field]:
+    """The columns of the result that are columns of the inputs, all of one Arrow type, which the plan's agrees with."""
+    from dataflow.kernels.carrying import returned
+    from dataflow.kernels.types import from_arrow
+
+    found = {}
+    for name, kind in schema.items():
+        fields = [layouts[index].field(column) for index, column in sorted(flow.carried.get(name, ()))]
+        if fields and all(field.type == fields[0].type for field in fields) and from_arrow(fields[0].type) == kind:
+            metadata = fields[0].metadata if all(field.metadata == fields[0].metadata for field in fields) else None
+            found[name] = pa.field(name, returned(fields[0].type), metadata=metadata)
+    return found
