@@ -69,9 +69,12 @@ def leaf_of_scan(scan: ParquetScan) -> Leaf:
 
 def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
     """The records of a tree over its inputs. One table at least, of no rows where there are none."""
+    from dataflow.kernels.carrying import check_carried
     from dataflow.kernels.query import batches
     from dataflow.kernels.relations import query
 
+    for leaf in leaves:
+        check_carried(leaf.layout)
     givens = [node for node in topological((root,)) if isinstance(node, Given)]
     planned = {node.index: node.schema for node in givens if node.schema is not None}
     leaves = [leaf if len(leaf.layout) or not planned.get(at) else _empty(planned[at]) for at, leaf in enumerate(leaves)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -78,6 +79,11 @@ def named(origin: Origin, label: str, location: str = "") -> Generator[None]:
     """Errors of the kernel as ours: the step, the user's line, the file."""
     try:
         yield
+    except SchemaError as error:
+        if error.report.steps:
+            raise
+        at = {"steps": (label,), "declared": str(origin), "declared_text": origin.text()}
+        raise SchemaError(replace(error.report, location=error.report.location or location, **at)) from error  # type: ignore[arg-type]
     except (DataflowError, OSError, MemoryError):
         raise
     except Exception as error:

@@ -191,13 +191,18 @@ class ParquetSource(_ColumnarSource):
         return ParquetScan((split.name,), schema, self.only, rows)
 
     def kernel_scan(self) -> ParquetScan | None:
-        """Plain local files of one layout; folders with values, remote files and lenient reading go through `read`."""
+        """Plain local files of one layout; folders with values, remote files, lenient reading and columns that the kernel would
+        change go through `read`."""
+        from dataflow.kernels.carrying import is_plain
         from dataflow.kernels.query import ParquetScan
 
         files = self.files()
         if self.union or self.skip_bad or any(is_remote(info.path) or self.hive(info.path) for info in files) or not files:
             return None
-        return ParquetScan(tuple(info.path for info in files), self.columns(), self.only)
+        layout = self.columns()
+        if not all(map(is_plain, layout.types)):
+            return None
+        return ParquetScan(tuple(info.path for info in files), layout, self.only)
 
     def _file(self, path: str) -> Any:
         import pyarrow.parquet as pq

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from dataflow.errors import Report, SchemaError
 from dataflow.shard.arrow import from_numpy, to_numpy
 
-__all__ = ["is_plain", "out_of", "returned", "storage_table"]
+__all__ = ["check_carried", "is_plain", "out_of", "returned", "storage_table"]
 
 _is = pa.types
 
@@ -73,6 +73,18 @@ def returned(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+def check_carried(schema: pa.Schema) -> None:
+    """Raises SchemaError for a column that no query can carry, and for two of one name."""
+    names = schema.names
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise SchemaError(Report(f"there are several columns called {', '.join(map(repr, twice))}", hint="rename them before the query"))
+    for field in schema:
+        if _is_foreign(field.type):
+            text = f"column {field.name!r} is {field.type}, which no query can carry"
+            raise SchemaError(Report(text, hint="leave it out of what is read, or turn it into another type before"))
+
+
 def storage_table(table: pa.Table, touched: Collection[str] | None = None) -> pa.Table:
     """A table as the kernel takes it. ``touched``: the columns that expressions read (None: all), so what the kernel computes
     with stays that."""
@@ -88,11 +100,7 @@ def _stored(name: str, column: pa.ChunkedArray, touched: bool) -> pa.ChunkedArra
     kind = column.type
     if is_plain(kind) or (touched and _is.is_timestamp(kind)):
         return column
-    try:
-        chunks = [_into(chunk, touched) for chunk in column.chunks] or [_into(pa.array([], kind), touched)]
-    except (_NoStorage, pa.ArrowException) as error:
-        text = f"column {name!r} is {kind}, which no query can carry"
-        raise SchemaError(Report(text, hint="drop it before the query, or cast it")) from error
+    chunks = [_into(chunk, touched) for chunk in column.chunks] or [_into(pa.array([], kind), touched)]
     return pa.chunked_array(chunks)
 
 
@@ -100,8 +108,23 @@ def _is_short(kind: Any) -> bool:
     return bool(kind.precision <= 38 and kind.scale >= 0)
 
 
-class _NoStorage(Exception):
-    """A type of which the kernel has no likeness."""
+def _is_list(kind: pa.DataType) -> bool:
+    return any(check(kind) for check in (_is.is_list, _is.is_large_list, _is.is_list_view, _is.is_large_list_view))
+
+
+def _is_foreign(kind: pa.DataType) -> bool:
+    """Whether the kernel has no likeness of a type."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _is_foreign(kind.storage_type)
+    if _is.is_struct(kind):
+        return any(_is_foreign(field.type) for field in kind)
+    if _is.is_map(kind):
+        return _is_foreign(kind.key_type) or _is_foreign(kind.item_type)
+    if _is.is_fixed_size_list(kind) and not kind.list_size:
+        return True
+    if _is.is_dictionary(kind) or _is.is_run_end_encoded(kind) or _is_list(kind) or _is.is_fixed_size_list(kind):
+        return _is_foreign(kind.value_type)
+    return bool(_is.is_union(kind))
 
 
 def _into(array: Any, touched: bool) -> Any:
@@ -114,10 +137,6 @@ def _into(array: Any, touched: bool) -> Any:
         return _into(array.dictionary_decode(), touched)
     if _is.is_run_end_encoded(kind):
         return _into(pc.run_end_decode(array), touched)
-    if _is.is_list_view(kind):
-        return _into(array.cast(pa.list_(kind.value_field)), touched)
-    if _is.is_large_list_view(kind):
-        return _into(array.cast(pa.large_list(kind.value_field)), touched)
     if _is.is_fixed_size_binary(kind):
         return array.cast(pa.large_binary())
     if _is.is_decimal(kind) and _is_short(kind):
@@ -135,12 +154,12 @@ def _into(array: Any, touched: bool) -> Any:
         parts = [_into(array.field(at), touched) for at in range(kind.num_fields)]
         fields = [pa.field(field.name, part.type) for field, part in zip(kind, parts, strict=True)]
         return pa.StructArray.from_arrays(parts, fields=fields, mask=array.is_null())
-    if _is.is_list(kind) or _is.is_large_list(kind):
+    if _is_list(kind):
         return _relisted(array, _into(array.flatten(), touched))
     if _is.is_fixed_size_list(kind) and kind.list_size:
         flat = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
         return pa.FixedSizeListArray.from_arrays(_into(flat, touched), kind.list_size, mask=array.is_null())
-    raise _NoStorage
+    raise AssertionError(kind)
 
 
 def _relisted(array: Any, items: Any, field: pa.Field | None = None) -> Any:
@@ -191,10 +210,6 @@ def _back(array: Any, kind: pa.DataType) -> Any:
         return coded.cast(kind)
     if _is.is_run_end_encoded(kind):
         return pc.run_end_encode(_back(array, kind.value_type), run_end_type=kind.run_end_type)
-    if _is.is_list_view(kind):
-        return _back(array, pa.list_(kind.value_field)).cast(kind)
-    if _is.is_large_list_view(kind):
-        return _back(array, pa.large_list(kind.value_field)).cast(kind)
     if _is.is_fixed_size_binary(kind):
         return array.cast(kind)
     if _is.is_decimal(kind) and _is_short(kind):
@@ -216,12 +231,16 @@ def _back(array: Any, kind: pa.DataType) -> Any:
         flat = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
         return pa.FixedSizeListArray.from_arrays(_back(flat, kind.value_type), type=kind, mask=array.is_null())
     lists = _relisted(array, _back(array.flatten(), kind.value_type), kind.value_field)
-    return lists if _is.is_large_list(kind) else _narrow(lists, kind)
+    return lists if _is.is_large_list(kind) else _narrowed(lists, kind)
 
 
-def _narrow(lists: Any, kind: pa.DataType) -> Any:
-    """Large lists as lists of the same items."""
-    if len(lists.values) >= 1 << 31:
+def _narrowed(lists: Any, kind: pa.DataType) -> Any:
+    """Large lists as lists or views of the same items."""
+    if not _is.is_large_list_view(kind) and len(lists.values) >= 1 << 31:
         raise pa.ArrowCapacityError("more than 2^31 items")
-    offsets = from_numpy(to_numpy(lists.offsets).astype(np.int32))
-    return pa.ListArray.from_arrays(offsets, lists.values, type=kind, mask=lists.is_null())
+    offsets = to_numpy(lists.offsets)
+    if _is.is_list(kind):
+        return pa.ListArray.from_arrays(from_numpy(offsets.astype(np.int32)), lists.values, type=kind, mask=lists.is_null())
+    views, width = (pa.LargeListViewArray, np.int64) if _is.is_large_list_view(kind) else (pa.ListViewArray, np.int32)
+    starts, sizes = from_numpy(offsets[:-1].astype(width)), from_numpy(np.diff(offsets).astype(width))
+    return views.from_arrays(starts, sizes, lists.values, type=kind, mask=lists.is_null())

@@ -43,9 +43,7 @@ def rules_for(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:
     return (*BEFORE, *(relational_rules(cut) if relational else ()), *AFTER)
 
 
-def optimize(
-    plan: Plan, remarks: Remarks | None = None, watch: Callable[[str, str], None] | None = None, cut: Rule | None = None
-) -> Plan:
+def optimize(plan: Plan, remarks: Remarks | None = None, watch: Callable[[str, str], None] | None = None, cut: Rule | None = None) -> Plan:
     """The plan after all rules. ``watch`` is told each rule's name and the plan's text when it changed.
 
     ``cut`` is the rule that places queries (`placing`), which a runner that knows its memory gives; without, all are whole.

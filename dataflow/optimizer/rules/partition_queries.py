@@ -22,21 +22,19 @@ from typing import Any
 from dataflow.expr.nodes import (
     Aggregate,
     Alias,
-    AllColumns,
-    Call,
     Cast,
     Column,
     ExprNode,
     Literal,
     Window,
-    columns_of,
     has_window,
     name_of,
-    transform,
     walk,
 )  # fmt: skip
-from dataflow.expr.types import FLOAT64, DType, Schema, promoted
+from dataflow.expr.types import DType, Schema, promoted
 from dataflow.expr.typing import type_of
+from dataflow.optimizer.estimates import estimated_bytes, needed_columns
+from dataflow.optimizer.halves import distinct_first, halves
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Exchange, Flatten, Node, ParallelDo, Query, Read, Relation, SideInput, Sort, View
 from dataflow.plan.relational import (
@@ -53,14 +51,13 @@ from dataflow.plan.relational import (
     Unnest,
     Unpivot,
     Where,
-    aggregates_of,
     named,
     schema_of,
 )  # fmt: skip
 from dataflow.plan.steps import Step
 from dataflow.plan.traversal import consumers, rewrite, topological
 
-__all__ = ["estimated_bytes", "partition_queries"]
+__all__ = ["partition_queries"]
 
 WHOLE_SHARE = 0.4  # of the memory may be a query's input; a join or a sort holds it about twice
 BROADCAST_SHARE = 0.05  # of the memory may be a join's side that goes to every worker
@@ -72,7 +69,7 @@ def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: s
     def place(node: Node) -> Node:
         if not isinstance(node, Query) or placement == "whole":
             return node
-        size = sum(estimated_bytes(source, _needed(node, at)) for at, source in enumerate(node.sources))
+        size = sum(estimated_bytes(source, needed_columns(node, at)) for at, source in enumerate(node.sources))
         if placement == "auto" and size <= memory * WHOLE_SHARE:
             remarks.say(f"whole: {node.label} reads about {size / 1e6:,.0f} MB, which fits the memory")
             return node
@@ -87,56 +84,6 @@ def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: s
 
 def _known(node: Query) -> bool:
     return all(isinstance(one, Relation) and one.schema is not None for one in topological((node.root,)))
-
-
-def estimated_bytes(source: Node, columns: tuple[str, ...] | None) -> int:
-    """About how much the records of a source take in memory: of a read its own estimate, of anything else that of what it reads."""
-    total = 0
-    for node in topological((source,)):
-        if isinstance(node, Read):
-            size = getattr(node.source, "estimated_bytes", None)
-            total += int(size(columns if node is source else None)) if size is not None else 0
-    return total
-
-
-def _needed(query: Query, index: int) -> tuple[str, ...] | None:
-    """The columns of an input that a query uses, as far as the nodes above it tell; None for all."""
-    given = next((n for n in topological((query.root,)) if isinstance(n, Given) and n.index == index), None)
-    if given is None or given.schema is None:
-        return None
-    mentioned: set[str] = set()
-    for node in topological((query.root,)):
-        if isinstance(node, Project):
-            if any(isinstance(one, AllColumns) for expr in node.exprs for one in walk(expr)):
-                return None
-            mentioned.update(name for expr in node.exprs for name in columns_of(expr))
-            if node.keep and node is query.root:
-                return None
-        elif isinstance(node, Where):
-            mentioned.update(columns_of(node.predicate))
-        elif isinstance(node, GroupAggregate):
-            mentioned.update(name for expr in (*node.keys, *node.aggs) for name in columns_of(expr))
-        elif isinstance(node, Join):
-            both = (*node.left_on, *node.right_on, *((node.residual,) if node.residual is not None else ()))
-            mentioned.update(name for expr in both for name in columns_of(expr))
-            suffix = node.suffix
-            mentioned.update(name.removesuffix(suffix) for name in list(mentioned))
-        elif isinstance(node, OrderBy):
-            mentioned.update(name for key in node.keys for name in columns_of(key.expr))
-        elif isinstance(node, (Distinct, Explode, Unnest)):
-            if node.columns is None:
-                return None
-            mentioned.update(node.columns)
-        elif isinstance(node, (AsOfJoin, Unpivot, Union)):
-            return None
-    root = query.root
-    while isinstance(root, (Where, OrderBy, Limit)):  # these let everything through
-        child = root.inputs[0]
-        assert isinstance(child, Relation)
-        root = child
-    if not isinstance(root, (GroupAggregate, Project)):
-        return None
-    return tuple(name for name in given.schema if name in mentioned)
 
 
 @dataclass(frozen=True)
@@ -281,7 +228,7 @@ class _Cutter:
 
     def source(self, node: Given, index: int) -> _Part:
         made = self.query.sources[index]
-        needed = _needed(self.query, index)
+        needed = needed_columns(self.query, index)
         size = estimated_bytes(made, needed)
         if isinstance(made, View):
             return self.over(made.input, node.schema, size)
@@ -311,8 +258,8 @@ class _Cutter:
         if part.together and part.together <= plain and isinstance(part.node, Exchange):
             self.remarks.say(f"no shuffle: {node.label} groups by what {part.node.label} brought together")
             return self.on_pieces(node, part)
-        split = _split(node, part.schema)
-        if split is None and (steps := _distinct_first(node, part.schema)) is not None:
+        split = halves(node, part.schema)
+        if split is None and (steps := distinct_first(node, part.schema)) is not None:
             inner, outer = steps
             self.remarks.say(f"two steps: {node.label} first finds the different values, then counts them")
             found = self.aggregate(replace(inner, label=self.label(node, "values")), part)
@@ -381,9 +328,7 @@ class _Cutter:
             best = self.with_tree(part, node)
             root = replace(node, input=self.given(node, best, 0))
             return self.exchange(node, [best], [()], root, part.bytes // 100)
-        made = Sort(
-            label=self.label(node, "order"), origin=node.origin, element=dict[str, Any], input=self.made(part), order=node.keys
-        )
+        made = Sort(label=self.label(node, "order"), origin=node.origin, element=dict[str, Any], input=self.made(part), order=node.keys)
         return self.over(made, part.schema, part.bytes)
 
     def limit(self, node: Limit) -> _Part:
@@ -442,99 +387,3 @@ def _as_column(name: str, kind: DType, schema: Schema) -> ExprNode:
     if name not in schema:
         return Alias(Literal(None, kind), name)
     return Column(name) if schema[name] == kind else Alias(Cast(Column(name), kind), name)
-
-
-@dataclass(frozen=True)
-class _Finals:
-    """How partial aggregates become results: each partial's name and merging function, and the results over them."""
-
-    merges: tuple[tuple[str, str], ...]
-    results: tuple[ExprNode, ...]
-
-
-_MERGE = {"sum": "sum", "count": "sum", "len": "sum", "min": "min", "max": "max", "any": "any", "all": "all"}
-
-
-def _split(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], tuple[ExprNode, ...], _Finals] | None:
-    """An aggregation as one of parts and one of their results; None if some aggregate needs all values at once."""
-    partials: dict[Aggregate, str] = {}
-
-    taken = set(named(node.keys, tuple(schema)))
-
-    def partial(one: Aggregate) -> Column:
-        name = f"#{len(partials)}"
-        while name in taken:
-            name += "#"
-        return Column(partials.setdefault(one, name))
-
-    def halve(one: ExprNode) -> ExprNode:
-        if not isinstance(one, Aggregate):
-            return one
-        if one.order or one.function not in (*_MERGE, "mean"):
-            raise _Whole
-        if one.function != "mean":
-            return partial(one)
-        kind = type_of(one.args[0], schema)
-        if kind.is_temporal:
-            raise _Whole
-        number = one.args[0] if kind.is_numeric else Cast(one.args[0], FLOAT64)
-        total = partial(Aggregate("sum", (number,), one.where))
-        count = partial(Aggregate("count", one.args, one.where))
-        return _mean(total, count)
-
-    results = []
-    try:
-        for name, expr in aggregates_of(node, tuple(schema)).items():
-            if any(isinstance(w, Window) for w in walk(expr)):
-                return None
-            results.append(Alias(transform(expr, halve), name))
-    except _Whole:
-        return None
-    merges = tuple((name, _MERGE[one.function]) for one, name in partials.items())
-    return node.keys, tuple(Alias(one, name) for one, name in partials.items()), _Finals(merges, tuple(results))
-
-
-def _distinct_first(node: GroupAggregate, schema: Schema) -> tuple[GroupAggregate, GroupAggregate] | None:
-    """An aggregation that counts the different values of one expression, as two that can begin before their exchange.
-
-        n_unique(x), sum(y) by k   ──>   count(x), sum(y) by k  of  ( sum(y) by k, x )
-    """
-    found = [one for expr in node.aggs for one in walk(expr) if isinstance(one, Aggregate) and one.function == "n_unique"]
-    if not found or any(one.args != found[0].args or one.where is not None for one in found):
-        return None
-    names = named(node.keys, tuple(schema))
-    value = "#value"
-    while value in schema or value in names:
-        value += "#"
-    partials: dict[Aggregate, str] = {}
-
-    def outer(one: ExprNode) -> ExprNode:
-        if not isinstance(one, Aggregate):
-            return one
-        if one.function == "n_unique":
-            return Aggregate("count", (Column(value),))
-        if one.order or one.function not in _MERGE:
-            raise _Whole
-        return Aggregate(_MERGE[one.function], (Column(partials.setdefault(one, f"{value} {len(partials)}")),))
-
-    try:
-        results = tuple(Alias(transform(expr, outer), name) for name, expr in named(node.aggs, tuple(schema)).items())
-    except _Whole:
-        return None
-    first = replace(
-        node, keys=(*node.keys, Alias(found[0].args[0], value)), aggs=tuple(Alias(one, name) for one, name in partials.items())
-    )
-    first = replace(first, schema=schema_of(first, (schema,)))
-    second = replace(node, keys=tuple(Column(name) for name in names), aggs=results)
-    assert first.schema is not None
-    return first, replace(second, schema=schema_of(second, (first.schema,)))
-
-
-def _mean(total: ExprNode, count: ExprNode) -> ExprNode:
-    """The mean of a sum and a count; null of nothing."""
-    return Call("divide", (Cast(total, FLOAT64), Call("null_if", (count, Literal(0)))))
-
-
-class _Whole(Exception):
-    """An aggregate has no halves."""
-

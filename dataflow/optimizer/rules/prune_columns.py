@@ -186,7 +186,9 @@ def _without(node: Relation, wanted: Names) -> Relation:
                 return node
             kept = _wanted(named(exprs, tuple(have)), wanted, keep)
             names = {**(have if keep else {}), **kept}
-            return replace(node, exprs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, names)) if not keep or kept else node
+            return (
+                replace(node, exprs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, names)) if not keep or kept else node
+            )
         case GroupAggregate(input=below, keys=keys):
             have = _known(below)
             if have is None:

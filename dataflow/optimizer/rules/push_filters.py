@@ -241,5 +241,3 @@ def _schema(node: Node) -> dict[str, DType]:
     if isinstance(node, Relation) and node.schema is not None:
         return dict(node.schema)
     return {}
-
-

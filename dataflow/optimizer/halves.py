@@ -1,0 +1,109 @@
+"""Aggregations in two halves: one for any part of a collection, one for the results of the first.
+
+sum(x), mean(y) by k   ──>   sum(#0), sum(#1) / sum(#2) by k   of   ( sum(x) #0, sum(y) #1, count(y) #2 by k )
+n_unique(x) by k       ──>   count(x) by k                     of   ( by k, x )
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dataflow.expr.nodes import Aggregate, Alias, Call, Cast, Column, ExprNode, Literal, Window, transform, walk
+from dataflow.expr.types import FLOAT64, Schema
+from dataflow.expr.typing import type_of
+from dataflow.plan.relational import GroupAggregate, aggregates_of, named, schema_of
+
+__all__ = ["Finals", "distinct_first", "halves"]
+
+
+@dataclass(frozen=True)
+class Finals:
+    """How partial aggregates become results: each partial's name and merging function, and the results over them."""
+
+    merges: tuple[tuple[str, str], ...]
+    results: tuple[ExprNode, ...]
+
+
+_MERGE = {"sum": "sum", "count": "sum", "len": "sum", "min": "min", "max": "max", "any": "any", "all": "all"}
+
+
+def halves(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], tuple[ExprNode, ...], Finals] | None:
+    """An aggregation as one of parts and one of their results; None if some aggregate needs all values at once."""
+    partials: dict[Aggregate, str] = {}
+
+    taken = set(named(node.keys, tuple(schema)))
+
+    def partial(one: Aggregate) -> Column:
+        name = f"#{len(partials)}"
+        while name in taken:
+            name += "#"
+        return Column(partials.setdefault(one, name))
+
+    def halve(one: ExprNode) -> ExprNode:
+        if not isinstance(one, Aggregate):
+            return one
+        if one.order or one.function not in (*_MERGE, "mean"):
+            raise _Whole
+        if one.function != "mean":
+            return partial(one)
+        kind = type_of(one.args[0], schema)
+        if kind.is_temporal:
+            raise _Whole
+        number = one.args[0] if kind.is_numeric else Cast(one.args[0], FLOAT64)
+        total = partial(Aggregate("sum", (number,), one.where))
+        count = partial(Aggregate("count", one.args, one.where))
+        return _mean(total, count)
+
+    results = []
+    try:
+        for name, expr in aggregates_of(node, tuple(schema)).items():
+            if any(isinstance(w, Window) for w in walk(expr)):
+                return None
+            results.append(Alias(transform(expr, halve), name))
+    except _Whole:
+        return None
+    merges = tuple((name, _MERGE[one.function]) for one, name in partials.items())
+    return node.keys, tuple(Alias(one, name) for one, name in partials.items()), Finals(merges, tuple(results))
+
+
+def distinct_first(node: GroupAggregate, schema: Schema) -> tuple[GroupAggregate, GroupAggregate] | None:
+    """An aggregation that counts the different values of one expression, as two that can begin before their exchange.
+
+    n_unique(x), sum(y) by k   ──>   count(x), sum(y) by k  of  ( sum(y) by k, x )
+    """
+    found = [one for expr in node.aggs for one in walk(expr) if isinstance(one, Aggregate) and one.function == "n_unique"]
+    if not found or any(one.args != found[0].args or one.where is not None for one in found):
+        return None
+    names = named(node.keys, tuple(schema))
+    value = "#value"
+    while value in schema or value in names:
+        value += "#"
+    partials: dict[Aggregate, str] = {}
+
+    def outer(one: ExprNode) -> ExprNode:
+        if not isinstance(one, Aggregate):
+            return one
+        if one.function == "n_unique":
+            return Aggregate("count", (Column(value),))
+        if one.order or one.function not in _MERGE:
+            raise _Whole
+        return Aggregate(_MERGE[one.function], (Column(partials.setdefault(one, f"{value} {len(partials)}")),))
+
+    try:
+        results = tuple(Alias(transform(expr, outer), name) for name, expr in named(node.aggs, tuple(schema)).items())
+    except _Whole:
+        return None
+    first = replace(node, keys=(*node.keys, Alias(found[0].args[0], value)), aggs=tuple(Alias(one, name) for one, name in partials.items()))
+    first = replace(first, schema=schema_of(first, (schema,)))
+    second = replace(node, keys=tuple(Column(name) for name in names), aggs=results)
+    assert first.schema is not None
+    return first, replace(second, schema=schema_of(second, (first.schema,)))
+
+
+def _mean(total: ExprNode, count: ExprNode) -> ExprNode:
+    """The mean of a sum and a count; null of nothing."""
+    return Call("divide", (Cast(total, FLOAT64), Call("null_if", (count, Literal(0)))))
+
+
+class _Whole(Exception):
+    """An aggregate has no halves."""
