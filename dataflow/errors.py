@@ -56,6 +56,7 @@ __all__ = [
 
 MAX_LINES = 20
 MOST_PROBLEMS = 10
+MOST_SOURCE = 160  # characters of a source line: a whole query may stand on one
 _SECRET = re.compile(
     r"(?i)((?:password|passwd|secret|token|api_?key|access_?key|authorization)['\"]?\s*[:=]\s*)"
     r"('[^']*'|\"[^\"]*\"|[^\s,;&}\)]+)"
@@ -119,7 +120,8 @@ class Report:
         if self.declared:
             put("declared", self.declared)
             if self.declared_text:
-                put("", f"  {self.declared_text}")
+                text = self.declared_text
+                put("", f"  {text if len(text) <= MOST_SOURCE else text[: MOST_SOURCE - 1] + '…'}")
         for index, frame in enumerate(self.failed[-6:]):
             put("failed" if index == 0 else "", frame)
         if self.record:

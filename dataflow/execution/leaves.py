@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dataflow.execution.lineage import Lineage, lineage
 from dataflow.plan.nodes import Relation
-from dataflow.plan.relational import Given
+from dataflow.plan.relational import Explode, Given, Limit, Project, Union, Unnest, Unpivot, Where
 from dataflow.plan.traversal import topological
 
 if TYPE_CHECKING:
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from dataflow.kernels.query import ParquetScan
     from dataflow.kernels.relations import Frame
 
-__all__ = ["Leaf", "leaf_of_scan", "leaf_of_stream", "leaf_of_table", "results"]
+__all__ = ["Leaf", "leaf_of_scan", "leaf_of_stream", "leaf_of_table", "results", "stops_early"]
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """An input of a query: its columns as Arrow has them, and the frame of it, given the columns that expressions read and those
-    that are used at all."""
+    """An input of a query: its columns as Arrow has them, and the frame of it, given the columns that expressions read."""
 
     layout: pa.Schema
-    frame: Callable[[Collection[str], Collection[str]], Frame]
+    frame: Callable[[Collection[str]], Frame]
+    scan: ParquetScan | None = None
 
 
 def leaf_of_table(table: pa.Table) -> Leaf:
     """A table at hand."""
 
-    def frame(read: Collection[str], used: Collection[str]) -> Frame:
+    def frame(read: Collection[str]) -> Frame:
         from dataflow.kernels.query import frame_of_table
 
         return frame_of_table(table, read)
@@ -47,7 +47,7 @@ def leaf_of_table(table: pa.Table) -> Leaf:
 def leaf_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema) -> Leaf:
     """Tables that are read when the query wants them."""
 
-    def frame(read: Collection[str], used: Collection[str]) -> Frame:
+    def frame(read: Collection[str]) -> Frame:
         from dataflow.kernels.query import frame_of_stream
 
         return frame_of_stream(make, layout, read)
@@ -58,17 +58,18 @@ def leaf_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema) ->
 def leaf_of_scan(scan: ParquetScan) -> Leaf:
     """Files that the kernel reads."""
 
-    def frame(read: Collection[str], used: Collection[str]) -> Frame:
+    def frame(read: Collection[str]) -> Frame:
         from dataflow.kernels.query import scan_parquet
 
         return scan_parquet(scan)
 
     layout = scan.schema if scan.columns is None else pa.schema([scan.schema.field(name) for name in scan.columns])
-    return Leaf(layout, frame)
+    return Leaf(layout, frame, scan)
 
 
 def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
     """The records of a tree over its inputs. One table at least, of no rows where there are none."""
+    from dataflow.io.checksums import Verification
     from dataflow.kernels.carrying import check_carried
     from dataflow.kernels.query import batches
     from dataflow.kernels.relations import query
@@ -79,12 +80,42 @@ def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
     planned = {node.index: node.schema for node in givens if node.schema is not None}
     leaves = [leaf if len(leaf.layout) or not planned.get(at) else _empty(planned[at]) for at, leaf in enumerate(leaves)]
     flow = lineage(root, [leaf.layout.names for leaf in leaves])
-    frames = [
-        leaf.frame({name for index, name in flow.read if index == at}, {name for index, name in flow.used if index == at})
-        for at, leaf in enumerate(leaves)
-    ]
+    frames = [leaf.frame({name for index, name in flow.read if index == at}) for at, leaf in enumerate(leaves)]
     found = query(root, {id(node): frames[node.index] for node in givens})
-    yield from batches(found, _carried(flow, [leaf.layout for leaf in leaves], found.schema))
+    carried = _carried(flow, [leaf.layout for leaf in leaves], found.schema)
+    verifications = [
+        Verification(tuple(zip(leaf.scan.paths, leaf.scan.versions, strict=True)), _names(flow, at), leaf.scan.rows)
+        for at, leaf in enumerate(leaves)
+        if leaf.scan is not None
+    ]
+    try:
+        try:
+            yield from batches(found, carried)
+        except Exception:
+            for one in verifications:  # damage explains what the kernel says of it
+                one.finish()
+            raise
+        for one in verifications:
+            one.finish()
+    finally:
+        for one in verifications:
+            one.stop()
+
+
+def _names(flow: Lineage, at: int) -> set[str]:
+    return {name for index, name in flow.used if index == at}
+
+
+def stops_early(root: Relation) -> bool:
+    """Whether a tree may be done before it has read its inputs."""
+    below: set[int] = set()  # nodes whose records go to a limit as they are made
+    for node in reversed(topological((root,))):
+        if isinstance(node, Limit) or id(node) in below:
+            if isinstance(node, Given):
+                return True
+            if isinstance(node, (Limit, Where, Project, Explode, Unnest, Unpivot, Union)):
+                below.update(map(id, node.inputs))
+    return False
 
 
 def _empty(schema: Schema) -> Leaf:

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from dataflow.errors import DataflowError, InputError, Report, SchemaError, StepError
 from dataflow.execution.context import TaskContext
-from dataflow.execution.leaves import Leaf, leaf_of_scan, leaf_of_stream, leaf_of_table, results
+from dataflow.execution.leaves import Leaf, leaf_of_scan, leaf_of_stream, leaf_of_table, results, stops_early
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
+from dataflow.io.checksums import has_checksums
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Source, Split
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
@@ -37,7 +38,7 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
         for given in root.inputs:
             if isinstance(given, str):
                 leaves.append(_kept_leaf(sides[given]))
-            elif (scan := given.kernel_scan()) is not None:
+            elif (scan := given.kernel_scan()) is not None and not (stops_early(root.relation) and has_checksums(scan.paths[0])):
                 leaves.append(leaf_of_scan(scan))
             else:
                 leaves.append(_read_leaf(given))

@@ -15,8 +15,9 @@ from collections.abc import Collection, Sequence
 from typing import Any, BinaryIO
 
 from dataflow.errors import InputError, Report
+from dataflow.io.files import LocalFiles
 
-__all__ = ["Verification", "chunks_of", "verify_chunk"]
+__all__ = ["Verification", "chunks_of", "has_checksums", "verify_chunk"]
 
 WINDOW = 1 << 20
 HEADER = 1 << 13
@@ -54,6 +55,14 @@ class Verification:
         except BaseException as error:  # handed to the thread that waits
             self.error = error
 
+        for path, version in self.files:
+            try:
+                if version and LocalFiles().info(path).version != version:
+                    text = f"the input changed during the run: {path}"
+                    self.error = InputError(Report(text, hint="run again over the new file"))
+            except FileNotFoundError:
+                self.error = InputError(Report(f"the input vanished during the run: {path}"))
+
     def _file(self, path: str, version: str) -> None:
         if (path, version) in _known:  # has no checksums
             return
@@ -82,6 +91,16 @@ def _remember(key: tuple[Any, ...]) -> None:
     while len(_known) >= MOST_KNOWN:
         del _known[next(iter(_known))]
     _known[key] = None
+
+
+def has_checksums(path: str) -> bool:
+    """Whether a file's writer made checksums, as far as its first page tells."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        first = file.schema_arrow.names[:1] if file.metadata.num_row_groups else []
+    with open(path, "rb") as raw:
+        return any(verify_chunk(raw, start, size) for _, _, start, size in chunks_of(path, first, (0, 1))[:1])
 
 
 def chunks_of(path: str, columns: Collection[str], rows: tuple[int, int] | None = None) -> list[tuple[int, str, int, int]]:

@@ -188,7 +188,7 @@ class ParquetSource(_ColumnarSource):
         self.open(split).close()
         layout, _, rows = split.extra
         schema = layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
-        return ParquetScan((split.name,), schema, self.only, rows)
+        return ParquetScan((split.name,), schema, self.only, rows, (split.version,))
 
     def kernel_scan(self) -> ParquetScan | None:
         """Plain local files of one layout; folders with values, remote files, lenient reading and columns that the kernel would
@@ -202,7 +202,7 @@ class ParquetSource(_ColumnarSource):
         layout = self.columns()
         if not all(map(is_plain, layout.types)):
             return None
-        return ParquetScan(tuple(info.path for info in files), layout, self.only)
+        return ParquetScan(tuple(info.path for info in files), layout, self.only, versions=tuple(info.version for info in files))
 
     def _file(self, path: str) -> Any:
         import pyarrow.parquet as pq

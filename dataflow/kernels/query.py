@@ -28,6 +28,7 @@ class ParquetScan:
     schema: pa.Schema
     columns: tuple[str, ...] | None = None
     rows: tuple[int, int] | None = None  # from which row, and how many
+    versions: tuple[str, ...] = ()  # of the files when they were listed
 
 
 def scan_parquet(scan: ParquetScan) -> Frame:
