@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dataflow.errors import InputError, Report, SchemaError
 from dataflow.io.files import FileInfo, file_system, is_remote
-from dataflow.io.source import FileSource, Piece, Place, Split, at_least_eight
+from dataflow.io.source import FileSource, Piece, Place, Source, Split, at_least_eight
 from dataflow.shard.batch import Records
 
 if TYPE_CHECKING:
@@ -189,6 +189,22 @@ class ParquetSource(_ColumnarSource):
         layout, _, rows = split.extra
         schema = layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
         return ParquetScan((split.name,), schema, self.only, rows, (split.version,))
+
+    def from_metadata(self, asked: Mapping[str, tuple[str, str | None]]) -> Source | None:
+        """The one record that answers an aggregation of all rows, if the footers can; see `io.footers`."""
+        from dataflow.io.footers import answered
+        from dataflow.io.whole import ArrowSource
+
+        if self.kernel_scan() is None:
+            return None
+
+        def metas() -> Iterator[Any]:
+            for info in self.files():
+                with self._guarded(info.path, lambda path=info.path: self._file(path)) as file:  # type: ignore[misc]
+                    yield file.metadata
+
+        table = answered(metas(), self.columns(), asked)
+        return ArrowSource(table) if table is not None else None
 
     def kernel_scan(self) -> ParquetScan | None:
         """Plain local files of one layout; folders with values, remote files, lenient reading and columns that the kernel would

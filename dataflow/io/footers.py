@@ -1,0 +1,57 @@
+"""What the footers of Parquet files know of their rows: how many, and the bounds of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+__all__ = ["answered"]
+
+
+def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[str, str | None]]) -> pa.Table | None:
+    """One record of the answers, None unless every footer has what is needed for each.
+
+    ``asked``: by name of the result, a function (len, count, min, max) and its column.
+    """
+    columns = {column for _, column in asked.values() if column is not None}
+    bounded = {column for function, column in asked.values() if function in ("min", "max") and column is not None}
+    if not all(_is_exact(layout.field(column).type) for column in bounded):
+        return None
+    rows = 0
+    nulls = dict.fromkeys(columns, 0)
+    least: dict[str, Any] = {}
+    most: dict[str, Any] = {}
+    for meta in metas:
+        places = {meta.schema.column(at).path: at for at in range(meta.num_columns)}
+        rows += meta.num_rows
+        for group in (meta.row_group(at) for at in range(meta.num_row_groups)):
+            for name in columns:
+                if name not in places:
+                    return None
+                stats = group.column(places[name]).statistics
+                if stats is None or not stats.has_null_count:
+                    return None
+                nulls[name] += stats.null_count
+                if name not in bounded or stats.null_count == group.num_rows:
+                    continue
+                if not stats.has_min_max:
+                    return None
+                least[name] = stats.min if name not in least else min(least[name], stats.min)
+                most[name] = stats.max if name not in most else max(most[name], stats.max)
+    found = {}
+    for result, (function, column) in asked.items():
+        if column is None:
+            found[result] = pa.array([rows], pa.int64())
+        elif function == "count":
+            found[result] = pa.array([rows - nulls[column]], pa.int64())
+        else:
+            found[result] = pa.array([(least if function == "min" else most).get(column)], layout.field(column).type)
+    return pa.table(found)
+
+
+def _is_exact(kind: pa.DataType) -> bool:
+    """Whether bounds in a footer are values of the column: those of text may be cut, those of floats leave NaN out."""
+    is_ = pa.types
+    return bool(is_.is_integer(kind) or is_.is_date32(kind) or is_.is_timestamp(kind) or is_.is_decimal128(kind))
