@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dataflow.execution.lineage import Lineage, lineage
 from dataflow.plan.nodes import Relation
-from dataflow.plan.relational import Explode, Given, Limit, Project, Union, Unnest, Unpivot, Where
+from dataflow.plan.relational import Explode, Given, Limit, OrderBy, Project, Union, Unnest, Unpivot, Where
 from dataflow.plan.traversal import topological
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
 
     for leaf in leaves:
         check_carried(leaf.layout)
+    _check_orders(root)
     givens = [node for node in topological((root,)) if isinstance(node, Given)]
     planned = {node.index: node.schema for node in givens if node.schema is not None}
     leaves = [leaf if len(leaf.layout) or not planned.get(at) else _empty(planned[at]) for at, leaf in enumerate(leaves)]
@@ -100,6 +101,17 @@ def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
     finally:
         for one in verifications:
             one.stop()
+
+
+def _check_orders(root: Relation) -> None:
+    """Raises ExprError for an order of what is only carried: its bytes have one, its values may have another."""
+    from dataflow.expr.typing import ExprError, type_of
+
+    for node in topological((root,)):
+        if isinstance(node, OrderBy) and node.schema is not None:
+            for key in node.keys:
+                if (kind := type_of(key.expr, node.schema)).name == "other":
+                    raise ExprError(f"{kind} has no order that a query knows", "sort by a column made from it")
 
 
 def _names(flow: Lineage, at: int) -> set[str]:

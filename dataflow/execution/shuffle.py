@@ -159,9 +159,10 @@ class ShuffleWriter:
 
     def _by_columns(self, batch: Batch) -> pa.RecordBatch:
         """Records with the hash or the order of their columns; the schema says which part of the shuffle they are."""
+        from dataflow.kernels.carrying import shuffled
         from dataflow.kernels.shuffling import key_hashes, order_bytes
 
-        table = batch.table if isinstance(batch, Records) else table_of(batch, None)
+        table = shuffled(batch.table if isinstance(batch, Records) else table_of(batch, None))
         coded = encode_batch(Records(table))
         coded = coded.replace_schema_metadata({**(coded.schema.metadata or {}), b"side": str(self.leaf.side).encode()})
         if self.leaf.hash_on is not None:

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from dataflow.errors import Report, SchemaError
 from dataflow.shard.arrow import from_numpy, to_numpy
 
-__all__ = ["check_carried", "is_plain", "out_of", "returned", "storage_table"]
+__all__ = ["check_carried", "is_plain", "out_of", "returned", "shuffled", "storage_table"]
 
 _is = pa.types
 
@@ -93,6 +93,14 @@ def storage_table(table: pa.Table, touched: Collection[str] | None = None) -> pa
         return table
     columns = [_stored(name, column, touched is None or name in touched) for name, column in zip(names, table.columns, strict=True)]
     return pa.Table.from_arrays(columns, names)
+
+
+def shuffled(table: pa.Table) -> pa.Table:
+    """A table whose batches can be put end to end with others: dictionaries numbered by 32 bits, in no order."""
+    for at, field in enumerate(table.schema):
+        if _is.is_dictionary(field.type) and (kind := returned(field.type)) != field.type:
+            table = table.set_column(at, field.with_type(kind), out_of(field.name, table.column(at), kind))
+    return table
 
 
 def _stored(name: str, column: pa.ChunkedArray, touched: bool) -> pa.ChunkedArray:

@@ -221,14 +221,6 @@ def test_slices_of_nested_columns_keep_their_values(options):
 
 
 @PLACED
-def test_metadata_of_a_carried_column_stays(options):
-    field = pa.field("c", pa.int64(), metadata={"unit": "metres"})
-    table = pa.table([pa.array([1, 2, 3]), pa.array([1, 2, 3])], schema=pa.schema([("i", pa.int64()), field]))
-    found = Pipeline().from_arrow(table).filter(col("i") > 1).to_arrow(**options)
-    assert found.schema.field("c").metadata == {b"unit": b"metres"}
-
-
-@PLACED
 def test_what_is_only_carried_cannot_be_sorted_by_or_computed_with(options):
     table = table_with(CASES["decimal256"])
     for make in (lambda c: c.sort("c"), lambda c: c.filter(col("c") > 1), lambda c: c.group_by("k").agg(col("c").max())):

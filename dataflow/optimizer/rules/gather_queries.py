@@ -26,11 +26,11 @@ def gather_queries(plan: Plan, remarks: Remarks) -> Plan:
         return any(not isinstance(reader, Relation) for reader in readers[id(node)]) or any(node is out for out in plan)
 
     for node in topological(plan):
-        if isinstance(node, Relation):
-            if ends_here(node) and not _is_table(node):
-                new[id(node)] = _query(node, ends_here, new, remarks)
-        else:
+        if not isinstance(node, Relation):
             new[id(node)] = node.with_inputs(tuple(new[id(child)] for child in node.inputs))
+        elif ends_here(node):
+            # a table whose records are all that is asked for needs no query
+            new[id(node)] = new[id(node.inputs[0])] if _is_table(node) else _query(node, ends_here, new, remarks)
     return tuple(new[id(node)] for node in plan)
 
 
