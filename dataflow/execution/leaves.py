@@ -104,14 +104,11 @@ def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
 
 
 def _check_orders(root: Relation) -> None:
-    """Raises ExprError for an order of what is only carried: its bytes have one, its values may have another."""
-    from dataflow.expr.typing import ExprError, type_of
+    from dataflow.kernels.shuffling import check_order
 
     for node in topological((root,)):
         if isinstance(node, OrderBy) and node.schema is not None:
-            for key in node.keys:
-                if (kind := type_of(key.expr, node.schema)).name == "other":
-                    raise ExprError(f"{kind} has no order that a query knows", "sort by a column made from it")
+            check_order(node.keys, node.schema)
 
 
 def _names(flow: Lineage, at: int) -> set[str]:

@@ -7,13 +7,13 @@ import polars as pl
 import pyarrow as pa
 
 from dataflow.expr.nodes import ExprNode, SortKey
-from dataflow.expr.types import DType
-from dataflow.expr.typing import type_of
+from dataflow.expr.types import DType, Schema
+from dataflow.expr.typing import ExprError, type_of
 from dataflow.kernels.expressions import lower
 from dataflow.kernels.query import as_frame
 from dataflow.kernels.types import schema_from_arrow, to_polars
 
-__all__ = ["key_hashes", "order_bytes"]
+__all__ = ["check_order", "key_hashes", "order_bytes"]
 
 
 def key_hashes(table: pa.Table, keys: tuple[ExprNode, ...], types: tuple[DType, ...]) -> np.ndarray:
@@ -36,6 +36,13 @@ def key_hashes(table: pa.Table, keys: tuple[ExprNode, ...], types: tuple[DType, 
     return found.hash_rows(seed=0).to_numpy()
 
 
+def check_order(order: tuple[SortKey, ...], schema: Schema) -> None:
+    """Raises ExprError for an order of what is only carried: its bytes have one, its values may have another."""
+    for key in order:
+        if (kind := type_of(key.expr, schema)).name == "other":
+            raise ExprError(f"{kind} has no order that a query knows", "sort by a column made from it")
+
+
 def order_bytes(table: pa.Table, order: tuple[SortKey, ...]) -> pa.Array:
     """One binary value a row that compares, byte by byte, as the sort keys do.
 
@@ -43,6 +50,7 @@ def order_bytes(table: pa.Table, order: tuple[SortKey, ...]) -> pa.Array:
     test holds it to the reference's order.
     """
     schema = schema_from_arrow(table.schema)
+    check_order(order, schema)
     keys = as_frame(table).select(lower(key.expr, schema).alias(f"k{at}") for at, key in enumerate(order))
     rows: pl.Series = keys._row_encode(
         unordered=False, descending=[key.descending for key in order], nulls_last=[key.nulls_last for key in order]

@@ -52,17 +52,18 @@ def optimize(plan: Plan, remarks: Remarks | None = None, watch: Callable[[str, s
     """
     remarks = remarks if remarks is not None else Remarks()
     verify(plan)
-    text = as_text(plan)
+    text = as_text(plan) if watch else ""
     for rule in rules_for(plan, cut):
         elements = [node.element for node in plan]
         plan = rule(plan, remarks)
         verify(plan)
         if [node.element for node in plan] != elements:
             raise AssertionError(f"{rule.__name__} changed the type of an output")
-        new = as_text(plan)
-        if watch and new != text:
-            watch(rule.__name__, new)
-        text = new
+        if watch:  # the text of a large plan takes longer than most rules
+            new = as_text(plan)
+            if new != text:
+                watch(rule.__name__, new)
+            text = new
     return plan
 
 

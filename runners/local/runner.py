@@ -118,7 +118,7 @@ class LocalRunner:
         with ExitStack() as stack:
             folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
             skipped_to = self.skipped_to or _left_of(run)
-            limit_kernel(self.memory, folders[0])
+            limit_kernel(self.memory, tempfile.gettempdir())
             workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
             stack.callback(workers.close)
             options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy, self.compared_share)
