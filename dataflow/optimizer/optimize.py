@@ -32,11 +32,20 @@ def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
     column which only a condition reads ends where it is checked; then trees are gathered, and cut where they are too large."""
     from dataflow.optimizer.rules.answer_from_metadata import answer_from_metadata
     from dataflow.optimizer.rules.gather_queries import gather_queries
+    from dataflow.optimizer.rules.narrow_aggregates import narrow_aggregates
     from dataflow.optimizer.rules.prune_columns import prune_columns
     from dataflow.optimizer.rules.push_filters import push_filters
     from dataflow.optimizer.rules.simplify_expressions import simplify_expressions
 
-    return (simplify_expressions, answer_from_metadata, push_filters, prune_columns, gather_queries, *((cut,) if cut is not None else ()))
+    return (
+        simplify_expressions,
+        answer_from_metadata,
+        push_filters,
+        narrow_aggregates,
+        prune_columns,
+        gather_queries,
+        *((cut,) if cut is not None else ()),
+    )
 
 
 def rules_for(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:

@@ -82,6 +82,9 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
     "grouping sets are aggregations put together": lambda p: orders(p).group_by("who", "day").rollup().agg(col("price").sum()),
     "distinct begins on any part": lambda p: orders(p).select("who").distinct(["who"]),
     "a sort of everything": lambda p: orders(p).sort(["day", "price"], descending=[True, False]),
+    "an aggregation joined to few keys is narrowed to them": lambda p: (
+        people(p).filter(col("name") == "n1").join(orders(p).group_by("who").agg(m=col("price").mean()), left_on="id", right_on="who", how="left")
+    ),
     "conditions are made simple": lambda p: (
         joined(p).filter(((col("price") > 3) & (col("name") == "n1")) | ((col("price") > 3) & ~(col("id") > 9))).filter(lit(True) | (col("id") > 1))
     ),

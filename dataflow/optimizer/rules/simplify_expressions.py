@@ -134,4 +134,3 @@ def _factored(node: ExprNode) -> ExprNode:
         return node
     rests = [_chain("and", tuple(part for part in branch if part not in common), True) for branch in branches]
     return _chain("and", (*common, _chain("or", tuple(rests), False)), True)
-
