@@ -41,6 +41,8 @@ def relation(of: Deferred[Any], kind: Any, verb: str, label: str | None, inputs:
         schema = schema_of(node, tuple(of.pipeline.columns(child) for child in node.inputs))
     except ExprError as error:
         raise plan_error(str(error), origin, error.hint) from None
+    if schema == {} and any(of.pipeline.columns(child) for child in node.inputs):
+        raise plan_error(f"{verb} leaves no columns", origin, "keep one: records without columns cannot be counted")
     return of._collection(replace(node, schema=schema))
 
 

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import re
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.errors import DataflowError, InputError, Report, SchemaError, StepError
-from dataflow.execution.context import TaskContext
+from dataflow.execution.context import TaskContext, text_of
+from dataflow.execution.failures import trace_of, user_frames
 from dataflow.execution.leaves import Leaf, leaf_of_scan, leaf_of_stream, leaf_of_table, results, stops_early
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
@@ -28,13 +30,16 @@ from dataflow.shard.batch import Batch, Records
 from dataflow.shard.codec import decode_batch
 from dataflow.shard.runfile import read_block
 
+_WORDS = "all|columns|counts|exchange|fit|given|merge|order|part|pieces|present|records|sets?|side|step|values|whole"
+_PARTS = re.compile(rf"·?( ({_WORDS}) \d+)*$")  # by which the steps of a query that was cut are told apart
+
 __all__ = ["kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
 
 
 def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Batch]:
     """The records of a query, in batches, in order where it has one."""
-    with named(root.origin, label):
-        leaves = []
+    leaves: list[Leaf] = []
+    with named(root.origin, label, lambda: _places(leaves)):
         for given in root.inputs:
             if isinstance(given, str):
                 leaves.append(_kept_leaf(sides[given]))
@@ -44,6 +49,12 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
                 leaves.append(_read_leaf(given))
         for table in results(root.relation, leaves):
             yield Records(table)
+
+
+def _places(leaves: list[Leaf]) -> str:
+    """The files that the kernel reads, for an error of which it does not say the file."""
+    paths = [path for leaf in leaves if leaf.scan is not None for path in leaf.scan.paths]
+    return paths[0] if len(paths) == 1 else f"one of {len(paths)} files, {paths[0]} to {paths[-1]}" if paths else ""
 
 
 def run_scan(root: ScanRoot, splits: tuple[Split, ...], label: str, context: TaskContext) -> Iterator[Batch]:
@@ -76,25 +87,33 @@ def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskCon
 
 
 @contextmanager
-def named(origin: Origin, label: str, location: str = "") -> Generator[None]:
+def named(origin: Origin, label: str, place: str | Callable[[], str] = "") -> Generator[None]:
     """Errors of the kernel as ours: the step, the user's line, the file."""
+
+    label = _PARTS.sub("", label)
+
+    def where() -> str:
+        return place if isinstance(place, str) else place()
+
     try:
         yield
-    except SchemaError as error:
+    except (InputError, SchemaError) as error:
         if error.report.steps:
             raise
         at = {"steps": (label,), "declared": str(origin), "declared_text": origin.text()}
-        raise SchemaError(replace(error.report, location=error.report.location or location, **at)) from error  # type: ignore[arg-type]
+        raise type(error)(replace(error.report, location=error.report.location or where(), **at)) from error  # type: ignore[arg-type]
     except (DataflowError, OSError, MemoryError):
         raise
     except Exception as error:
         hint = error.hint if isinstance(error, ExprError) else ""
-        text = " ".join(str(error).split())[:400]
-        raise StepError(
-            Report(
-                f"{label} failed: {text}", steps=(label,), declared=str(origin), declared_text=origin.text(), location=location, hint=hint
-            )
-        ) from error
+        failed = user_frames(error)
+        text = " ".join(text_of(error).split())[:400]
+        what = f"{type(error).__name__}: {text}" if failed else text  # of the user's function, or the kernel
+        report = Report(
+            f"{label} failed: {what}", steps=(label,), declared=str(origin), declared_text=origin.text(), failed=failed,
+            record=getattr(error, "record", ""), location=where(), hint=hint, trace=trace_of(error),
+        )  # fmt: skip
+        raise StepError(report) from error
 
 
 def kept_table(kept: KeptIterable) -> pa.Table:

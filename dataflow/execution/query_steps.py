@@ -36,7 +36,8 @@ class QueryStep(Runner):
     def apply(self, batch: Batch) -> Iterator[tuple[Batch, str | None]]:
         self.begin(batch)
         self.seen += len(batch)
-        table = table_of(batch, None)
+        with named(self.step.origin, self.step.label, self.context.whereabouts()):
+            table = table_of(batch, None)
         self.held.append(table)
         self.bytes += table.nbytes
         if self.bytes >= self.limit:

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dataflow.algebra.order import canonical, order_key
-from dataflow.errors import DataflowError, KeyTypeError, Report, StepError, shorten
+from dataflow.errors import DataflowError, KeyTypeError, Report, SchemaError, StepError, shorten
 from dataflow.execution.combine import MapCombiner
 from dataflow.execution.context import TaskContext, text_of
 from dataflow.execution.failures import trace_of, user_frames
@@ -291,7 +292,12 @@ class KeepWriter:
             return
         self.rows += len(batch)
         if self.leaf.records:
-            self._gather(table_of(batch, None))
+            try:
+                self._gather(table_of(batch, None))
+            except SchemaError as error:
+                place = error.report.location
+                whole = self.context.whereabouts()
+                raise SchemaError(replace(error.report, location=f"{place}, {whole}" if place and whole else place or whole)) from error
             return
         if self.writer is None:
             self.writer = RunWriter(self.context.spill_path("kept"), self.context.task)

@@ -100,7 +100,10 @@ def has_checksums(path: str) -> bool:
     with pq.ParquetFile(path) as file:
         first = file.schema_arrow.names[:1] if file.metadata.num_row_groups else []
     with open(path, "rb") as raw:
-        return any(verify_chunk(raw, start, size) for _, _, start, size in chunks_of(path, first, (0, 1))[:1])
+        try:
+            return any(verify_chunk(raw, start, size) for _, _, start, size in chunks_of(path, first, (0, 1))[:1])
+        except _Damaged:
+            return True
 
 
 def chunks_of(path: str, columns: Collection[str], rows: tuple[int, int] | None = None) -> list[tuple[int, str, int, int]]:
@@ -117,7 +120,7 @@ def chunks_of(path: str, columns: Collection[str], rows: tuple[int, int] | None 
         for place in range(meta.num_row_groups):
             group = meta.row_group(place)
             last = first + group.num_rows
-            if rows is None or (first < rows[0] + rows[1] and last > rows[0]):
+            if group.num_rows and (rows is None or (first < rows[0] + rows[1] and last > rows[0])):
                 for at in wanted:
                     chunk = group.column(at)
                     start = chunk.data_page_offset

@@ -38,14 +38,17 @@ class _ColumnarSource(FileSource):
     def columns(self) -> pa.Schema:
         """The columns that are read, the ones in folder names last."""
         files = self.files()
-        layout = self._layout([info.path for info in files])
+        layout = self._with_folders(self._layout([info.path for info in files]), files)
         if layout is None:
             raise InputError(Report(f"no file of {', '.join(self.paths)} can be read"))
-        if self.only is not None:
-            layout = pa.schema([layout.field(name) for name in self.only])
-        for name in self.hive(files[0].path) if files else ():
-            if layout.get_field_index(name) < 0:
-                layout = layout.append(pa.field(name, pa.string()))
+        return layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
+
+    def _with_folders(self, layout: pa.Schema | None, files: list[FileInfo]) -> pa.Schema | None:
+        """A layout with the columns that are in folder names and not in the files."""
+        if layout is not None:
+            for name, kind in self.hive_types(files).items():
+                if layout.get_field_index(name) < 0:
+                    layout = layout.append(pa.field(name, kind))
         return layout
 
     def _unreadable(self, path: str, error: Exception) -> InputError:
@@ -75,7 +78,8 @@ class _ColumnarSource(FileSource):
         if problems:
             return problems
         try:
-            layout = self._layout([info.path for info in self.files()][:100])
+            files = self.files()[:100]
+            layout = self._with_folders(self._layout([info.path for info in files]), files)
             for name in self.only or ():
                 if layout is not None and layout.get_field_index(name) < 0:
                     close = difflib.get_close_matches(name, layout.names, 1)
@@ -98,6 +102,9 @@ class _ColumnarSource(FileSource):
                     continue
                 raise
             schema = schema.remove_metadata()
+            if len(set(schema.names)) < len(schema.names):
+                twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+                raise SchemaError(Report(f"a file has several columns called {', '.join(map(repr, twice))}", location=path))
             for name in schema.names:
                 come_from.setdefault(name, path)
             if first is None or merged is None:
@@ -125,7 +132,7 @@ class _ColumnarSource(FileSource):
                     Report(
                         f"the files have different columns: {text}",
                         location=f"{path}, against {first[0]}",
-                        hint='columns="union" fills what is missing with null',
+                        hint='schema="union" fills what is missing with null',
                     )
                 )
         return merged
@@ -134,7 +141,7 @@ class _ColumnarSource(FileSource):
         found = self.files()
         if not found:
             raise InputError(Report(f"no file matches {', '.join(self.paths)}", hint="an empty input is an error"))
-        layout = self._layout([info.path for info in found])
+        layout = self._with_folders(self._layout([info.path for info in found]), found)
         target = at_least_eight(sum(info.size for info in found), target)
         return [split for info in found for split in self._parts(info, target, layout)]
 
@@ -142,17 +149,18 @@ class _ColumnarSource(FileSource):
         raise NotImplementedError
 
     def _aligned(self, table: pa.Table, layout: pa.Schema, path: str) -> Records:
-        columns, fields = [], []
+        columns: list[Any] = []
+        folders = self.hive(path)
         for field in layout:
             at = table.schema.get_field_index(field.name)
-            column = table.column(at) if at >= 0 else pa.nulls(table.num_rows, field.type)
-            columns.append(column if column.type == field.type else column.cast(field.type))
-            fields.append(field)
-        for name, value in self.hive(path).items():
-            if layout.get_field_index(name) < 0:
-                columns.append(pa.array([value] * table.num_rows, pa.string()))
-                fields.append(pa.field(name, pa.string()))
-        return Records(pa.Table.from_arrays(columns, schema=pa.schema(fields)))
+            if at >= 0:
+                column = table.column(at)
+                columns.append(column if column.type == field.type else column.cast(field.type))
+            elif folders.get(field.name) is not None:
+                columns.append(pa.repeat(pa.scalar(folders[field.name]).cast(field.type), table.num_rows))
+            else:
+                columns.append(pa.nulls(table.num_rows, field.type))
+        return Records(pa.Table.from_arrays(columns, schema=layout))
 
 
 @dataclass(frozen=True)
@@ -216,7 +224,10 @@ class ParquetSource(_ColumnarSource):
         if self.union or self.skip_bad or any(is_remote(info.path) or self.hive(info.path) for info in files) or not files:
             return None
         layout = self.columns()
-        if not all(map(is_plain, layout.types)):
+        first = self._schema_of(files[0].path)  # to which the kernel holds all others
+        if not all(map(is_plain, layout.types)) or any(
+            pa.types.is_null(field.type) and field.name in layout.names and not pa.types.is_null(layout.field(field.name).type) for field in first
+        ):
             return None
         return ParquetScan(tuple(info.path for info in files), layout, self.only, versions=tuple(info.version for info in files))
 

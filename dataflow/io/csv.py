@@ -58,21 +58,21 @@ class CsvSource(FileSource):
     def columns(self) -> pa.Schema:
         files = self.files()
         _, layout = self._layout(files)
-        for name in self.hive(files[0].path) if files else ():
+        for name, kind in self.hive_types(files).items():
             if layout.get_field_index(name) < 0:
-                layout = layout.append(pa.field(name, pa.string()))
+                layout = layout.append(pa.field(name, kind))
         return layout
 
     def splits(self, target: int) -> list[Split]:
         found = self.files()
         if not found:
             raise InputError(Report(f"no file matches {', '.join(self.paths)}", hint="an empty input is an error"))
-        layout = self._layout(found)
+        layout = (*self._layout(found), self.hive_types(found))
         target = at_least_eight(sum(info.size for info in found), target)
         return [split for info in found for split in self.split_file(info, target, layout)]
 
     def split_file(self, info: FileInfo, target: int, layout: Any = None) -> list[Split]:
-        layout = layout or self._layout(self.files())
+        layout = layout or (*self._layout(self.files()), self.hive_types(self.files()))
         whole = Split(info.path, 0, info.size, info.size, info.version, layout)
         if info.size <= 2 * target or info.path.endswith(tuple(COMPRESSED)) or self.encoding != "utf-8":
             return [whole]
@@ -152,7 +152,7 @@ class CsvSource(FileSource):
             raise
 
     def read(self, split: Split) -> Iterator[Piece]:
-        names, schema = split.extra
+        names, schema, folders = split.extra
         with self.open(split) as raw:
             plain = self._utf8(decompressed(split.name, raw))
             own = names
@@ -191,7 +191,7 @@ class CsvSource(FileSource):
                 first = False
                 table = self._aligned(table, names, schema)
                 yield Piece(
-                    self._with_hive(table, split.name),
+                    self._with_hive(table, split.name, folders),
                     Place(split.name, row, split.start, "row", tuple(gap - row for gap in gaps)),
                     bad,
                     len(data),
@@ -276,10 +276,13 @@ class CsvSource(FileSource):
         ]
         return pa.table(dict(zip([*names, *extra], columns, strict=True)))
 
-    def _with_hive(self, table: pa.Table, path: str) -> Records:
-        for name, value in self.hive(path).items():
+    def _with_hive(self, table: pa.Table, path: str, kinds: Mapping[str, pa.DataType]) -> Records:
+        values = self.hive(path)
+        for name, kind in kinds.items():
             if name not in table.column_names:
-                table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
+                value = values.get(name)
+                column = pa.nulls(table.num_rows, kind) if value is None else pa.repeat(pa.scalar(value).cast(kind), table.num_rows)
+                table = table.append_column(name, column)
         return Records(table)
 
 

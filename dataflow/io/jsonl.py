@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.errors import InputError, Report, SchemaError, shorten
@@ -29,9 +30,11 @@ class JsonLinesSource(TextSource):
     def columns(self) -> Any:
         """The columns of the first records of the first files; None where they are no objects or do not agree."""
         layouts = []
-        for info in self.files()[:SAMPLED]:
+        files = self.files()
+        kinds = self.hive_types(files)
+        for info in files[:SAMPLED]:
             split = next(iter(self.split_file(info, 1 << 20)), None)
-            piece = next(self.read(split), None) if split is not None else None
+            piece = next(self.read(replace(split, extra=kinds)), None) if split is not None else None
             rows = piece.batch.rows() if piece is not None else []
             if rows and all(isinstance(row, dict) for row in rows):
                 layouts.append((info.path, table_of(Rows(rows), None).schema.remove_metadata()))
@@ -42,9 +45,13 @@ class JsonLinesSource(TextSource):
         except SchemaError:
             return None
 
+    def splits(self, target: int) -> list[Split]:
+        kinds = self.hive_types(self.files())
+        return [replace(split, extra=kinds) for split in super().splits(target)]
+
     def read(self, split: Split) -> Iterator[Piece]:
         row = 1
-        extra = self.hive(split.name)
+        extra = {name: _valued(value, (split.extra or {}).get(name)) for name, value in self.hive(split.name).items()}
         for data in self.blocks(split):
             piece = self._decoded(data, split, row)
             assert isinstance(piece.batch, Lines)
@@ -83,3 +90,14 @@ class JsonLinesSource(TextSource):
                 bad.append(BadRow(where, shorten(line), str(error)))
                 gaps.append(index)
         return values, bad, tuple(gaps)
+
+
+def _valued(text: str | None, kind: Any) -> Any:
+    """A folder's value as Python's of the type that all of them have."""
+    match str(kind):
+        case "int64" if text is not None:
+            return int(text)
+        case "date32[day]" if text is not None:
+            return dt.date.fromisoformat(text)
+        case _:
+            return text

@@ -8,15 +8,19 @@ file's version at listing; a file that is another one when it is read is an erro
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dataflow.errors import InputError, Report
 from dataflow.io.files import FileInfo, file_system, is_remote
 from dataflow.shard.batch import Batch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 GROWTH = 3  # text as columns takes about as much as its file, compressed files five times that
 
@@ -213,11 +217,39 @@ class FileSource(Source):
                 found[unquote(name)] = None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
         return found
 
+    def hive_types(self, files: list[FileInfo]) -> dict[str, pa.DataType]:
+        """The columns in folder names and their types: int64 or date32 if all values are spelled as those are written, else text."""
+        import pyarrow as pa
+
+        values: dict[str, set[str]] = {}
+        for folder in dict.fromkeys(info.path.rpartition("/")[0] for info in files):
+            for name, value in self.hive(f"{folder}/x").items():
+                values.setdefault(name, set()).update(() if value is None else (value,))
+        return {
+            name: pa.string() if not found else pa.int64() if all(map(_is_int, found)) else pa.date32() if all(map(_is_date, found)) else pa.string()
+            for name, found in values.items()
+        }
+
     @staticmethod
     def _fixed(given: str) -> str:
         """The part of a path before its first wildcard, up to a folder."""
         at = min((given.find(c) for c in "*?[" if c in given), default=-1)
         return given if at < 0 else given[: given.rfind("/", 0, at) + 1]
+
+
+def _is_int(text: str) -> bool:
+    """Whether a text is what an int64 is written as: "7", not "07", which is some code."""
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and str(int(text)) == text and len(digits) < 19
+
+
+def _is_date(text: str) -> bool:
+    if len(text) != 10:
+        return False
+    try:
+        return dt.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def at_least_eight(total: int, target: int) -> int:

@@ -79,6 +79,9 @@ def check_carried(schema: pa.Schema) -> None:
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise SchemaError(Report(f"there are several columns called {', '.join(map(repr, twice))}", hint="rename them before the query"))
+    for name in names:
+        if name == "*" or (name.startswith("^") and name.endswith("$")):  # for the kernel these are patterns of names
+            raise SchemaError(Report(f"a query cannot take a column called {name!r}", hint="rename it before the query"))
     for field in schema:
         if _is_foreign(field.type):
             text = f"column {field.name!r} is {field.type}, which no query can carry"

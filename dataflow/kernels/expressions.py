@@ -9,10 +9,12 @@ round away from zero; windows with an order include peers.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import polars as pl
 
+from dataflow.errors import shorten
 from dataflow.expr.nodes import (
     Aggregate,
     Alias,
@@ -27,7 +29,7 @@ from dataflow.expr.nodes import (
 )  # fmt: skip
 from dataflow.expr.operations import OPERATIONS
 from dataflow.expr.types import NULL, Schema
-from dataflow.expr.typing import fitted, type_of, type_of_call, type_of_value
+from dataflow.expr.typing import ExprError, fitted, type_of, type_of_call, type_of_value
 from dataflow.kernels import arithmetic, comparison, nested, texts, times
 from dataflow.kernels.aggregates import AGGREGATE_KERNELS, aggregate
 from dataflow.kernels.arithmetic import EXACT, exact
@@ -86,6 +88,18 @@ def _lower(node: ExprNode, schema: Schema) -> Lowered:
             raise AssertionError(f"{type(node).__name__} has no kernel of its own")
 
 
+def _as_said(values: list[Any], target: Any, node: Apply) -> pl.Series:
+    try:
+        return pl.Series(values, dtype=target, strict=True)
+    except (TypeError, pl.exceptions.PolarsError) as error:
+        for value in values:
+            try:
+                pl.Series([value], dtype=target, strict=True)
+            except (TypeError, pl.exceptions.PolarsError):
+                raise ExprError(f"the function gave {shorten(value)}, and was said to return {node.returns}") from error
+        raise
+
+
 def _apply(node: Apply, walk: Walk) -> Lowered:
     """A Python function of values, or of Arrow arrays."""
     args = [walk(arg).expr.alias(f"a{i}") for i, arg in enumerate(node.args)]
@@ -95,7 +109,14 @@ def _apply(node: Apply, walk: Walk) -> Lowered:
         columns = [series.struct.field(f"a{i}") for i in range(len(args))]
         if node.batches:
             return pl.Series(fn(*[column.to_arrow() for column in columns])).cast(target)
-        values = list(map(fn, *[column.to_list() for column in columns]))
-        return pl.Series(values, dtype=target, strict=True)
+        given = [column.to_list() for column in columns]
+        values: list[Any] = []
+        try:
+            values.extend(map(fn, *given))
+        except Exception as error:
+            with contextlib.suppress(AttributeError):  # for the report; the values that worked are there before
+                error.record = shorten(tuple(arg[len(values)] for arg in given) if len(given) > 1 else given[0][len(values)])  # type: ignore[attr-defined]
+            raise
+        return _as_said(values, target, node)
 
     return Lowered(pl.struct(args).map_batches(run, return_dtype=target), node.returns)

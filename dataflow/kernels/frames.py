@@ -238,4 +238,7 @@ class _Frames:
         if function == "collect":
             return items
         kernel: Callable[..., pl.Expr] = AGGREGATE_KERNELS[function]
-        return items.list.agg(kernel([Lowered(pl.element(), self.value.type)], self.options, self.kind))
+        found = items.list.agg(kernel([Lowered(pl.element(), self.value.type)], self.options, self.kind))
+        if function in ("std", "var"):  # Polars' spread of nothing is 0 in a list
+            return pl.when(self.count > self.options["ddof"]).then(found)
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,14 +11,15 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 
-from dataflow.kernels.carrying import is_plain, out_of, storage_table
+from dataflow.kernels.carrying import out_of, storage_table
 from dataflow.kernels.relations import Frame
-from dataflow.kernels.types import schema_from_arrow, to_arrow
+from dataflow.kernels.types import schema_from_arrow, to_arrow, to_polars
 
 __all__ = ["ParquetScan", "as_frame", "batches", "frame_of_stream", "frame_of_table", "scan_parquet"]
 
 BATCH_ROWS = 1 << 16
 AHEAD = 2
+LAST_WAIT = 10.0  # seconds for a query to stop when Python ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ def scan_parquet(scan: ParquetScan) -> Frame:
     if scan.rows is not None:
         lazy = lazy.slice(*scan.rows)  # the scan takes it, and filters too: only those row groups are read
     schema = schema_from_arrow(scan.schema)
+    have = lazy.collect_schema()
+    empty = [name for name, kind in schema.items() if name in have and have[name] == pl.Null and kind.name != "null"]
+    if empty:  # a file of only nulls among others
+        lazy = lazy.with_columns(pl.col(name).cast(to_polars(schema[name])) for name in empty)
     if scan.columns is not None:
         lazy = lazy.select(list(scan.columns))
         schema = {name: schema[name] for name in scan.columns}
@@ -48,6 +54,8 @@ def as_frame(table: pa.Table, touched: Collection[str] | None = None) -> pl.Data
     expressions read, None for all; others need only be carried."""
     frame = pl.from_arrow(storage_table(table, touched))
     assert isinstance(frame, pl.DataFrame)
+    if frame.columns != table.column_names:
+        frame.columns = table.column_names  # it calls a column without a name "column_0"
     return frame
 
 
@@ -125,6 +133,7 @@ def _pieces(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
             hand(error)
 
     thread = threading.Thread(target=run, name="dataflow-query", daemon=True)
+    _running[thread] = stopped
     thread.start()
     try:
         while (piece := _next(handed)) is not None:
@@ -134,6 +143,19 @@ def _pieces(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     finally:
         stopped.set()
         thread.join()
+        _running.pop(thread, None)
+
+
+_running: dict[threading.Thread, threading.Event] = {}
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Stop the queries whose readers were abandoned, by Ctrl-C say: a thread of the kernel's that wants to call Python when
+    there is none any more aborts the process."""
+    for thread, stopped in list(_running.items()):
+        stopped.set()
+        thread.join(LAST_WAIT)
 
 
 def _next(handed: queue.Queue[pl.DataFrame | BaseException | None]) -> pl.DataFrame | BaseException | None:

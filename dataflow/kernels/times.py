@@ -46,6 +46,12 @@ def _duration(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> p
     return pl.duration(**parts, time_unit="us")
 
 
+def _strftime(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """A date is its midnight."""
+    one = args[0].expr.cast(pl.Datetime("us")) if args[0].type.name == "date" else args[0].expr
+    return one.dt.strftime(options["format"])
+
+
 _PARTS = (
     "year", "iso_year", "quarter", "month", "week", "weekday", "day", "ordinal_day", "days_in_month", "is_leap_year", "hour", "minute",
     "second", "millisecond", "microsecond", "nanosecond", "date", "time", "month_start", "month_end", "total_days", "total_hours",
@@ -55,6 +61,6 @@ _PARTS = (
 KERNELS: dict[str, Kernel] = {
     **{f"dt.{name}": _part(name) for name in _PARTS},
     "dt.combine": _combine, "dt.offset_by": own("dt.offset_by"), "dt.truncate": lambda a, o, k: a[0].expr.dt.truncate(o["every"]),
-    "dt.strftime": lambda a, o, k: a[0].expr.dt.strftime(o["format"]), "dt.epoch": _epoch, "dt.replace_time_zone": _replace_zone,
+    "dt.strftime": _strftime, "dt.epoch": _epoch, "dt.replace_time_zone": _replace_zone,
     "dt.convert_time_zone": lambda a, o, k: a[0].expr.dt.convert_time_zone(o["zone"]), "duration": _duration,
 }  # fmt: skip

@@ -15,6 +15,8 @@ from dataflow.kernels.lowered import Lowered, Walk, as_type
 
 __all__ = ["RANKING_KERNELS", "window"]
 
+_ORDERED = ("first", "last", "nth", "collect", "join")
+
 
 def window(node: Window, lower: Walk) -> Lowered:
     """A value for every row."""
@@ -22,7 +24,8 @@ def window(node: Window, lower: Walk) -> Lowered:
     partition = [lower(expr).expr for expr in node.partition] or [pl.lit(1)]
     if isinstance(node.function, Ranking):
         return Lowered(RANKING_KERNELS[node.function.function](node, node.function, partition, lower, kind), kind)
-    if not node.order and node.frame is None:
+    whole = node.frame is not None and node.frame.start is None and node.frame.end is None
+    if (not node.order and node.frame is None) or (whole and node.function.function not in _ORDERED):
         return Lowered(aggregate(node.function, lower).expr.over(partition), kind)
     return Lowered(_framed(node, partition, lower, kind), kind)
 

@@ -132,7 +132,9 @@ _NAMES = {
 
 def strftime(when: Any, form: str) -> str:
     """The kernel's format (chrono's), of which the parts are judged that Python has too, and fractions of seconds."""
-    micros = getattr(when, "microsecond", 0)
+    if isinstance(when, dt.date) and not isinstance(when, dt.datetime):
+        when = dt.datetime.combine(when, dt.time())
+    micros = when.microsecond
 
     def part(found: re.Match[str]) -> str:
         match found[1]:

@@ -48,6 +48,8 @@ _floats = st.one_of(st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1
 def values(kind: DType) -> st.SearchStrategy[Any]:
     """Values of a type: few, so that they meet; the ends of its range among them."""
     match kind.name:
+        case "null" | "other":
+            return st.none()
         case "bool":
             return st.booleans()
         case "float64":
@@ -106,7 +108,7 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
     "str.to_datetime": {"format": ["%Y-%m-%d"], "zone": [None], "unit": ["us"], "strict": [False]}, "str.to_integer": {"base": [10, 16], "strict": [False]},
     "str.json_path_match": {"path": ["$.a"]}, "str.json_decode": {"to": []}, "str.decode": {"encoding": ["hex"], "strict": [False]},
     "bin.encode": {"encoding": ["hex", "base64"]}, "dt.offset_by": {"by": ["1d", "-1mo", "3h", "1y2d"]},
-    "dt.truncate": {"every": ["1d", "1w", "1mo", "1q", "3y", "2h", "15m", "10s"]}, "dt.strftime": {"format": ["%Y-%m-%d %j", "%H:%M:%S"]},
+    "dt.truncate": {"every": ["1d", "1w", "1mo", "1q", "3y", "2h", "15m", "10s"]}, "dt.strftime": {"format": ["%H:%M:%S", "%T%.f"]},
     "dt.epoch": {"unit": ["us", "ms", "s", "d"]}, "dt.replace_time_zone": {"zone": [None, "UTC", "Europe/Berlin"], "strict": [False]},
     "dt.convert_time_zone": {"zone": ["UTC", "America/New_York"]}, "duration": {"parts": [("days", "hours")]},
     "list.get": {"index": [0, -1, 5]}, "list.slice": {"offset": [0, -1], "length": [None, 1]},
