@@ -19,7 +19,7 @@ from benchmarks.measure import Measured, adopt_orphans, measure
 from benchmarks.parts import parts_table
 from benchmarks.table import as_table, rows_of
 
-JOBS = ("wordcount", "groupby", "sort", "tpch", "startup", "scheduler")
+JOBS = ("wordcount", "groupby", "sort", "tpch", "sort_table", "group_table", "join_table", "startup", "scheduler")
 PACKAGES = ("pyarrow", "pyspark", "ray", "apache-beam", "dask", "duckdb", "polars")
 HERE = Path(__file__).parent
 _FIND = """

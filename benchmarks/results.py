@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.data import counts_fingerprint
 
-__all__ = ["lines_fingerprint", "rows_fingerprint", "sums_fingerprint", "words_fingerprint"]
+__all__ = ["columns_fingerprint", "lines_fingerprint", "rows_fingerprint", "sums_fingerprint", "words_fingerprint"]
 
 
 def words_fingerprint(target: Path) -> str:
@@ -54,6 +54,33 @@ def rows_fingerprint(target: Path) -> str:
         rows += len(lines)
         digest.update("\n".join([*lines, "", ""]).encode())
     return f"{rows} rows, {digest.hexdigest()[:16]}"
+
+
+def columns_fingerprint(target: Path) -> str:
+    """Of Parquet files of a large table: rows, and for every column a sum over all of them, in any order."""
+    rows = 0
+    sums: list[int] = []
+    for path in _files(target):
+        for batch in pq.ParquetFile(path).iter_batches(1 << 18):
+            rows += batch.num_rows
+            found = [_column_sum(column) for column in batch.columns]
+            sums = [a + b for a, b in zip(sums or [0] * len(found), found, strict=True)]
+    digest = hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
+    return f"{rows} rows, {digest}"
+
+
+def _column_sum(column: pa.Array) -> int:
+    """The sum of numbers and days, of the lengths of text."""
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_large_string(kind) or pa.types.is_string(kind) or pa.types.is_string_view(kind):
+        column = pc.binary_length(column.cast(pa.large_string()))
+    elif pa.types.is_date32(kind):
+        column = column.cast(pa.int32())
+    elif pa.types.is_decimal(kind):
+        return int((pc.sum(column.cast(pa.decimal128(38, kind.scale))).as_py() or 0) * 100)
+    return int(pc.sum(column).as_py() or 0)
 
 
 def _plainly(value: object) -> str:

@@ -29,11 +29,28 @@ from dataflow.counters import Counter, counter
 from dataflow.errors import DataflowError
 
 if TYPE_CHECKING:
-    from dataflow.expr.functions import coalesce, col, lit, when
+    from dataflow.expr.functions import (
+        all_horizontal,
+        any_horizontal,
+        coalesce,
+        col,
+        concat_str,
+        dense_rank,
+        duration,
+        lit,
+        max_horizontal,
+        min_horizontal,
+        rank,
+        row_number,
+        struct,
+        sum_horizontal,
+        when,
+    )
 
 __all__ = [
     "Counter", "DataflowError", "DoFn", "Outputs", "PCollection", "PGroupedTable", "PObject", "PTable", "Pipeline", "Tagged",
-    "coalesce", "col", "counter", "lit", "param", "when",
+    "all_horizontal", "any_horizontal", "coalesce", "col", "concat_str", "counter", "dense_rank", "duration", "lit", "max_horizontal",
+    "min_horizontal", "param", "rank", "row_number", "struct", "sum_horizontal", "when",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -41,7 +58,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     """Column expressions, loaded when first used."""
-    if name not in ("coalesce", "col", "lit", "when"):
+    if name not in __all__:
         raise AttributeError(f"module 'dataflow' has no attribute {name!r}")
     from dataflow.expr import functions
 

@@ -30,6 +30,7 @@ from dataflow.shard.batch import Batch, Records
 from dataflow.shard.codec import decode_batch
 from dataflow.shard.runfile import read_block
 
+SCANNED = 1 << 25
 _WORDS = "all|columns|counts|exchange|fit|given|merge|order|part|pieces|present|records|sets?|side|step|values|whole"
 _PARTS = re.compile(rf"·?( ({_WORDS}) \d+)*$")  # by which the steps of a query that was cut are told apart
 
@@ -60,12 +61,27 @@ def _places(leaves: list[Leaf]) -> str:
 def run_scan(root: ScanRoot, splits: tuple[Split, ...], label: str, context: TaskContext) -> Iterator[Batch]:
     """The records that a query makes of splits of files, which the kernel scans itself."""
     sides = [leaf_of_table(kept_table(context.sides[name])) for name in root.sides]
-    for split in splits:
-        context.bytes_read += split.bytes
-        with named(root.origin, label, split.name):
-            for table in results(root.relation, [leaf_of_scan(root.source.scan_split(split)), *sides]):
+    for some in _together(splits):
+        context.bytes_read += sum(split.bytes for split in some)
+        names = [split.name for split in some]
+        with named(root.origin, label, names[0] if len(names) == 1 else f"one of {len(names)} files, {names[0]} to {names[-1]}"):
+            for table in results(root.relation, [leaf_of_scan(root.source.scan_splits(some)), *sides]):
                 if table.num_rows:
                     yield Records(table)
+
+
+def _together(splits: tuple[Split, ...]) -> Iterator[list[Split]]:
+    """Splits as the kernel reads them: small whole files many at a time, as starting a query takes milliseconds."""
+    some: list[Split] = []
+    held = 0
+    for split in splits:
+        if some and (split.extra[2] is not None or some[0].extra[2] is not None or held > SCANNED):
+            yield some
+            some, held = [], 0
+        some.append(split)
+        held += split.bytes
+    if some:
+        yield some
 
 
 def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskContext) -> Iterator[Batch]:

@@ -114,6 +114,8 @@ def run_task(
             if context.skipped_path:
                 with suppress(FileNotFoundError):
                     os.unlink(context.skipped_path)
+            if isinstance(error, SchemaError) and not error.report.steps:
+                raise SchemaError(_with_path(error.report, program)) from error
             if isinstance(error, (DataflowError, OSError, MemoryError, KeyboardInterrupt)):
                 raise
             sentence = f"{program.label} failed: {type(error).__name__}: {text_of(error)[:300]}"
@@ -126,6 +128,18 @@ def run_task(
         context.bytes_spilled, context.skipped_count, context.skipped_path, perf_counter() - begun, peak_memory(),
         context.digests or {},
     )  # fmt: skip
+
+
+def _with_path(report: Report, program: Program) -> Report:
+    """A report with the steps that made the records, as far as there is one way, and the line of the last."""
+    steps, tree = [one.step for one in program.tree.steps], program.tree
+    while len(tree.branches) == 1 and not tree.leaves:
+        (tree,) = tree.branches
+        steps += [one.step for one in tree.steps]
+    path = tuple(dict.fromkeys((program.label, *(step.label for step in steps))))
+    if not steps:
+        return replace(report, steps=path, declared=program.declared, declared_text=program.declared_text)
+    return replace(report, steps=path, declared=str(steps[-1].origin), declared_text=steps[-1].origin.text())
 
 
 def _writer(leaf: Leaf, index: int, attempt: Attempt, context: TaskContext, share: int) -> Any:

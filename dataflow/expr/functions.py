@@ -13,7 +13,8 @@ from dataflow.expr.nodes import Aggregate, AllColumns, Call, Case, Cast, Column,
 from dataflow.expr.types import type_from
 
 __all__ = [
-    "all_columns", "all_horizontal", "any_horizontal", "coalesce", "col", "concat_str", "cume_dist", "dense_rank", "duration", "len_", "lit",
+    "all_columns", "all_horizontal", "any_horizontal", "coalesce", "col", "concat_str", "cume_dist", "dense_rank", "duration", "len_",
+    "lit",
     "max_horizontal", "min_horizontal", "ntile", "percent_rank", "rank", "row_number", "struct", "sum_horizontal", "when",
 ]  # fmt: skip
 

@@ -48,7 +48,11 @@ class Literal(ExprNode):
     type: DType | None = None
 
     def __eq__(self, other: object) -> bool:  # 1, 1.0 and True are different literals
-        return isinstance(other, Literal) and (type(self.value), repr(self.value), self.type) == (type(other.value), repr(other.value), other.type)
+        return isinstance(other, Literal) and (type(self.value), repr(self.value), self.type) == (
+            type(other.value),
+            repr(other.value),
+            other.type,
+        )
 
     def __hash__(self) -> int:
         return hash((type(self.value), repr(self.value), self.type))

@@ -19,7 +19,8 @@ from typing import Any
 
 __all__ = [
     "BINARY", "BOOL", "DATE", "DType", "FLOAT32", "FLOAT64", "INT32", "INT64", "NULL", "STRING", "Schema", "TIME",
-    "array_of", "datetime_of", "decimal_of", "duration_of", "list_of", "map_of", "other", "parse_type", "promoted", "struct_of", "type_from",
+    "array_of", "datetime_of", "decimal_of", "duration_of", "list_of", "map_of", "other", "parse_type", "promoted", "struct_of",
+    "type_from",
 ]  # fmt: skip
 
 
@@ -128,8 +129,10 @@ _PYTHON: dict[Any, DType] = {
     dt.timedelta: duration_of(), decimal.Decimal: decimal_of(38, 9), type(None): NULL,
 }  # fmt: skip
 _ALIASES = {
-    "str": "string", "utf8": "string", "large_string": "string", "string_view": "string", "varchar": "string", "text": "string", "int": "int64",
-    "bigint": "int64", "integer": "int32", "smallint": "int16", "tinyint": "int8", "float": "float64", "double": "float64", "real": "float32",
+    "str": "string", "utf8": "string", "large_string": "string", "string_view": "string", "varchar": "string", "text": "string",
+    "int": "int64",
+    "bigint": "int64", "integer": "int32", "smallint": "int16", "tinyint": "int8", "float": "float64", "double": "float64",
+    "real": "float32",
     "halffloat": "float16", "boolean": "bool", "bytes": "binary", "large_binary": "binary", "binary_view": "binary", "date32[day]": "date",
     "date32": "date", "timestamp": "datetime", "time64[us]": "time", "time64[ns]": "time",
 }  # fmt: skip

@@ -217,6 +217,8 @@ def type_of_value(value: Any) -> DType:
             return BINARY
         case dt.datetime():
             zone = getattr(value.tzinfo, "key", None) or (str(value.tzinfo) if value.tzinfo else None)
+            if zone is not None and zone.startswith(("UTC+", "UTC-")):  # a fixed offset, as Arrow spells it
+                zone = zone.removeprefix("UTC")
             return datetime_of("us", zone)
         case dt.date():
             return DATE
@@ -241,5 +243,3 @@ def type_of_value(value: Any) -> DType:
             return struct_of({str(k): type_of_value(v) for k, v in value.items()})
         case _:
             raise ExprError(f"a {type(value).__name__} is no value of a column: {value!r}", "cast it to a plain Python value first")
-
-

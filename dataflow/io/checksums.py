@@ -37,9 +37,17 @@ class Verification:
         self.thread.start()
 
     def finish(self) -> None:
-        """Wait until all is verified. Raises InputError for a page that is not what was written."""
+        """Wait until all is verified. Raises InputError for a page that is not what was written, and for a file that is not the
+        one that was listed."""
         while self.thread.is_alive():  # waits in short turns, between which Python looks for signals
             self.thread.join(1.0)
+        for path, version in self.files:
+            try:
+                now = LocalFiles().info(path).version
+            except FileNotFoundError as error:
+                raise InputError(Report(f"the input vanished during the run: {path}")) from error
+            if version and now != version:
+                raise InputError(Report(f"the input changed during the run: {path}", hint="run again over the new file"))
         if self.error is not None:
             raise self.error
 
@@ -54,14 +62,6 @@ class Verification:
                 self._file(path, version)
         except BaseException as error:  # handed to the thread that waits
             self.error = error
-
-        for path, version in self.files:
-            try:
-                if version and LocalFiles().info(path).version != version:
-                    text = f"the input changed during the run: {path}"
-                    self.error = InputError(Report(text, hint="run again over the new file"))
-            except FileNotFoundError:
-                self.error = InputError(Report(f"the input vanished during the run: {path}"))
 
     def _file(self, path: str, version: str) -> None:
         if (path, version) in _known:  # has no checksums

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -189,14 +189,17 @@ class ParquetSource(_ColumnarSource):
                             total += column.total_uncompressed_size
         return int(DECODED * total * (sum(info.size for info in files) / max(1, size)))
 
-    def scan_split(self, split: Split) -> ParquetScan:
-        """What the kernel needs to read one split itself."""
+    def scan_splits(self, splits: Sequence[Split]) -> ParquetScan:
+        """What the kernel needs to read splits itself: one, or several whole files."""
         from dataflow.kernels.query import ParquetScan
 
-        self.open(split).close()
-        layout, _, rows = split.extra
+        for split in splits:
+            self.open(split).close()
+        layout, _, rows = splits[0].extra
         schema = layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
-        return ParquetScan((split.name,), schema, self.only, rows, (split.version,))
+        return ParquetScan(
+            tuple(split.name for split in splits), schema, self.only, rows, tuple(split.version for split in splits)
+        )  # fmt: skip
 
     def from_metadata(self, asked: Mapping[str, tuple[str, str | None]]) -> Source | None:
         """The one record that answers an aggregation of all rows, if the footers can; see `io.footers`."""
@@ -225,9 +228,7 @@ class ParquetSource(_ColumnarSource):
             return None
         layout = self.columns()
         first = self._schema_of(files[0].path)  # to which the kernel holds all others
-        if not all(map(is_plain, layout.types)) or any(
-            pa.types.is_null(field.type) and field.name in layout.names and not pa.types.is_null(layout.field(field.name).type) for field in first
-        ):
+        if not all(map(is_plain, layout.types)) or _only_nulls(first, layout):
             return None
         return ParquetScan(tuple(info.path for info in files), layout, self.only, versions=tuple(info.version for info in files))
 
@@ -247,13 +248,14 @@ class ParquetSource(_ColumnarSource):
         return self._guarded(path, read)
 
     def _parts(self, info: FileInfo, target: int, layout: pa.Schema | None) -> list[Split]:
-        def read() -> list[tuple[int, int]]:
+        def read() -> tuple[list[tuple[int, int]], bool]:
             with self._file(info.path) as file:
                 groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-                return [(group.total_byte_size, group.num_rows) for group in groups]
+                nulls = layout is not None and _only_nulls(file.schema_arrow, layout)
+                return [(group.total_byte_size, group.num_rows) for group in groups], not nulls
 
         try:
-            sizes = self._guarded(info.path, read)
+            sizes, with_others = self._guarded(info.path, read)
         except InputError as error:
             if self.skip_bad:
                 return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence, None))]
@@ -265,6 +267,8 @@ class ParquetSource(_ColumnarSource):
             if held >= target or index == len(sizes) - 1:
                 splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "", (first, rows))))
                 start, held, first, rows = index + 1, 0, first + rows, 0
+        if len(splits) == 1 and with_others:
+            return [replace(splits[0], extra=(layout, "", None))]  # a whole file, which the kernel may read together with others
         return splits
 
     def read(self, split: Split) -> Iterator[Piece]:
@@ -337,6 +341,14 @@ class IpcSource(_ColumnarSource):
                 table = pa.table(batch)
                 wanted = layout if self.only is None else pa.schema([layout.field(n) for n in self.only])
                 yield Piece(self._aligned(table, wanted, split.name), Place(f"{split.name}, batch {index}", row), bytes=batch.nbytes)
+
+
+def _only_nulls(schema: pa.Schema, layout: pa.Schema) -> bool:
+    """Whether a file has a column without a type that has one in other files."""
+    return any(
+        pa.types.is_null(field.type) and (at := layout.get_field_index(field.name)) >= 0 and not pa.types.is_null(layout.field(at).type)
+        for field in schema
+    )
 
 
 def _same_kind(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -116,8 +116,9 @@ class Source:
         """About how much the elements take in memory; ``names``: of those columns."""
         return 0
 
-    def scan_split(self, split: Split) -> Any:
-        """What the kernel needs to read one split itself, where `kernel_scan` is not None. Fails if its file has changed."""
+    def scan_splits(self, splits: Sequence[Split]) -> Any:
+        """What the kernel needs to read splits itself, where `kernel_scan` is not None: one, or several that are whole files.
+        Fails if a file has changed."""
         raise NotImplementedError
 
     def splits(self, target: int) -> list[Split]:
@@ -225,9 +226,9 @@ class FileSource(Source):
         for folder in dict.fromkeys(info.path.rpartition("/")[0] for info in files):
             for name, value in self.hive(f"{folder}/x").items():
                 values.setdefault(name, set()).update(() if value is None else (value,))
+        known = ((_is_int, pa.int64()), (_is_date, pa.date32()))
         return {
-            name: pa.string() if not found else pa.int64() if all(map(_is_int, found)) else pa.date32() if all(map(_is_date, found)) else pa.string()
-            for name, found in values.items()
+            name: next((kind for fits, kind in known if found and all(map(fits, found))), pa.string()) for name, found in values.items()
         }
 
     @staticmethod

@@ -117,6 +117,11 @@ class ArrowSource(Source):
     def columns(self) -> Any:
         return self.table.schema
 
+    def check(self) -> list[Report]:
+        names = self.table.column_names
+        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        return [Report(f"there are several columns called {', '.join(map(repr, twice))}", hint="rename them first")] if twice else []
+
     def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
         return int(self.table.nbytes if names is None else self.table.select(list(names)).nbytes)
 

@@ -127,7 +127,12 @@ def _round(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.E
             return one.expr.round(places, mode="half_away_from_zero")
         step = pl.lit(10.0**-places if places > -309 else float("inf"), dtype=pl.Float64)
         wide = one.expr.cast(pl.Float64)
-        return pl.when(wide.is_finite()).then((wide / step).round(0, mode="half_away_from_zero") * step.clip(0, 1e308)).otherwise(wide).cast(to_polars(kind))
+        return (
+            pl.when(wide.is_finite())
+            .then((wide / step).round(0, mode="half_away_from_zero") * step.clip(0, 1e308))
+            .otherwise(wide)
+            .cast(to_polars(kind))
+        )
     drop = (kind.args[1] if kind.name == "decimal" else 0) - places
     if drop <= 0:
         return as_type(one, kind)

@@ -56,7 +56,9 @@ def _struct(given: Lowered, to: DType, strict: bool) -> pl.Expr:
     """Field by field, by name."""
     have = dict(given.type.args)
     fields = [
-        (cast(Lowered(given.expr.struct.field(name), have[name]), kind, strict) if name in have else pl.lit(None, dtype=to_polars(kind))).alias(name)
+        (
+            cast(Lowered(given.expr.struct.field(name), have[name]), kind, strict) if name in have else pl.lit(None, dtype=to_polars(kind))
+        ).alias(name)
         for name, kind in to.args
     ]
     return pl.when(given.expr.is_not_null()).then(pl.struct(fields))
@@ -130,7 +132,9 @@ def _instant(text: pl.Expr, to: DType, strict: bool) -> pl.Expr:
     minutes = offset.str.slice(1, 2).cast(pl.Int64, strict=False) * 60 + offset.str.slice(3, 2).cast(pl.Int64, strict=False)
     ahead = pl.when(offset.str.starts_with("-")).then(-minutes).otherwise(minutes).fill_null(0)
     moved = (clock - pl.duration(minutes=ahead, time_unit="ms").cast(pl.Duration(to_polars(to).time_unit))).dt.replace_time_zone("UTC")
-    local = pl.when(offset.is_null()).then(clock).dt.replace_time_zone(
-        to.args[1], ambiguous="earliest", non_existent="raise" if strict else "null"
+    local = (
+        pl.when(offset.is_null())
+        .then(clock)
+        .dt.replace_time_zone(to.args[1], ambiguous="earliest", non_existent="raise" if strict else "null")
     )
     return pl.when(offset.is_null()).then(local).otherwise(moved.dt.convert_time_zone(to.args[1]))

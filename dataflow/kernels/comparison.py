@@ -140,5 +140,6 @@ KERNELS: dict[str, Kernel] = {
     "not_equal_missing": _compare("ne_missing"), "is_between": _between, "is_in": _is_in,
     "and": _chain("__and__", pl.all_horizontal), "or": _chain("__or__", pl.any_horizontal), "xor": _xor, "not": own("__invert__"),
     "is_null": own("is_null"), "is_not_null": own("is_not_null"), "coalesce": _coalesce, "null_if": _null_if, "replace": _replace,
-    "min_horizontal": _horizontal(pl.min_horizontal), "max_horizontal": _horizontal(pl.max_horizontal), "concat_str": _concat_str, "hash": _hash,
+    "min_horizontal": _horizontal(pl.min_horizontal), "max_horizontal": _horizontal(pl.max_horizontal), "concat_str": _concat_str,
+    "hash": _hash,
 }  # fmt: skip

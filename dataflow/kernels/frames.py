@@ -222,7 +222,8 @@ class _Frames:
     def rolling(self, numbers: pl.Expr, method: str) -> pl.Expr:
         """Polars' rolling windows end at the current row: rows are put before and behind, and those that stand for ours taken."""
         start, end = self.frame.rows or (None, None)
-        assert start is not None and end is not None
+        assert start is not None
+        assert end is not None
         width = end - start + 1
         if width <= 0:
             return pl.when(self.some).then(numbers)

@@ -206,6 +206,8 @@ def _single(node: Join, sides: _Sides, residual: list[ExprNode]) -> pl.LazyFrame
         return a.join(_at_most_one(inner.select("#row", *sides.new), ["#row"]), on="#row", how="left")
     keys = [key.name for key in node.right_on if isinstance(key, Column)]
     if len(keys) != len(node.right_on) or not _unique(node.right, frozenset(keys)):
+        if sides.left_on:  # a key twice that no left row has does no harm
+            b = b.join(a.select(sides.left_on), left_on=sides.right_on, right_on=sides.left_on, how="semi", nulls_equal=sides.null_equal)
         b = _at_most_one(b, sides.right_on)
     if sides.left_on:
         return sides.joined(a, b, "left")

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from dataflow.expr.nodes import Aggregate, Apply, Call, Column, ExprNode, Literal, children, columns_of, transform, walk
-from dataflow.expr.types import INT64, Schema
+from dataflow.expr.types import INT64, Schema, promoted
 from dataflow.expr.typing import type_of
 from dataflow.kernels.expressions import lower
 from dataflow.kernels.joins import join
+from dataflow.kernels.lowered import Lowered, as_type
 from dataflow.kernels.types import to_polars
 from dataflow.plan.nodes import Node
 from dataflow.plan.relational import (
@@ -208,15 +209,25 @@ def _apart(mixed: dict[str, ExprNode], keys: dict[str, ExprNode]) -> tuple[dict[
 def _as_of(node: AsOfJoin, left: Frame, right: Frame, schema: Schema) -> pl.LazyFrame:
     keep = {*right.schema} - set(node.right_by) - ({node.right_on} if node.left_on == node.right_on else set())
     renames = {name: (name + node.suffix if name in left.schema else name) for name in right.schema if name in keep}
+    pairs = ((node.left_on, node.right_on), *zip(node.left_by, node.right_by, strict=True))
+    types = [promoted(left.schema[one], right.schema[two]) for one, two in pairs]
+
+    def keys(names: tuple[str, ...], frame: Frame) -> list[pl.Expr]:
+        """The key and those that must be equal, in the types in which they meet."""
+        new = ["#on", *(f"#by{i}" for i in range(len(names) - 1))]
+        return [
+            as_type(Lowered(pl.col(name), frame.schema[name]), kind or frame.schema[name]).alias(alias)
+            for name, kind, alias in zip(names, types, new, strict=True)
+        ]
+
     b = right.lazy.select(
-        pl.col(node.right_on).alias("#on"),
-        *(pl.col(name).alias(f"#by{i}") for i, name in enumerate(node.right_by)),
+        *keys((node.right_on, *node.right_by), right),
         *(pl.col(name).alias(new) for name, new in renames.items()),
     ).sort("#on")
-    a = left.lazy.with_columns(pl.col(name).alias(f"#by{i}") for i, name in enumerate(node.left_by)).sort(node.left_on)
+    a = left.lazy.with_columns(keys((node.left_on, *node.left_by), left)).sort("#on")
     by = [f"#by{i}" for i in range(len(node.left_by))]
     found = a.join_asof(
-        b, left_on=node.left_on, right_on="#on", by=by or None, strategy=node.strategy, tolerance=node.tolerance, check_sortedness=False,
+        b, on="#on", by=by or None, strategy=node.strategy, tolerance=node.tolerance, check_sortedness=False,
         coalesce=False,
     )  # fmt: skip
     return found.select(list(schema))

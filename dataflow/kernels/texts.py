@@ -109,6 +109,7 @@ KERNELS: dict[str, Kernel] = {
     "str.to_integer": lambda a, o, k: a[0].expr.str.to_integer(base=o["base"], strict=o["strict"]),
     "str.json_path_match": _text("json_path_match", "path"), "str.json_decode": lambda a, o, k: a[0].expr.str.json_decode(to_polars(k)),
     "str.decode": lambda a, o, k: a[0].expr.str.decode(o["encoding"], strict=o["strict"]),
-    "bin.size": lambda a, o, k: a[0].expr.bin.size().cast(pl.Int64), "bin.contains": _bin("contains"), "bin.starts_with": _bin("starts_with"),
+    "bin.size": lambda a, o, k: a[0].expr.bin.size().cast(pl.Int64), "bin.contains": _bin("contains"),
+    "bin.starts_with": _bin("starts_with"),
     "bin.ends_with": _bin("ends_with"), "bin.encode": lambda a, o, k: a[0].expr.bin.encode(o["encoding"]),
 }  # fmt: skip

@@ -125,7 +125,7 @@ def to_polars(kind: DType) -> Any:
         case "other":
             from dataflow.kernels.carrying import storage_table
 
-            kept = storage_table(pa.schema([("", to_arrow(kind))]).empty_table(), ())
-            return pl.from_arrow(kept).schema[""]  # type: ignore[union-attr]
+            kept = storage_table(pa.schema([("x", to_arrow(kind))]).empty_table(), ())
+            return pl.from_arrow(kept).schema["x"]  # type: ignore[union-attr]
         case name:
             return getattr(pl, name.title().replace("Uint", "UInt"))()

@@ -56,7 +56,12 @@ def _framed(node: Window, partition: list[pl.Expr], lower: Walk, kind: DType) ->
         sorted_key = Lowered(sort(key.expr), key.type) if key is not None else None
         frame = bounds(node.frame, node.order, sorted_key, _peers(sort, node, lower) if node.order else None)
         return over_frame(
-            function.function, dict(function.options), Lowered(sort(value.expr), value.type), sort(keep) if keep is not None else None, frame, kind
+            function.function,
+            dict(function.options),
+            Lowered(sort(value.expr), value.type),
+            sort(keep) if keep is not None else None,
+            frame,
+            kind,
         )
 
     return _in_order(build, node, partition, lower)
@@ -102,7 +107,9 @@ def _ntile(node: Window, function: Ranking, partition: list[pl.Expr], lower: Wal
         place, size = pl.int_range(pl.len(), dtype=pl.Int64), pl.len().cast(pl.Int64)
         small, longer = size // n, size % n  # the first `longer` parts have one row more
         head = longer * (small + 1)
-        return pl.when(place < head).then(place // (small + 1)).otherwise(longer + (place - head) // pl.max_horizontal(small, pl.lit(1))) + 1
+        return (
+            pl.when(place < head).then(place // (small + 1)).otherwise(longer + (place - head) // pl.max_horizontal(small, pl.lit(1))) + 1
+        )
 
     return _in_order(build, node, partition, lower)
 

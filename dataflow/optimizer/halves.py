@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dataflow.expr.nodes import Aggregate, Alias, Call, Cast, Column, ExprNode, Literal, Window, transform, walk
-from dataflow.expr.types import FLOAT64, Schema
+from dataflow.expr.types import FLOAT64, Schema, decimal_of
 from dataflow.expr.typing import type_of
 from dataflow.plan.relational import GroupAggregate, aggregates_of, named, schema_of
 
@@ -50,6 +50,8 @@ def halves(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], 
         if kind.is_temporal:
             raise _Whole
         number = one.args[0] if kind.is_numeric else Cast(one.args[0], FLOAT64)
+        if kind.name in ("int64", "uint64"):  # their sum may be beyond 64 bits, and their mean is not
+            number = Cast(number, decimal_of(20, 0))
         total = partial(Aggregate("sum", (number,), one.where))
         count = partial(Aggregate("count", one.args, one.where))
         return _mean(total, count)

@@ -52,7 +52,8 @@ def _at_key(site: Any, pairs: list[tuple[Any, Any]], key: Any) -> Any:
 MEANINGS: dict[str, Callable[..., Any]] = {
     "list.len": lambda site, a: len(a), "list.get": lambda site, a: _get(a, site.options["index"]),
     "list.first": lambda site, a: _get(a, 0), "list.last": lambda site, a: _get(a, -1), "list.slice": _slice,
-    "list.reverse": lambda site, a: a[::-1], "list.drop_nulls": lambda site, a: [item for item in a if item is not None], "list.sort": _sort,
+    "list.reverse": lambda site, a: a[::-1], "list.drop_nulls": lambda site, a: [item for item in a if item is not None],
+    "list.sort": _sort,
     "list.unique": lambda site, a: _unique(a), "list.n_unique": _aggregate("n_unique"), "list.contains": _contains,
     "list.concat": lambda site, *lists: [item for one in lists for item in one],
     "list.join": lambda site, a: site.options["separator"].join(item for item in a if item is not None),
@@ -61,6 +62,7 @@ MEANINGS: dict[str, Callable[..., Any]] = {
     "struct.field": lambda site, a: a[site.options["name"]],
     "struct.rename_fields": lambda site, a: dict(zip(site.options["names"], a.values(), strict=True)),
     "struct": lambda site, *values: dict(zip(site.options["names"], values, strict=True)),
-    "map.len": lambda site, a: len(a), "map.keys": lambda site, a: [key for key, _ in a], "map.values": lambda site, a: [value for _, value in a],
+    "map.len": lambda site, a: len(a), "map.keys": lambda site, a: [key for key, _ in a], "map.values": lambda site,
+    a: [value for _, value in a],
     "map.get": _at_key, "map.contains_key": lambda site, a, key: identity(key) in [identity(one) for one, _ in a],
 }  # fmt: skip

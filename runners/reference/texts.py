@@ -171,7 +171,9 @@ def _reverse(site: Any, text: str) -> str:
 def _parsed(kind: str) -> Callable[..., Any]:
     def meaning(site: Any, text: str) -> Any:
         try:
-            found = dt.datetime.strptime(text, site.options["format"].replace("%.f", ".%f").replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S"))
+            found = dt.datetime.strptime(
+                text, site.options["format"].replace("%.f", ".%f").replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S")
+            )
         except ValueError:
             return _no_form(site, text)
         return found.date() if kind == "date" else found.time() if kind == "time" else _zoned(site, found)
@@ -242,7 +244,8 @@ MEANINGS: dict[str, Callable[..., Any]] = {
     "str.contains": _contains, "str.starts_with": lambda site, a, b: a.startswith(b), "str.ends_with": lambda site, a, b: a.endswith(b),
     "str.like": lambda site, a: _like(site.options["pattern"], site.options.get("escape")).fullmatch(a) is not None,
     "str.len_chars": lambda site, a: len(a), "str.len_bytes": lambda site, a: len(a.encode()), "str.count_matches": _count_matches,
-    "str.find": _find, "str.to_lowercase": lambda site, a: a.lower(), "str.to_uppercase": lambda site, a: a.upper(), "str.to_titlecase": _title,
+    "str.find": _find, "str.to_lowercase": lambda site, a: a.lower(), "str.to_uppercase": lambda site, a: a.upper(),
+    "str.to_titlecase": _title,
     "str.strip_chars": _strip(str.strip), "str.strip_chars_start": _strip(str.lstrip), "str.strip_chars_end": _strip(str.rstrip),
     "str.strip_prefix": lambda site, a: a.removeprefix(site.options["prefix"]),
     "str.strip_suffix": lambda site, a: a.removesuffix(site.options["suffix"]),

@@ -37,7 +37,10 @@ def _float32(value: float) -> float:
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
-_texts = st.one_of(st.sampled_from(["", "a", "B", "1", "-7", "true", "2024-01-31", "é", "ab"]), st.text(st.sampled_from("abAB1 é日%_.\U00010000"), max_size=5))
+_texts = st.one_of(
+    st.sampled_from(["", "a", "B", "1", "-7", "true", "2024-01-31", "é", "ab"]),
+    st.text(st.sampled_from("abAB1 é日%_.\U00010000"), max_size=5),
+)
 _clocks = st.one_of(
     st.sampled_from([dt.datetime(1970, 1, 1), dt.datetime(2024, 2, 29, 23, 59, 59, 999999), dt.datetime(2024, 10, 27, 0, 30)]),
     st.datetimes(*CALENDAR),
@@ -94,18 +97,23 @@ def rows(schema: Schema, most: int = 12) -> st.SearchStrategy[list[dict[str, Any
 
 PATTERNS = ["a", "[a-z]+", "(a)(b)?", "^.", "b$", "", r"\d", "(?i)AB", "."]
 OPTIONS: dict[str, dict[str, list[Any]]] = {
-    "round": {"decimals": [0, 1, -1, -2]}, "truncate": {"decimals": [0, 1]}, "log": {"base": [None, 2]}, "is_between": {"closed": ["both", "left", "right", "none"]},
+    "round": {"decimals": [0, 1, -1, -2]}, "truncate": {"decimals": [0, 1]}, "log": {"base": [None, 2]},
+    "is_between": {"closed": ["both", "left", "right", "none"]},
     "str.contains": {"pattern": PATTERNS, "literal": [False, True]}, "str.count_matches": {"pattern": PATTERNS, "literal": [False]},
-    "str.like": {"pattern": ["%", "a%", "%b", "%a%", "_", "a_%", "%a%b%", "ab"], "escape": [None]}, "str.slice": {"offset": [0, 1, -2, -9], "length": [None, 0, 2]},
-    "str.strip_chars": {"characters": [None, "ab"]}, "str.strip_chars_start": {"characters": [None, "a"]}, "str.strip_chars_end": {"characters": [None, "b"]},
-    "str.strip_prefix": {"prefix": ["a", ""]}, "str.strip_suffix": {"suffix": ["b"]}, "str.head": {"n": [0, 1, -1]}, "str.tail": {"n": [0, 2, -1]},
+    "str.like": {"pattern": ["%", "a%", "%b", "%a%", "_", "a_%", "%a%b%", "ab"], "escape": [None]},
+    "str.slice": {"offset": [0, 1, -2, -9], "length": [None, 0, 2]},
+    "str.strip_chars": {"characters": [None, "ab"]}, "str.strip_chars_start": {"characters": [None, "a"]},
+    "str.strip_chars_end": {"characters": [None, "b"]},
+    "str.strip_prefix": {"prefix": ["a", ""]}, "str.strip_suffix": {"suffix": ["b"]}, "str.head": {"n": [0, 1, -1]},
+    "str.tail": {"n": [0, 2, -1]},
     "str.pad_start": {"length": [3], "fill": ["0", "é"]}, "str.pad_end": {"length": [3], "fill": [" "]}, "str.zfill": {"length": [0, 4]},
     "str.replace": {"pattern": PATTERNS, "value": ["x", "$0$0", "<${1}>"], "literal": [False]},
     "str.replace_all": {"pattern": PATTERNS, "value": ["x", "$0$0"], "literal": [False]},
     "str.extract": {"pattern": PATTERNS, "group": [0, 1]}, "str.extract_all": {"pattern": PATTERNS}, "str.split": {"by": ["a", " ", ""]},
     "str.normalize": {"form": ["NFD", "NFKC"]}, "str.to_date": {"format": ["%Y-%m-%d"], "strict": [False]},
     "str.to_time": {"format": ["%H:%M"], "strict": [False]},
-    "str.to_datetime": {"format": ["%Y-%m-%d"], "zone": [None], "unit": ["us"], "strict": [False]}, "str.to_integer": {"base": [10, 16], "strict": [False]},
+    "str.to_datetime": {"format": ["%Y-%m-%d"], "zone": [None], "unit": ["us"], "strict": [False]},
+    "str.to_integer": {"base": [10, 16], "strict": [False]},
     "str.json_path_match": {"path": ["$.a"]}, "str.json_decode": {"to": []}, "str.decode": {"encoding": ["hex"], "strict": [False]},
     "bin.encode": {"encoding": ["hex", "base64"]}, "dt.offset_by": {"by": ["1d", "-1mo", "3h", "1y2d"]},
     "dt.truncate": {"every": ["1d", "1w", "1mo", "1q", "3y", "2h", "15m", "10s"]}, "dt.strftime": {"format": ["%H:%M:%S", "%T%.f"]},
@@ -127,7 +135,21 @@ MANY = {
 }  # fmt: skip
 # Elsewhere tested: what needs a text that is JSON, and numbers that Python's mathematics rounds otherwise
 LEFT_OUT = {"str.json_decode", "str.reverse", "map.len", "map.keys", "map.values", "map.get", "map.contains_key"}
-CASTS = ["int8", "int64", "uint64", "float64", "float32", "decimal(20, 3)", "string", "bool", "date", "datetime[ms]", "datetime[us, UTC]", "time", "binary"]
+CASTS = [
+    "int8",
+    "int64",
+    "uint64",
+    "float64",
+    "float32",
+    "decimal(20, 3)",
+    "string",
+    "bool",
+    "date",
+    "datetime[ms]",
+    "datetime[us, UTC]",
+    "time",
+    "binary",
+]
 
 
 @st.composite
@@ -152,7 +174,10 @@ def operation(draw: st.DrawFn, schema: Schema, pool: list[ExprNode], names: list
     kind = draw(st.integers(0, 9))
     first = draw(st.sampled_from(pool[-2:]))
     if kind == 0:
-        return Cast(first, parse_type(draw(st.sampled_from(CASTS))), strict=False)
+        to = parse_type(draw(st.sampled_from(CASTS)))
+        if to.is_temporal and type_of(first, schema).is_integer:  # nanoseconds and years that Python does not have
+            to = parse_type("float64")
+        return Cast(first, to, strict=False)
     if kind == 1:
         condition = draw(st.sampled_from([Call("is_null", (first,)), Column("flag"), Call("equal", (first, first))]))
         return Case(((condition, first),), draw(operand(schema, pool, first)))

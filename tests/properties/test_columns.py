@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from tests.properties.column_strategies import SCHEMA, aggregates, expressions, rows, windows
 
 from dataflow.expr.nodes import Alias, Column, SortKey, Window, show
 from dataflow.expr.types import DType, Schema
@@ -21,6 +20,7 @@ from dataflow.kernels.lowered import series
 from dataflow.kernels.types import to_polars
 from runners.reference.expressions import aggregate, column
 from runners.reference.values import fit, identity
+from tests.properties.column_strategies import SCHEMA, aggregates, expressions, rows, windows
 
 LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"
 

@@ -8,17 +8,22 @@ from benchmarks.job import Contender, Input, Job, Unavailable
 from benchmarks.jobs.tpch.data import generator, made
 from benchmarks.results import rows_fingerprint
 
-__all__ = ["JOB"]
+__all__ = ["JOB", "tables_input"]
 
 # Results of DuckDB 2.0 on the tables of tpchgen-cli 4.0, by scale factor; see `rows_fingerprint`.
 EXPECTED = {1: "20086 rows, 5975a681d2cdaa6e", 10: "30229 rows, f914d318d124d429"}
 
 
-def prepare(folder: Path, size: int) -> Input:
+def tables_input(folder: Path, size: int) -> str:
+    """The folder of the tables at a scale factor, made if it is not there."""
     program = generator()
     if program is None and not (folder / f"tpch-{size}").exists():
         raise Unavailable("the tables are made by tpchgen-cli, which is not installed: pip install tpchgen-cli")
-    return Input(str(made(folder, size, program or "")), EXPECTED[size])
+    return str(made(folder, size, program or ""))
+
+
+def prepare(folder: Path, size: int) -> Input:
+    return Input(tables_input(folder, size), EXPECTED[size])
 
 
 JOB = Job(

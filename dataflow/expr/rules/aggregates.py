@@ -14,7 +14,7 @@ __all__ = ["AGGREGATES", "RANKINGS"]
 def _sum(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
     """Integers sum to int64, and a sum that does not fit is an error; decimals keep their scale, with 38 digits."""
     (kind,) = types
-    if kind.is_integer or kind == BOOL or kind == NULL:
+    if kind.is_integer or kind in (BOOL, NULL):
         return INT64
     if kind.name == "decimal":
         return decimal_of(38, kind.args[1])

@@ -50,6 +50,10 @@ def _replace(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
     return meeting(types[n + 1 :] if options["strict"] or len(types) > 2 * n + 1 else (types[0], *types[n + 1 :]))
 
 
+def _plain(kind: DType) -> bool:
+    return not kind.is_nested and kind.name not in ("other", "duration")
+
+
 OPERATIONS: dict[str, Operation] = {
     "equal": Operation(_equal), "not_equal": Operation(_equal), "less": Operation(_less), "less_equal": Operation(_less),
     "greater": Operation(_less), "greater_equal": Operation(_less), "equal_missing": Operation(_equal, own_nulls=True),
@@ -62,5 +66,5 @@ OPERATIONS: dict[str, Operation] = {
     "replace": Operation(_replace, own_nulls=True),
     "min_horizontal": Operation(_extreme, own_nulls=True), "max_horizontal": Operation(_extreme, own_nulls=True),
     "concat_str": Operation(given(rest=lambda t: t == STRING, result=STRING, what="text; cast the others"), own_nulls=True),
-    "hash": Operation(given(lambda t: not t.is_nested and t.name not in ("other", "duration"), result=DType("uint64"), what="plain values")),
+    "hash": Operation(given(_plain, result=DType("uint64"), what="plain values")),
 }  # fmt: skip

@@ -110,8 +110,10 @@ OPERATIONS: dict[str, Operation] = {
     "list.last": _of_list(lambda item: item), "list.slice": _items, "list.reverse": _items, "list.drop_nulls": _items,
     "list.sort": _of_list(lambda item: list_of(orderable(item))), "list.unique": _of_list(lambda item: list_of(_flat(item))),
     "list.n_unique": _of_list(lambda item: (_flat(item), INT64)[1]), "list.contains": Operation(_contains, own_nulls=True),
-    "list.concat": Operation(_concat), "list.join": _of_list(_only(STRING)), "list.any": _of_list(_only(BOOL)), "list.all": _of_list(_only(BOOL)),
-    "list.sum": _of_list(_as("sum")), "list.mean": _of_list(_as("mean")), "list.min": _of_list(_as("min")), "list.max": _of_list(_as("max")),
+    "list.concat": Operation(_concat), "list.join": _of_list(_only(STRING)), "list.any": _of_list(_only(BOOL)),
+    "list.all": _of_list(_only(BOOL)),
+    "list.sum": _of_list(_as("sum")), "list.mean": _of_list(_as("mean")), "list.min": _of_list(_as("min")),
+    "list.max": _of_list(_as("max")),
     # structs
     "struct.field": Operation(_field), "struct.rename_fields": Operation(_renamed), "struct": Operation(_struct, own_nulls=True),
     # maps

@@ -146,7 +146,8 @@ OPERATIONS: dict[str, Operation] = {
     "negate": Operation(_negate), "abs": Operation(given(lambda t: t.is_numeric or t.name == "duration", what="numbers")),
     "round": Operation(_rounded), "floor": Operation(_rounded), "ceil": Operation(_rounded), "truncate": Operation(_number),
     "sign": Operation(_number), "clip": Operation(_clip, own_nulls=True),
-    "sqrt": Operation(_floats), "exp": Operation(_floats), "log": Operation(_floats), "log10": Operation(_floats), "log1p": Operation(_floats),
+    "sqrt": Operation(_floats), "exp": Operation(_floats), "log": Operation(_floats), "log10": Operation(_floats),
+    "log1p": Operation(_floats),
     "is_nan": _is_it, "is_finite": _is_it, "fill_nan": Operation(common, own_nulls=True),
     "sum_horizontal": Operation(_total, own_nulls=True),
 }  # fmt: skip

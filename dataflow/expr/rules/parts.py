@@ -9,7 +9,8 @@ from typing import Any
 from dataflow.expr.types import NULL, DType, promoted
 
 __all__ = [
-    "Kind", "Operation", "Refusal", "Rule", "always", "any_kind", "common", "first", "given", "is_", "is_bool", "is_bytes", "is_instant", "is_integer",
+    "Kind", "Operation", "Refusal", "Rule", "always", "any_kind", "common", "first", "given", "is_", "is_bool", "is_bytes", "is_instant",
+    "is_integer",
     "is_list", "is_number", "is_text", "meeting", "options_checked", "orderable", "shown",
 ]  # fmt: skip
 

@@ -55,7 +55,8 @@ OPERATIONS: dict[str, Operation] = {
     "str.contains": _text(BOOL), "str.starts_with": _text(BOOL, is_text), "str.ends_with": _text(BOOL, is_text), "str.like": _text(BOOL),
     "str.len_chars": _text(INT64), "str.len_bytes": _text(INT64), "str.count_matches": _text(INT64), "str.find": _text(INT64, is_text),
     "str.to_lowercase": _same, "str.to_uppercase": _same, "str.to_titlecase": _same,
-    "str.strip_chars": _same, "str.strip_chars_start": _same, "str.strip_chars_end": _same, "str.strip_prefix": _same, "str.strip_suffix": _same,
+    "str.strip_chars": _same, "str.strip_chars_start": _same, "str.strip_chars_end": _same, "str.strip_prefix": _same,
+    "str.strip_suffix": _same,
     "str.slice": _same, "str.head": _same, "str.tail": _same, "str.reverse": _same, "str.pad_start": _same, "str.pad_end": _same,
     "str.zfill": _same, "str.repeat": Operation(_repeat), "str.replace": _same, "str.replace_all": _same, "str.extract": _same,
     "str.extract_all": _text(list_of(STRING)), "str.split": _text(list_of(STRING)), "str.concat": _text(STRING, rest=is_text),
@@ -63,6 +64,7 @@ OPERATIONS: dict[str, Operation] = {
     "str.to_date": _text(DATE), "str.to_time": _text(TIME), "str.to_datetime": Operation(_to_datetime), "str.to_integer": _text(INT64),
     "str.json_path_match": _same, "str.json_decode": Operation(_decoded), "str.decode": _checked(BINARY, is_text, "text", _encoding),
     # bytes
-    "bin.size": Operation(given(is_bytes, result=INT64, what="bytes")), "bin.contains": _bytes_and_bytes, "bin.starts_with": _bytes_and_bytes,
+    "bin.size": Operation(given(is_bytes, result=INT64, what="bytes")), "bin.contains": _bytes_and_bytes,
+    "bin.starts_with": _bytes_and_bytes,
     "bin.ends_with": _bytes_and_bytes, "bin.encode": _checked(STRING, is_bytes, "bytes", _encoding),
 }  # fmt: skip

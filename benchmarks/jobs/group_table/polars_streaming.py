@@ -1,0 +1,26 @@
+"""The job with Polars' streaming engine, told to spill beyond two gigabytes."""
+
+import json
+import os
+import sys
+import tempfile
+import time
+
+os.environ["POLARS_OOC_MEMORY_BUDGET_MB"] = "1600"
+os.environ["POLARS_OOC_SPILL_DIR"] = tempfile.mkdtemp()
+
+import polars as pl  # noqa: E402 - the limit is read when it is loaded
+
+
+def main(source: str, target: str) -> None:
+    begun = time.perf_counter()
+    os.makedirs(target)
+    target = f"{target}/part.parquet"
+    lineitem = pl.scan_parquet(f"{source}/lineitem.parquet")
+    sums = lineitem.group_by("l_orderkey", "l_partkey").agg(pl.col("l_quantity").sum(), pl.col("l_extendedprice").max())
+    sums.sink_parquet(target)
+    print(json.dumps({"seconds": time.perf_counter() - begun}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,27 @@
+"""The job with Polars' streaming engine, told to spill beyond two gigabytes."""
+
+import json
+import os
+import sys
+import tempfile
+import time
+
+os.environ["POLARS_OOC_MEMORY_BUDGET_MB"] = "1600"
+os.environ["POLARS_OOC_SPILL_DIR"] = tempfile.mkdtemp()
+
+import polars as pl  # noqa: E402 - the limit is read when it is loaded
+
+
+def main(source: str, target: str) -> None:
+    begun = time.perf_counter()
+    os.makedirs(target)
+    target = f"{target}/part.parquet"
+    lineitem = pl.scan_parquet(f"{source}/lineitem.parquet")
+    orders = pl.scan_parquet(f"{source}/orders.parquet").select("o_orderkey", "o_custkey", "o_comment")
+    joined = lineitem.join(orders, left_on="l_orderkey", right_on="o_orderkey")
+    joined.select("l_orderkey", "l_partkey", "l_quantity", "o_custkey", "o_comment").sink_parquet(target)
+    print(json.dumps({"seconds": time.perf_counter() - begun}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

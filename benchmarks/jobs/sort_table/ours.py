@@ -1,0 +1,20 @@
+"""The job with dataflow's columns, in two gigabytes."""
+
+import json
+import sys
+import time
+
+from dataflow import Pipeline
+
+
+def main(source: str, target: str) -> None:
+    begun = time.perf_counter()
+    p = Pipeline()
+    lineitem = p.read_parquet(f"{source}/lineitem.parquet")
+    lineitem.sort(["l_shipdate", "l_orderkey"]).write_parquet(target)
+    p.run(memory="2GiB", progress=False)
+    print(json.dumps({"seconds": time.perf_counter() - begun}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
