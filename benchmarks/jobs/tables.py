@@ -13,7 +13,8 @@ __all__ = ["large_table_job"]
 # By job and scale factor, on the tables of tpchgen-cli 4.0: what DuckDB 2.0 made.
 EXPECTED: dict[tuple[str, int], str] = {
     ("sort_table", 1): "6001215 rows, c2006d2cc1983e6b", ("group_table", 1): "6001169 rows, 96f8c32aaf49e22e",
-    ("join_table", 1): "6001215 rows, 65fecfdbda9afc8b",
+    ("join_table", 1): "6001215 rows, 65fecfdbda9afc8b", ("sort_table", 10): "59986052 rows, fd4ba92015fc9d69",
+    ("group_table", 10): "59986002 rows, 6d71810037dbad34", ("join_table", 10): "59986052 rows, 479860ee960f5983",
 }  # fmt: skip
 
 

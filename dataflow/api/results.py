@@ -77,9 +77,20 @@ class Results(Deferred[T]):
             batches = [decode_batch(read_block(file, block)) for file in elements.files for block in file.blocks]
             tables = [table_of(batch) for batch in batches if len(batch)]
         if not tables:
-            return pa.table({})
+            return self._nothing()
         schema = unify([("an earlier batch", table.schema.remove_metadata()) for table in tables])
         return pa.concat_tables([conform(table, schema) for table in tables])
+
+    def _nothing(self) -> Any:
+        """A table of no rows, with the columns that are known."""
+        import pyarrow as pa
+
+        known = self.pipeline.columns(self.node)
+        if not known:
+            return pa.table({})
+        from dataflow.kernels.types import to_arrow
+
+        return pa.schema([(name, to_arrow(kind)) for name, kind in known.items()]).empty_table()
 
     def to_pandas(self, **options: Any) -> Any:
         """All elements as a pandas DataFrame. Needs pandas."""

@@ -160,7 +160,10 @@ def _kept_leaf(kept: KeptIterable) -> Leaf:
             for block in file.blocks:
                 yield table_of(decode_batch(read_block(file, block)), None)
 
-    layouts = list(dict.fromkeys(table.schema.remove_metadata() for table in tables()))
+    layouts: list[pa.Schema] = []
+    for table in tables():
+        if not any(table.schema.equals(layout) for layout in layouts):  # a schema with types of others' making may have no hash
+            layouts.append(table.schema.remove_metadata())
     layout = unify([("the records", one) for one in layouts])
     return leaf_of_stream(lambda: (conform(table, layout) for table in tables()), layout)
 

@@ -168,9 +168,10 @@ def encode_batch(batch: Batch) -> pa.RecordBatch:
             arrays = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
             fields = list(table.schema)
             for at, field in enumerate(fields):
-                if field.type in _VIEWS:  # most of Arrow's kernels, `take` among them, know no views
-                    arrays[at] = arrays[at].cast(_VIEWS[field.type])
-                    fields[at] = field.with_type(_VIEWS[field.type])
+                kind = _VIEWS.get(field.type) if not isinstance(field.type, pa.BaseExtensionType) else None  # some have no hash
+                if kind is not None:  # most of Arrow's kernels, `take` among them, know no views
+                    arrays[at] = arrays[at].cast(kind)
+                    fields[at] = field.with_type(kind)
             meta = {b"df": json.dumps(["records"]).encode(), **(table.schema.metadata or {})}
             return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, meta))
         case Lines():

@@ -16,6 +16,28 @@ WHOLE = {"mode": "in_process", "progress": False, "placement": "whole"}
 CUT = {"mode": "in_process", "progress": False, "placement": "partitioned", "memory": "4MiB"}
 PLACED = pytest.mark.parametrize("options", [WHOLE, CUT], ids=["whole", "partitioned"])
 
+
+class Celsius(pa.ExtensionType):
+    """A type of someone's own, which has no hash."""
+
+    def __init__(self):
+        super().__init__(pa.float64(), "test.celsius")
+
+    def __arrow_ext_serialize__(self):
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type, serialized):
+        return cls()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered():
+    pa.register_extension_type(Celsius())
+    yield
+    pa.unregister_extension_type("test.celsius")
+
+
 TEXT = pa.array(["a", None, "a"])
 CASES = {
     "null": pa.nulls(3),
@@ -47,7 +69,8 @@ CASES = {
     "struct of a dictionary": pa.StructArray.from_arrays([TEXT.dictionary_encode(), pa.array([1, 2, 3])], ["d", "n"]),
     "list of a dictionary": pa.ListArray.from_arrays([0, 1, 3, 3], TEXT.dictionary_encode()),
     "struct of what is carried": pa.array(
-        [{"b": b"ab", "m": [("k", 1)]}, None, {"b": None, "m": None}], pa.struct([("b", pa.binary(2)), ("m", pa.map_(pa.string(), pa.int64()))])
+        [{"b": b"ab", "m": [("k", 1)]}, None, {"b": None, "m": None}],
+        pa.struct([("b", pa.binary(2)), ("m", pa.map_(pa.string(), pa.int64()))]),
     ),
     "empty struct": pa.array([{}, None, {}], pa.struct([])),
     "date32": pa.array([dt.date(1, 1, 1), None, dt.date(9999, 12, 31)]),
@@ -69,6 +92,7 @@ CASES = {
     "tensor": pa.ExtensionArray.from_storage(
         pa.fixed_shape_tensor(pa.float32(), [2]), pa.array([[1, 2], None, [3, 4]], pa.list_(pa.float32(), 2))
     ),
+    "own extension": pa.ExtensionArray.from_storage(Celsius(), pa.array([1.5, None, -3.0])),
 }
 VIEWS = {
     "string_view": (pa.array(["a", None, "x" * 20], pa.string_view()), pa.large_string()),
@@ -186,7 +210,9 @@ def test_expressions_compute_on_dictionaries_views_and_run_ends(options):
     found = Pipeline().from_arrow(table).select(
         d=col("d").str.to_uppercase(), same=col("d") == col("v"), r=col("r") + 1, n=col("l").list.len()
     ).to_arrow(**options).to_pylist()  # fmt: skip
-    expected = [{"d": "A", "same": True, "r": 2, "n": 1}, {"d": "B", "same": True, "r": 2, "n": 2}, {"d": None, "same": None, "r": 3, "n": None}]
+    expected = [
+        {"d": "A", "same": True, "r": 2, "n": 1}, {"d": "B", "same": True, "r": 2, "n": 2}, {"d": None, "same": None, "r": 3, "n": None},
+    ]  # fmt: skip
     assert sorted(found, key=str) == sorted(expected, key=str)
 
 
@@ -201,7 +227,8 @@ def test_a_dictionary_joins_with_plain_text(options):
 
 @PLACED
 def test_a_dictionary_of_more_values_than_its_numbers_had_is_no_overflow(options):
-    parts = [pa.array([f"{part}-{i}" for i in range(100)]).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string())) for part in range(5)]
+    small = pa.dictionary(pa.int8(), pa.string())
+    parts = [pa.array([f"{part}-{i}" for i in range(100)]).cast(small) for part in range(5)]
     table = pa.table({"c": pa.chunked_array(parts), "i": range(500)})
     found = Pipeline().from_arrow(table).sort("i").to_arrow(**options)
     assert found["c"].to_pylist() == table["c"].to_pylist()
@@ -227,3 +254,15 @@ def test_what_is_only_carried_cannot_be_sorted_by_or_computed_with(options):
         with pytest.raises(DataflowError) as caught:
             make(Pipeline().from_arrow(table)).collect(**options)
         assert "decimal256(50, 2)" in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["decimal256", "uuid", "dictionary", "map with a key twice", "interval", "own extension"])
+def test_types_survive_other_processes(case):
+    options = {"mode": "processes", "workers": 2, "placement": "partitioned", "memory": "32MiB", "progress": False}
+    p = Pipeline()
+    for name, query in queries(p, p.from_arrow(table_with(CASES[case]))):
+        if name in ("join", "distinct"):
+            found = query.to_arrow(**options)
+            assert found.schema.field("c").type == CASES[case].type, name
+            assert by_number(found) == CASES[case].to_pylist(), name

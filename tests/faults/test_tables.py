@@ -99,7 +99,7 @@ def test_fault_33_a_limit_reads_checked_pages_and_no_more_than_it_needs(tmp_path
     if options is WHOLE:  # it does not get to the damage
         assert len(Pipeline().read_parquet(path).filter(col("n") > 5).limit(3).collect(**options)) == 3
     flipped(tmp_path / "a.parquet", (7).to_bytes(8, "little"))
-    assert "checksum" in str(error_of(Pipeline().read_parquet(path).filter(col("n") > 5).limit(3), options)).lower().replace("crc", "checksum")
+    assert "checksum" in str(error_of(Pipeline().read_parquet(path).filter(col("n") > 5).limit(3), options))
 
 
 def test_fault_33_a_damaged_page_without_a_checksum_is_an_error_with_its_file_or_nothing(tmp_path):
@@ -246,7 +246,8 @@ def test_dropping_every_column_is_an_error_at_the_line():
 @PLACED
 @pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
 def test_values_in_folder_names_are_integers_and_dates_where_all_of_them_are(tmp_path, options, form):
-    for year, month, day in [("2023", "01", "2023-01-05"), ("2024", "10", "2024-10-31"), ("__HIVE_DEFAULT_PARTITION__", "12", "2024-12-01")]:
+    none = "__HIVE_DEFAULT_PARTITION__"
+    for year, month, day in [("2023", "01", "2023-01-05"), ("2024", "10", "2024-10-31"), (none, "12", "2024-12-01")]:
         folder = tmp_path / f"y={year}" / f"m={month}" / f"d={day}"
         folder.mkdir(parents=True)
         if form == "parquet":
@@ -321,7 +322,6 @@ def test_one_row_and_columns_of_nulls(options):
     assert one.with_columns(t=col("a").sum().over("n")).collect(**options) == [{"a": 7, "n": None, "t": 7}]
 
 
-@pytest.mark.xfail(strict=True, reason="an empty result has no batches, and to_arrow and the sinks know columns only from those")
 @PLACED
 def test_an_empty_result_keeps_its_columns(options):
     assert Pipeline().from_arrow(EMPTY).filter(col("a") > 0).to_arrow(**options).column_names == ["a", "s"]
@@ -379,10 +379,11 @@ def test_old_dates_and_large_decimals(options):
         "d": [dt.date(1, 1, 1), dt.date(1969, 12, 31)], "t": [dt.datetime(1, 1, 1), dt.datetime(1969, 12, 31, 23, 59, 59)],
         "n": pa.array([Decimal(10) ** 35, Decimal("-0.01")], pa.decimal128(38, 2)),
     })  # fmt: skip
-    found = Pipeline().from_arrow(table).select(y=col("d").dt.year(), h=col("t").dt.hour(), d=col("d"), n=col("n")).sort("y").collect(**options)
+    found = Pipeline().from_arrow(table).select("d", "n", y=col("d").dt.year(), h=col("t").dt.hour()).sort("y").collect(**options)
     assert found == [
-        {"y": 1, "h": 0, "d": dt.date(1, 1, 1), "n": Decimal(10) ** 35}, {"y": 1969, "h": 23, "d": dt.date(1969, 12, 31), "n": Decimal("-0.01")},
-    ]  # fmt: skip
+        {"d": dt.date(1, 1, 1), "n": Decimal(10) ** 35, "y": 1, "h": 0},
+        {"d": dt.date(1969, 12, 31), "n": Decimal("-0.01"), "y": 1969, "h": 23},
+    ]
     huge = Pipeline().from_arrow(pa.table({"n": pa.array([Decimal(10) ** 37] * 20, pa.decimal128(38, 0))}))
     assert "overflow" in str(error_of(huge.group_by().agg(col("n").sum()), options))
 

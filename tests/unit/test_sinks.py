@@ -467,7 +467,6 @@ def test_a_partitioned_folder_is_read_by_arrow_polars_and_pandas(tmp_path):
     assert sorted((str(r["k"]), int(r["day"]), r["n"]) for r in frame.to_dict("records")) == expected
 
 
-@pytest.mark.xfail(strict=True, reason="gap: values in the names of Hive folders are read as strings (docs/semantics.md)")
 def test_partition_values_that_are_no_strings_come_back_of_their_type(tmp_path):
     write([{"day": 1, "n": 1}, {"day": 2, "n": 2}], "parquet", tmp_path / "out", partition_by="day")
     assert in_order(read("parquet", tmp_path / "out")) == in_order([{"day": 1, "n": 1}, {"day": 2, "n": 2}])
