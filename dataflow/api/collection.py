@@ -253,8 +253,13 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         return [outputs[tag] for tag in tags]
 
     def sort(
-        self, key: Any = None, *, descending: bool | Sequence[bool] = False, nulls_last: bool | Sequence[bool] = False, label: str | None = None
-    ) -> PCollection[T]:  # fmt: skip
+        self,
+        key: Any = None,
+        *,
+        descending: bool | Sequence[bool] = False,
+        nulls_last: bool | Sequence[bool] = False,
+        label: str | None = None,
+    ) -> PCollection[T]:
         """The elements in order of ``key(element)``; `collect` and the sinks keep the order. Larger than memory is fine.
 
         ``key`` may also be a column's name, an expression, or a list of these, with ``descending`` and ``nulls_last`` for all

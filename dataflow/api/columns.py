@@ -56,7 +56,9 @@ def nodes_of(verb: str, values: Sequence[Any], more: Mapping[str, Any], origin: 
         flat.extend(value if isinstance(value, (list, tuple)) else [value])
     for value in flat:
         if not isinstance(value, (str, Expr)):
-            raise plan_error(f"{verb} takes names of columns and expressions, not {type(value).__name__}", origin, "col('name'), lit(value)")
+            raise plan_error(
+                f"{verb} takes names of columns and expressions, not {type(value).__name__}", origin, "col('name'), lit(value)"
+            )
     return (*as_nodes(flat), *(Alias(as_nodes([v])[0] if isinstance(v, Expr) else as_node(v), name) for name, v in more.items()))
 
 
@@ -132,7 +134,9 @@ class Columns(Deferred[T]):
 
         have = self.schema
         if have is None:
-            raise plan_error("rename needs to know the columns, and they are not known yet", hint="select them with their new names instead")
+            raise plan_error(
+                "rename needs to know the columns, and they are not known yet", hint="select them with their new names instead"
+            )
         for name in names:
             if name not in have:
                 raise plan_error(f"there is no column {name!r}", hint=_nearest(name, have))
@@ -197,8 +201,14 @@ class Columns(Deferred[T]):
         return relation(self, Unnest, "unnest", label, {"input": self.node}, columns=tuple(columns))
 
     def unpivot(
-        self, on: Sequence[str], *, index: Sequence[str] = (), variable_name: str = "variable", value_name: str = "value", label: str | None = None
-    ) -> PCollection[Record]:  # fmt: skip
+        self,
+        on: Sequence[str],
+        *,
+        index: Sequence[str] = (),
+        variable_name: str = "variable",
+        value_name: str = "value",
+        label: str | None = None,
+    ) -> PCollection[Record]:
         """Columns to rows: for every record and each of ``on`` the ``index`` columns, the column's name and its value.
 
         >>> from dataflow import Pipeline
@@ -314,9 +324,7 @@ class Columns(Deferred[T]):
 
         return relation(self, Union, "concat", label, {"parts": (self.node, *(other.node for other in others))}, fill=fill)
 
-    def _mapped_columns(
-        self, fn: Any, sides: Sequence[Any], columns: Sequence[str], rule: OnError, label: str | None
-    ) -> PCollection[Any]:
+    def _mapped_columns(self, fn: Any, sides: Sequence[Any], columns: Sequence[str], rule: OnError, label: str | None) -> PCollection[Any]:
         names = (columns,) if isinstance(columns, str) else tuple(columns)
         have = self.schema
         for name in names:
@@ -361,7 +369,9 @@ class Grouping:
         aggs = nodes_of("agg", exprs, named, caller())
         for node in aggs:
             if not has_aggregate(node) and columns_of(node):
-                raise plan_error(f"agg makes one record of many, and {show(node)} is a value for each", hint="aggregate it: .sum(), .first(), .collect()")
+                raise plan_error(
+                    f"agg makes one record of many, and {show(node)} is a value for each", hint="aggregate it: .sum(), .first(), .collect()"
+                )
         if not aggs and not self.keys:
             raise plan_error("group_by() of nothing with no aggregates gives nothing")
         return relation(self.of, GroupAggregate, "aggregate", label, {"input": self.of.node}, keys=self.keys, aggs=aggs, sets=self.sets)
@@ -376,4 +386,6 @@ class Grouping:
         import itertools
 
         places = range(len(self.keys))
-        return Grouping(self.of, self.keys, tuple(chosen for n in range(len(self.keys), -1, -1) for chosen in itertools.combinations(places, n)))
+        return Grouping(
+            self.of, self.keys, tuple(chosen for n in range(len(self.keys), -1, -1) for chosen in itertools.combinations(places, n))
+        )

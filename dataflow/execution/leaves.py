@@ -1,6 +1,6 @@
 """The inputs of a relational tree where it runs, and its results: columns that are only carried come out as they went in.
 
-    Leaf, Leaf ─> lineage ─> frames of what the kernel takes ─> kernels.relations.query ─> kernels.query.batches
+Leaf, Leaf ─> lineage ─> frames of what the kernel takes ─> kernels.relations.query ─> kernels.query.batches
 """
 
 from __future__ import annotations

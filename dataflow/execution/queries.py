@@ -1,8 +1,8 @@
 """A relational query at work in one task: its inputs become lazy frames, its result comes back batch by batch.
 
-    sources (scanned by the kernel itself) ─┐
-                                            ├─> leaves.results ─> streaming engine ─> Records, Records, …
-    side values (kept files of the run) ────┘
+sources (scanned by the kernel itself) ─┐
+                                        ├─> leaves.results ─> streaming engine ─> Records, Records, …
+side values (kept files of the run) ────┘
 """
 
 from __future__ import annotations

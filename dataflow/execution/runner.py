@@ -23,7 +23,20 @@ __all__ = ["Pacer", "Runner", "exited", "pairs_of"]
 TARGET = 4 << 20
 FIRST_ROWS = 1024
 MOST_ROWS = 65_536
-ONE_TO_ONE = ("map", "map_columns", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap", "number", "combine", "merge")
+ONE_TO_ONE = (
+    "map",
+    "map_columns",
+    "map_values",
+    "map_groups",
+    "key_by",
+    "pair_with",
+    "keys",
+    "values",
+    "swap",
+    "number",
+    "combine",
+    "merge",
+)
 
 
 class Pacer:

@@ -115,8 +115,10 @@ def _lowered(node: Relation, given: list[Frame], schema: Schema) -> pl.LazyFrame
             return lazy.unnest(list(columns))
         case Unpivot():
             if not node.on:
-                return lazy.select(pl.col(name) for name in node.index).head(0).with_columns(
-                    pl.lit("", dtype=pl.String).alias(node.name), pl.lit(None).alias(node.value)
+                return (
+                    lazy.select(pl.col(name) for name in node.index)
+                    .head(0)
+                    .with_columns(pl.lit("", dtype=pl.String).alias(node.name), pl.lit(None).alias(node.value))
                 )
             kind = to_polars(schema[node.value])
             cast = lazy.with_columns(pl.col(name).cast(kind) for name in node.on)
@@ -231,5 +233,3 @@ def _as_of(node: AsOfJoin, left: Frame, right: Frame, schema: Schema) -> pl.Lazy
         coalesce=False,
     )  # fmt: skip
     return found.select(list(schema))
-
-

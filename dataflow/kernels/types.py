@@ -12,8 +12,10 @@ from dataflow.expr.types import DType
 __all__ = ["from_arrow", "schema_from_arrow", "to_arrow", "to_polars"]
 
 _FROM: dict[str, DType] = {
-    "null": t.NULL, "bool": t.BOOL, "string": t.STRING, "large_string": t.STRING, "string_view": t.STRING, "binary": t.BINARY,
-    "large_binary": t.BINARY, "binary_view": t.BINARY, "date32[day]": t.DATE, "date64[ms]": t.datetime_of("ms"), "halffloat": DType("float16"),
+    "null": t.NULL, "bool": t.BOOL, "string": t.STRING, "large_string": t.STRING, "string_view": t.STRING,
+    "binary": t.BINARY,
+    "large_binary": t.BINARY, "binary_view": t.BINARY, "date32[day]": t.DATE, "date64[ms]": t.datetime_of("ms"),
+    "halffloat": DType("float16"),
     "float": t.FLOAT32, "double": t.FLOAT64, **{f"{u}int{b}": DType(f"{u}int{b}") for u in ("", "u") for b in (8, 16, 32, 64)},
 }  # fmt: skip
 

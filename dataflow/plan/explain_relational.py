@@ -37,13 +37,13 @@ def described(node: Node) -> str:
             by = f" by {_list(keys)}" if keys else ""
             return f"Aggregate {_list(aggs)}{by}" + (f" sets {sets}" if sets is not None else "")
         case Join():
-            on = " and ".join(
-                f"{show(one)} == {show(two)}" for one, two in zip(node.left_on, node.right_on, strict=True)
-            )
+            on = " and ".join(f"{show(one)} == {show(two)}" for one, two in zip(node.left_on, node.right_on, strict=True))
             also = f" where {show(node.residual)}" if node.residual is not None else ""
             return f"Join {node.how}{f' on {on}' if on else ''}{' (null equals null)' if node.null_equal else ''}{also}"
         case AsOfJoin():
-            return f"AsOfJoin {node.strategy} on {node.left_on} ~ {node.right_on}" + (f" by {', '.join(node.left_by)}" if node.left_by else "")
+            return f"AsOfJoin {node.strategy} on {node.left_on} ~ {node.right_on}" + (
+                f" by {', '.join(node.left_by)}" if node.left_by else ""
+            )
         case OrderBy(keys=order, limit=limit):
             return f"OrderBy {shown_keys(order)}" + (f" first {limit}" if limit is not None else "")
         case Limit(count=count, offset=offset):

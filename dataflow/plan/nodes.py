@@ -5,8 +5,8 @@
               └─> Flatten ─> Sort | Redistribute ─> View ─> (side input of a ParallelDo, or of Operate)
 
 The relational nodes, on the columns of records, are in `plan.relational`; `Relation` here is what they have in common.
-Three more appear only in optimized plans: `Query`, a tree of relational nodes run as one, `Fused`, a tree of steps over one input, and `Port`, one of the
-collections such a tree gives. What every node means is said once, by `runners/reference`.
+Three more appear only in optimized plans: `Query`, a tree of relational nodes run as one, `Fused`, a tree of steps over one
+input, and `Port`, one of the collections such a tree gives. What every node means is said once, by `runners/reference`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from dataflow.plan.nodes import Node, Relation
 from dataflow.record import record
 
 __all__ = [
-    "AsOfJoin", "Distinct", "Explode", "Given", "GroupAggregate", "HowToJoin", "Join", "Limit", "OrderBy", "Project", "Relation", "Table", "Union", "Unnest", "Unpivot",
+    "AsOfJoin", "Distinct", "Explode", "Given", "GroupAggregate", "HowToJoin", "Join", "Limit", "OrderBy", "Project",
+    "Relation", "Table", "Union", "Unnest", "Unpivot",
     "Where", "schema_of",
 ]  # fmt: skip
 
@@ -423,5 +424,3 @@ def _united(schemas: list[Schema], fill: bool) -> dict[str, DType]:
                 if name not in schema:
                     raise ExprError(f"column {name!r} is in one part and not in another", "fill=True makes it null there")
     return out
-
-

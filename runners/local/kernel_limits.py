@@ -28,4 +28,7 @@ def for_workers(count: int) -> dict[str, str]:
 
 
 def _settings(memory: int, folder: str) -> dict[str, str]:
-    return {"POLARS_OOC_MEMORY_BUDGET_MB": str(max(LEAST, int(memory * SHARE)) >> 20), "POLARS_OOC_SPILL_DIR": os.path.join(folder, "dataflow-kernel")}
+    return {
+        "POLARS_OOC_MEMORY_BUDGET_MB": str(max(LEAST, int(memory * SHARE)) >> 20),
+        "POLARS_OOC_SPILL_DIR": os.path.join(folder, "dataflow-kernel"),
+    }

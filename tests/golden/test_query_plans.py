@@ -83,10 +83,14 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
     "distinct begins on any part": lambda p: orders(p).select("who").distinct(["who"]),
     "a sort of everything": lambda p: orders(p).sort(["day", "price"], descending=[True, False]),
     "an aggregation joined to few keys is narrowed to them": lambda p: (
-        people(p).filter(col("name") == "n1").join(orders(p).group_by("who").agg(m=col("price").mean()), left_on="id", right_on="who", how="left")
+        people(p)
+        .filter(col("name") == "n1")
+        .join(orders(p).group_by("who").agg(m=col("price").mean()), left_on="id", right_on="who", how="left")
     ),
     "conditions are made simple": lambda p: (
-        joined(p).filter(((col("price") > 3) & (col("name") == "n1")) | ((col("price") > 3) & ~(col("id") > 9))).filter(lit(True) | (col("id") > 1))
+        joined(p)
+        .filter(((col("price") > 3) & (col("name") == "n1")) | ((col("price") > 3) & ~(col("id") > 9)))
+        .filter(lit(True) | (col("id") > 1))
     ),
     "literals and dates": lambda p: orders(p).with_columns(d=lit("2024-01-31", "date")).filter(col("d") > lit("2024-01-01", "date")),
 }

@@ -216,7 +216,8 @@ def aggregates(draw: st.DrawFn, schema: Schema, order: tuple[SortKey, ...], insi
         function = draw(st.sampled_from(sorted(set(AGGREGATES) - {"approx_n_unique"})))
         options: tuple[tuple[str, Any], ...] = {
             "std": (("ddof", draw(st.integers(0, 1))),), "var": (("ddof", 1),), "nth": (("n", draw(st.integers(-2, 2))),),
-            "quantile": (("q", draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))), ("interpolation", draw(st.sampled_from(["linear", "lower", "nearest"])))),
+            "quantile": (("q", draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))),
+                         ("interpolation", draw(st.sampled_from(["linear", "lower", "nearest"])))),
             "join": (("separator", "-"),),
         }.get(function, ())  # fmt: skip
         where = draw(st.sampled_from([None, None, Column("flag"), Call("greater", (Column("i"), Literal(0)))]))

@@ -28,7 +28,8 @@ LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"
 def sized(examples: int) -> settings:
     return settings(
         max_examples=examples * 20 if LARGE else examples, deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much,
+                               HealthCheck.large_base_example],
     )  # fmt: skip
 
 

@@ -25,7 +25,8 @@ Step = Callable[[PCollection[Any], PCollection[Any]], PCollection[Any]]
 AGGREGATES = {
     "count": lambda: col("i").count(), "small": lambda: col("i8").sum(), "total": lambda: col("d").sum(), "least": lambda: col("s").min(),
     "most": lambda: col("f").max(), "mean": lambda: col("i8").mean(), "rows": len_, "kinds": lambda: col("s").n_unique(),
-    "both": lambda: col("i8").max() + col("i8").min(), "day": lambda: col("day").max().filter(col("flag")), "some": lambda: col("flag").any(),
+    "both": lambda: col("i8").max() + col("i8").min(), "day": lambda: col("day").max().filter(col("flag")),
+    "some": lambda: col("flag").any(),
 }  # fmt: skip
 KEYS = ("flag", "i8", "f", "d", "s", "day", "z")
 

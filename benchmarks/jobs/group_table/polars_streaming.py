@@ -9,7 +9,7 @@ import time
 os.environ["POLARS_OOC_MEMORY_BUDGET_MB"] = "1600"
 os.environ["POLARS_OOC_SPILL_DIR"] = tempfile.mkdtemp()
 
-import polars as pl  # noqa: E402 - the limit is read when it is loaded
+import polars as pl
 
 
 def main(source: str, target: str) -> None:

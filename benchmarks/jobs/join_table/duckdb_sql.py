@@ -9,7 +9,8 @@ import time
 import duckdb
 
 QUERY = """
-    SELECT l_orderkey, l_partkey, l_quantity, o_custkey, o_comment FROM '{source}/lineitem.parquet' JOIN '{source}/orders.parquet' ON l_orderkey = o_orderkey
+    SELECT l_orderkey, l_partkey, l_quantity, o_custkey, o_comment
+    FROM '{source}/lineitem.parquet' JOIN '{source}/orders.parquet' ON l_orderkey = o_orderkey
 """
 
 

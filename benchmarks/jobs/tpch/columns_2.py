@@ -95,10 +95,7 @@ def q17(t: Tables) -> Records:
     )
     small = lines.group_by("p_partkey").agg(small=0.2 * col("l_quantity").mean())
     return (
-        lines.join(small, "p_partkey")
-        .filter(col("l_quantity") < col("small"))
-        .group_by()
-        .agg(avg_yearly=col("l_extendedprice").sum() / 7)
+        lines.join(small, "p_partkey").filter(col("l_quantity") < col("small")).group_by().agg(avg_yearly=col("l_extendedprice").sum() / 7)
     )
 
 

@@ -187,7 +187,9 @@ def _without(node: Relation, wanted: Names) -> Relation:
             kept = _wanted(named(exprs, tuple(have)), wanted, keep)
             names = {**(have if keep else {}), **kept}
             return (
-                replace(node, exprs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, names)) if not keep or kept else replace(node, exprs=(), schema=_kept(node, names))
+                replace(node, exprs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, names))
+                if not keep or kept
+                else replace(node, exprs=(), schema=_kept(node, names))
             )
         case GroupAggregate(input=below, keys=keys):
             have = _known(below)
