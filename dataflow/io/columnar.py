@@ -45,11 +45,10 @@ class _ColumnarSource(FileSource):
 
     def _with_folders(self, layout: pa.Schema | None, files: list[FileInfo]) -> pa.Schema | None:
         """A layout with the columns that are in folder names and not in the files."""
-        if layout is not None:
-            for name, kind in self.hive_types(files).items():
-                if layout.get_field_index(name) < 0:
-                    layout = layout.append(pa.field(name, kind))
-        return layout
+        if layout is None:
+            return None
+        extra = [pa.field(name, kind) for name, kind in self.hive_types(files).items() if layout.get_field_index(name) < 0]
+        return pa.schema([*layout, *extra], layout.metadata)
 
     def _unreadable(self, path: str, error: Exception) -> InputError:
         size = "unknown"

@@ -167,7 +167,7 @@ class _Frames:
             case "min" | "max" if self.frame.from_first or self.frame.to_last or self.frame.rows is not None:
                 return self.extreme(function)
             case "first" | "last" | "nth":
-                n = {"first": 0, "last": -1}.get(function, self.options.get("n", 0))
+                n: int = {"first": 0, "last": -1}.get(function) or int(self.options.get("n", 0))
                 at = self.low + n if n >= 0 else self.high + 1 + n
                 inside = self.some & (at >= self.low) & (at <= self.high)
                 return pl.when(inside).then(value.gather(at.clip(0), null_on_oob=True))

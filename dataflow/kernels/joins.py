@@ -148,6 +148,8 @@ def _conditioned(node: Join, sides: _Sides, residual: list[ExprNode], schema: Sc
             return a.join(hits.with_columns(pl.lit(True).alias(mark)), on="#row", how="left").with_columns(pl.col(mark).fill_null(False))
         case "left":
             return a.join(inner.select("#row", *sides.new), on="#row", how="left")
+        case _:
+            pass
     inner = inner.cache()
     rest = b.join(inner.select("#other").unique(), on="#other", how="anti")
     parts = [_of_both(inner, "right", shared, schema), rest.with_columns(pl.col(name).cast(to_polars(schema[name])) for name in shared)]

@@ -186,7 +186,7 @@ def _unknown(of: Expressions, node: Node, pending: Pending, operands: dict[ExprN
         build.column("known", Aggregate("count", (Column(pending.planned.columns[0][1]),))),
     )
     node = build.join(node, build.group(pending.planned.node, (), (rows, known)), "cross")
-    null = Call("or", (Call("less", (Column(known.name), Column(rows.name))), Call("is_null", (operands[pending.operands[0]],))))
+    null = Call("or", (Call("less", (Column(known.name), Column(rows.name))), Call("is_null", (operands[next(iter(pending.operands))],))))
     return node, Call("and", (Call("greater", (Column(rows.name), Literal(0))), null))
 
 

@@ -96,6 +96,8 @@ def literal_as(value: str, kind: DType, node: exp.Expr) -> Literal:
                 return Literal(float(text))
             case "decimal":
                 return Literal(Decimal(text))
+            case _:
+                pass
     except (ValueError, InvalidOperation):
         pass
     return refuse(node, f"{value[:40]!r} is no {kind}", "dates are written as '1995-03-15'" if kind.is_temporal else "")

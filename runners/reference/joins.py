@@ -33,6 +33,8 @@ def joined(node: Join, left: list[Row], right: list[Row], schemas: Sequence[Sche
             for found in partners:
                 if len(found) > 1:
                     raise ValueError(f"{node.label}: a record has {len(found)} partners, and at most one was expected")
+        case _:
+            pass
     out = [_beside(node, row, right[at], schemas) for row, found in zip(left, partners, strict=True) for at in found]
     if node.how in ("left", "full", "single"):
         out += [_beside(node, row, None, schemas) for row, found in zip(left, partners, strict=True) if not found]

@@ -42,16 +42,19 @@ def _subtract(site: Site, one: Any, two: Any) -> Any:
 
 
 def _multiply(site: Site, one: Any, two: Any) -> Any:
-    return one * two if isinstance(one, dt.timedelta) or isinstance(two, dt.timedelta) else _product(site, one, two)
+    if isinstance(one, dt.timedelta):
+        return one * two
+    return two * one if isinstance(two, dt.timedelta) else _product(site, one, two)
 
 
 def _divide(site: Site, one: Any, two: Any) -> Any:
     """Numbers as floats: x / 0 is infinite, 0 / 0 is NaN. A duration by an integer goes down to whole microseconds; by 0 it is null."""
-    if isinstance(one, dt.timedelta) and not isinstance(two, dt.timedelta):
+    if not isinstance(one, dt.timedelta):
+        return _ratio(float(one), float(two))
+    if not isinstance(two, dt.timedelta):
         return one // two if two else None
-    if isinstance(one, dt.timedelta):
-        one, two = one // dt.timedelta(microseconds=1), two // dt.timedelta(microseconds=1)
-    return _ratio(float(one), float(two))
+    micro = dt.timedelta(microseconds=1)
+    return _ratio(float(one // micro), float(two // micro))
 
 
 def _ratio(one: float, two: float) -> float:

@@ -33,7 +33,10 @@ def moved(when: Any, by: dt.timedelta) -> Any:
 
 def between(one: dt.date, two: dt.date) -> dt.timedelta:
     """From the second to the first, as instants."""
-    return utc(one) - utc(two) if isinstance(one, dt.datetime) and isinstance(two, dt.datetime) else one - two
+    if isinstance(one, dt.datetime) and isinstance(two, dt.datetime):
+        return utc(one) - utc(two)
+    assert not isinstance(one, dt.datetime)
+    return one - two
 
 
 def _parts(by: str) -> dict[str, int]:
