@@ -36,8 +36,9 @@ def _columns(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
             return {**before, **made} if before is not None and made is not None else None
         case Sort() | Redistribute():
             return columns_known(node.input, known)
-        case Flatten(parts=(only,)):
-            return columns_known(only, known)
+        case Flatten(parts=parts):
+            first, *others = (columns_known(part, known) for part in parts)
+            return first if all(other == first for other in others) else None
         case _:
             return _of_type(node.element)
 
