@@ -67,7 +67,7 @@ def test_nothing_is_unpickled_from_data() -> None:
         "runners/local/workers.py",
         "dataflow/execution/failing.py",
     }
-    found = {str(p.relative_to(ROOT)) for p in SOURCES if re.search(r"pickle\.loads?\(|\beval\(|\bexec\(", p.read_text())}
+    found = {str(p.relative_to(ROOT)) for p in SOURCES if re.search(r"pickle\.loads?\(|(?<![.\w])(eval|exec)\(", p.read_text())}
     assert found <= allowed
 
 
