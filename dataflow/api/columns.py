@@ -31,7 +31,7 @@ def relation(of: Deferred[Any], kind: Any, verb: str, label: str | None, inputs:
     from dataclasses import replace
 
     from dataflow.expr.typing import ExprError
-    from dataflow.plan.relational import schema_of
+    from dataflow.plan.columns_out import schema_of
 
     origin = caller()
     for name, child in inputs.items():

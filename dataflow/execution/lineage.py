@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dataflow.expr.nodes import Column, ExprNode, columns_of
+from dataflow.plan.columns_out import aggregates_of, named, shared_keys
 from dataflow.plan.nodes import Relation
 from dataflow.plan.relational import (
     AsOfJoin,
@@ -27,9 +28,6 @@ from dataflow.plan.relational import (
     Unnest,
     Unpivot,
     Where,
-    aggregates_of,
-    named,
-    shared_keys,
 )  # fmt: skip
 from dataflow.plan.traversal import topological
 

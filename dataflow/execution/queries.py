@@ -139,7 +139,7 @@ def kept_table(kept: KeptIterable) -> pa.Table:
     if key not in _tables:
         while len(_tables) >= MOST_TABLES:
             del _tables[next(iter(_tables))]
-        _tables[key] = _table_of(kept)
+        _tables[key] = united(list(_blocks(kept)))
     return _tables[key]
 
 
@@ -147,25 +147,21 @@ _tables: dict[tuple[str, ...], pa.Table] = {}
 MOST_TABLES = 4
 
 
-def _table_of(kept: KeptIterable) -> pa.Table:
-    parts = [table_of(decode_batch(read_block(file, block)), None) for file in kept.files for block in file.blocks]
-    return united(parts)
+def _blocks(kept: KeptIterable) -> Iterator[pa.Table]:
+    """The records of kept files, a table a block."""
+    for file in kept.files:
+        for block in file.blocks:
+            yield table_of(decode_batch(read_block(file, block)), None)
 
 
 def _kept_leaf(kept: KeptIterable) -> Leaf:
     """The records of kept files, read when the query asks for them, in the columns and types that hold all."""
-
-    def tables() -> Iterator[pa.Table]:
-        for file in kept.files:
-            for block in file.blocks:
-                yield table_of(decode_batch(read_block(file, block)), None)
-
     layouts: list[pa.Schema] = []
-    for table in tables():
+    for table in _blocks(kept):
         if not any(table.schema.equals(layout) for layout in layouts):  # a schema with types of others' making may have no hash
             layouts.append(table.schema.remove_metadata())
     layout = unify([("the records", one) for one in layouts])
-    return leaf_of_stream(lambda: (conform(table, layout) for table in tables()), layout)
+    return leaf_of_stream(lambda: (conform(table, layout) for table in _blocks(kept)), layout)
 
 
 def _read_leaf(source: Source) -> Leaf:

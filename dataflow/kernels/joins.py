@@ -25,8 +25,9 @@ from dataflow.expr.types import DType, Schema, promoted
 from dataflow.expr.typing import type_of
 from dataflow.kernels.expressions import lower
 from dataflow.kernels.types import to_polars
+from dataflow.plan.columns_out import named, shared_keys
 from dataflow.plan.nodes import Node
-from dataflow.plan.relational import GroupAggregate, Join, Limit, OrderBy, Project, Where, named, shared_keys
+from dataflow.plan.relational import GroupAggregate, Join, Limit, OrderBy, Project, Where
 from dataflow.plan.traversal import topological
 
 __all__ = ["join"]

@@ -24,7 +24,7 @@ LAST_WAIT = 10.0  # seconds for a query to stop when Python ends
 
 @dataclass(frozen=True, slots=True)
 class ParquetScan:
-    """Local Parquet files of one layout. ``hive``: their columns come from folder names too."""
+    """Local Parquet files of one layout."""
 
     paths: tuple[str, ...]
     schema: pa.Schema

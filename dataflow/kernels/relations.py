@@ -21,6 +21,7 @@ from dataflow.kernels.expressions import lower
 from dataflow.kernels.joins import join
 from dataflow.kernels.lowered import Lowered, as_type
 from dataflow.kernels.types import to_polars
+from dataflow.plan.columns_out import aggregates_of, named, schema_of
 from dataflow.plan.nodes import Node
 from dataflow.plan.relational import (
     AsOfJoin,
@@ -36,9 +37,6 @@ from dataflow.plan.relational import (
     Unnest,
     Unpivot,
     Where,
-    aggregates_of,
-    named,
-    schema_of,
 )  # fmt: skip
 from dataflow.plan.traversal import topological
 

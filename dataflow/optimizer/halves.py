@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from dataflow.expr.nodes import Aggregate, Alias, Call, Cast, Column, ExprNode, Literal, Window, transform, walk
 from dataflow.expr.types import FLOAT64, Schema, decimal_of
 from dataflow.expr.typing import type_of
-from dataflow.plan.relational import GroupAggregate, aggregates_of, named, schema_of
+from dataflow.plan.columns_out import aggregates_of, named, schema_of
+from dataflow.plan.relational import GroupAggregate
 
 __all__ = ["Finals", "distinct_first", "halves"]
 

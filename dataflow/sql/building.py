@@ -13,20 +13,10 @@ from typing import Any, TypeVar
 from dataflow.expr.nodes import Alias, Cast, Column, ExprNode, SortKey, columns_of
 from dataflow.expr.types import DType
 from dataflow.expr.typing import type_of
+from dataflow.plan.columns_out import schema_of
 from dataflow.plan.nodes import Node
 from dataflow.plan.origin import Origin
-from dataflow.plan.relational import (
-    Distinct,
-    GroupAggregate,
-    HowToJoin,
-    Join,
-    Limit,
-    OrderBy,
-    Project,
-    Relation,
-    Where,
-    schema_of,
-)  # fmt: skip
+from dataflow.plan.relational import Distinct, GroupAggregate, HowToJoin, Join, Limit, OrderBy, Project, Relation, Where
 
 __all__ = ["Builder", "own_expressions"]
 

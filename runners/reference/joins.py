@@ -8,7 +8,8 @@ from typing import Any
 
 from dataflow.expr.types import Schema, promoted
 from dataflow.expr.typing import type_of
-from dataflow.plan.relational import AsOfJoin, Join, shared_keys
+from dataflow.plan.columns_out import shared_keys
+from dataflow.plan.relational import AsOfJoin, Join
 from runners.reference.expressions import evaluate
 from runners.reference.times import span
 from runners.reference.values import fit, identity, is_nan, order, utc

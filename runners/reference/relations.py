@@ -8,6 +8,7 @@ from typing import Any
 from dataflow.expr.nodes import Call, ExprNode, Literal, columns_of, transform
 from dataflow.expr.types import INT64, NULL, DType, Schema, promoted
 from dataflow.expr.typing import ExprError, type_of_value
+from dataflow.plan.columns_out import aggregates_of, named, schema_of
 from dataflow.plan.relational import (
     AsOfJoin,
     Distinct,
@@ -23,9 +24,6 @@ from dataflow.plan.relational import (
     Unnest,
     Unpivot,
     Where,
-    aggregates_of,
-    named,
-    schema_of,
 )  # fmt: skip
 from runners.reference.expressions import aggregate, column, sorted_rows
 from runners.reference.joins import joined, joined_as_of

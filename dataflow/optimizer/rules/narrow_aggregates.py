@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from dataflow.expr.nodes import Alias, Call, Column, ExprNode, walk
 from dataflow.optimizer.rule import Plan, Remarks
+from dataflow.plan.columns_out import named, schema_of
 from dataflow.plan.nodes import Node, Relation
-from dataflow.plan.relational import GroupAggregate, Join, Project, Where, named, schema_of
+from dataflow.plan.relational import GroupAggregate, Join, Project, Where
 from dataflow.plan.traversal import consumers, topological
 
 __all__ = ["narrow_aggregates"]

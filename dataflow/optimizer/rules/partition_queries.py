@@ -36,6 +36,7 @@ from dataflow.expr.typing import type_of
 from dataflow.optimizer.estimates import estimated_bytes, needed_columns
 from dataflow.optimizer.halves import distinct_first, halves
 from dataflow.optimizer.rule import Plan, Remarks
+from dataflow.plan.columns_out import named, schema_of
 from dataflow.plan.nodes import Exchange, Flatten, Node, ParallelDo, Query, Read, Relation, SideInput, Sort, View
 from dataflow.plan.relational import (
     AsOfJoin,
@@ -51,8 +52,6 @@ from dataflow.plan.relational import (
     Unnest,
     Unpivot,
     Where,
-    named,
-    schema_of,
 )  # fmt: skip
 from dataflow.plan.steps import Step
 from dataflow.plan.traversal import consumers, rewrite, topological

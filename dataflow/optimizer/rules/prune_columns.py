@@ -14,6 +14,7 @@ from dataclasses import replace
 from dataflow.expr.nodes import AllColumns, Column, ExprNode, columns_of, walk
 from dataflow.expr.types import DType
 from dataflow.optimizer.rule import Plan, Remarks
+from dataflow.plan.columns_out import aggregates_of, named, shared_keys
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import (
     AsOfJoin,
@@ -28,9 +29,6 @@ from dataflow.plan.relational import (
     Union,
     Unpivot,
     Where,
-    aggregates_of,
-    named,
-    shared_keys,
 )  # fmt: skip
 from dataflow.plan.traversal import consumers, topological
 
@@ -204,7 +202,7 @@ def _without(node: Relation, wanted: Names) -> Relation:
 
 def _derived(node: Relation) -> Relation:
     """The node with the columns its inputs now have."""
-    from dataflow.plan.relational import schema_of
+    from dataflow.plan.columns_out import schema_of
 
     schemas = tuple(_known(child) for child in node.inputs)
     if isinstance(node, Table) or any(schema is None for schema in schemas):

@@ -22,21 +22,9 @@ from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Window, columns_o
 from dataflow.expr.types import DType
 from dataflow.expr.typing import type_of
 from dataflow.optimizer.rule import Plan, Remarks
+from dataflow.plan.columns_out import named, shared_keys
 from dataflow.plan.nodes import Node, Relation
-from dataflow.plan.relational import (
-    Distinct,
-    Explode,
-    GroupAggregate,
-    Join,
-    OrderBy,
-    Project,
-    Union,
-    Unnest,
-    Unpivot,
-    Where,
-    named,
-    shared_keys,
-)  # fmt: skip
+from dataflow.plan.relational import Distinct, Explode, GroupAggregate, Join, OrderBy, Project, Union, Unnest, Unpivot, Where
 from dataflow.plan.traversal import consumers, topological
 
 __all__ = ["conjuncts", "push_filters"]
