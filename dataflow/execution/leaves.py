@@ -15,6 +15,7 @@ from dataflow.execution.lineage import Lineage, lineage
 from dataflow.plan.nodes import Relation
 from dataflow.plan.relational import Explode, Given, Limit, OrderBy, Project, Union, Unnest, Unpivot, Where
 from dataflow.plan.traversal import topological
+from dataflow.shard.arrow import empty_table
 
 if TYPE_CHECKING:
     from dataflow.expr.types import Schema
@@ -131,7 +132,7 @@ def _empty(schema: Schema) -> Leaf:
     """A part from which nothing came, with the columns that were planned."""
     from dataflow.kernels.types import to_arrow
 
-    return leaf_of_table(pa.schema([(name, to_arrow(kind)) for name, kind in schema.items()]).empty_table())
+    return leaf_of_table(empty_table(pa.schema([(name, to_arrow(kind)) for name, kind in schema.items()])))
 
 
 def _carried(flow: Lineage, layouts: Sequence[pa.Schema], schema: Schema) -> dict[str, pa.Field]:

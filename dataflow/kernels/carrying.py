@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataflow.errors import Report, SchemaError
 from dataflow.shard.arrow import from_numpy, to_numpy
@@ -147,6 +146,8 @@ def _into(array: Any, touched: bool) -> Any:
     if _is.is_dictionary(kind):
         return _into(array.dictionary_decode(), touched)
     if _is.is_run_end_encoded(kind):
+        import pyarrow.compute as pc  # 25 ms, and few columns need it
+
         return _into(pc.run_end_decode(array), touched)
     if _is.is_fixed_size_binary(kind):
         return array.cast(pa.large_binary())
@@ -175,6 +176,8 @@ def _into(array: Any, touched: bool) -> Any:
 
 def _relisted(array: Any, items: Any, field: pa.Field | None = None) -> Any:
     """The lists of an array over other items, which are those of its values that are in a list."""
+    import pyarrow.compute as pc  # 25 ms, and few columns need it
+
     lengths = to_numpy(pc.fill_null(pc.list_value_length(array), 0)).astype(np.int64)
     offsets = np.zeros(len(array) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
@@ -217,9 +220,13 @@ def _back(array: Any, kind: pa.DataType) -> Any:
         if _is.is_dictionary(array.type):
             array = array.dictionary_decode()
         values = _back(array, kind.value_type)
+        import pyarrow.compute as pc  # 25 ms, and few columns need it
+
         coded = pc.dictionary_encode(values.cast(pa.string()) if kind.value_type == pa.string_view() else values)
         return coded.cast(kind)
     if _is.is_run_end_encoded(kind):
+        import pyarrow.compute as pc  # 25 ms, and few columns need it
+
         return pc.run_end_encode(_back(array, kind.value_type), run_end_type=kind.run_end_type)
     if _is.is_fixed_size_binary(kind):
         return array.cast(kind)

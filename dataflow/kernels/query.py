@@ -14,6 +14,7 @@ import pyarrow as pa
 from dataflow.kernels.carrying import out_of, storage_table
 from dataflow.kernels.relations import Frame
 from dataflow.kernels.types import schema_from_arrow, to_arrow, to_polars
+from dataflow.shard.arrow import empty_table
 
 __all__ = ["ParquetScan", "as_frame", "batches", "frame_of_stream", "frame_of_table", "scan_parquet"]
 
@@ -71,7 +72,7 @@ def frame_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema, t
     """
     from polars.io.plugins import register_io_source
 
-    empty = as_frame(layout.empty_table(), touched)
+    empty = as_frame(empty_table(layout), touched)
 
     def read(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
@@ -103,7 +104,7 @@ def batches(frame: Frame, carried: Mapping[str, pa.Field] | None = None) -> Iter
             yield _as_arrow(piece, wanted)
             some = True
     if not some:
-        yield wanted.empty_table()
+        yield empty_table(wanted)
 
 
 def _pieces(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:

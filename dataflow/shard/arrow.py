@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow._compute import DictionaryEncodeOptions, TakeOptions, call_function
 
-__all__ = ["blobs", "call", "cast", "dictionary_encoded", "from_numpy", "raw_numpy", "strings", "taken", "to_numpy"]
+__all__ = ["blobs", "call", "cast", "dictionary_encoded", "empty_table", "from_numpy", "raw_numpy", "strings", "taken", "to_numpy"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "int8": np.dtype("i1"), "int16": np.dtype("i2"), "int32": np.dtype("i4"), "int64": np.dtype("i8"), "uint8": np.dtype("u1"),
@@ -53,6 +53,11 @@ def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
 def dictionary_encoded(keys: pa.Array) -> pa.DictionaryArray:
     """Keys as a dictionary of the distinct ones, null among them, and the place of each row's key in it."""
     return call_function("dictionary_encode", [keys], _ENCODE)
+
+
+def empty_table(layout: pa.Schema) -> pa.Table:
+    """No rows of these columns (``Schema.empty_table`` goes through `pyarrow.array`)."""
+    return pa.Table.from_arrays([pa.nulls(0, field.type) for field in layout], schema=layout)
 
 
 def from_numpy(values: np.ndarray) -> pa.Array:
