@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
+
+from dataflow.expr.rules.times import SPAN
 
 if TYPE_CHECKING:
     from dataflow.expr.expression import Expr
 
 __all__ = ["Times"]
+
+
+def _span(every: str) -> str:
+    if not SPAN.fullmatch(every):
+        raise ValueError(f"{every!r} is no span to truncate or round to: write 15m, 2h, 1d, 1w, 1mo, 1q, 1y")
+    return every
 
 
 class Times:
@@ -131,9 +138,18 @@ class Times:
         ...     q=col("t").dt.truncate("1q").dt.date(), m=col("t").dt.truncate("15m").dt.minute()).collect()
         [{'q': datetime.date(2024, 4, 1), 'm': 30}]
         """
-        if not re.fullmatch(r"[1-9]\d*(ns|us|ms|s|m|h|d|w|mo|q|y)", every):
-            raise ValueError(f"{every!r} is no span to truncate to: write 15m, 2h, 1d, 1w, 1mo, 1q, 1y")
-        return self._call("truncate", every=every)
+        return self._call("truncate", every=_span(every))
+
+    def round(self, every: str) -> Expr:
+        """To the nearer end of the span that `truncate` finds the beginning of; from its middle on that is the later one.
+
+        >>> import datetime as dt
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"t": dt.datetime(2024, 5, 17, 10, 44)}]).select(
+        ...     m=col("t").dt.round("1mo").dt.date(), h=col("t").dt.round("1h").dt.time()).collect()
+        [{'m': datetime.date(2024, 6, 1), 'h': datetime.time(11, 0)}]
+        """
+        return self._call("round", every=_span(every))
 
     def strftime(self, format: str) -> Expr:
         """As text, in chrono's format: %Y-%m-%d %H:%M:%S, %a, %B, %j, %.3f for milliseconds with their point."""

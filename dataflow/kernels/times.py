@@ -46,6 +46,17 @@ def _duration(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> p
     return pl.duration(**parts, time_unit="us")
 
 
+def _round(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """Polars' own, but for months, which it takes to have 28 days each: its 10th of July rounds to the year before."""
+    one, every = args[0].expr, options["every"]
+    if not every.endswith(("mo", "q", "y")):
+        return one.dt.round(every)
+    clock = one.cast(pl.Datetime("us")) if kind.name == "date" else one.dt.replace_time_zone(None)
+    start = clock.dt.truncate(every)
+    later = clock - start >= start.dt.offset_by(every) - clock
+    return pl.when(later).then(one.dt.offset_by(every)).otherwise(one).dt.truncate(every)
+
+
 def _strftime(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     """A date is its midnight."""
     one = args[0].expr.cast(pl.Datetime("us")) if args[0].type.name == "date" else args[0].expr
@@ -61,6 +72,7 @@ _PARTS = (
 KERNELS: dict[str, Kernel] = {
     **{f"dt.{name}": _part(name) for name in _PARTS},
     "dt.combine": _combine, "dt.offset_by": own("dt.offset_by"), "dt.truncate": lambda a, o, k: a[0].expr.dt.truncate(o["every"]),
+    "dt.round": _round,
     "dt.strftime": _strftime, "dt.epoch": _epoch, "dt.replace_time_zone": _replace_zone,
     "dt.convert_time_zone": lambda a, o, k: a[0].expr.dt.convert_time_zone(o["zone"]), "duration": _duration,
 }  # fmt: skip

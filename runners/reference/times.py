@@ -73,17 +73,24 @@ def offset_by(when: Any, by: str) -> Any:
     return moved(found, clock)
 
 
-def _on_clock(clock: dt.datetime, before: dt.datetime) -> dt.datetime:
-    """A zone's clock time. One that comes twice is that with the offset of ``before``; one that is left out is an hour earlier."""
+def _on_clock(clock: dt.datetime, before: dt.datetime, either: bool = False) -> dt.datetime:
+    """A zone's clock time. One that comes twice is that with the offset of ``before``. One that is left out is earlier by as much
+    as the clock leaves out; or ``either`` earlier or later, so that it has the offset of ``before``."""
     one, two = clock.replace(fold=0), clock.replace(fold=1)
-    if utc(one).replace(tzinfo=dt.UTC).astimezone(clock.tzinfo).replace(tzinfo=None) != clock.replace(tzinfo=None, fold=0):
-        return utc(two).replace(tzinfo=dt.UTC).astimezone(clock.tzinfo)
+    later, earlier = (utc(time).replace(tzinfo=dt.UTC).astimezone(clock.tzinfo) for time in (one, two))
+    if later.replace(tzinfo=None) != clock.replace(tzinfo=None, fold=0):
+        return later if either and later.utcoffset() == before.utcoffset() else earlier
     return two if two.utcoffset() == before.utcoffset() else one
+
+
+def _spanned(every: str) -> tuple[int, str]:
+    """ "15m": a number and its unit."""
+    return int(every.rstrip("nsumohdwqy")), every.lstrip("0123456789")
 
 
 def _truncated(when: Any, every: str) -> Any:
     """Down to a whole number of units since 1970 (weeks: since its first Monday), on the clock."""
-    count, unit = int(every.rstrip("nsumohdwqy")), every.lstrip("0123456789")
+    count, unit = _spanned(every)
     clock = dt.datetime.combine(when, dt.time()) if not isinstance(when, dt.datetime) else when.replace(tzinfo=None, fold=0)
     if unit in ("mo", "q", "y"):
         size = count * {"mo": 1, "q": 3, "y": 12}[unit]
@@ -95,7 +102,21 @@ def _truncated(when: Any, every: str) -> Any:
         down = start + (clock - start) // span * span
     if not isinstance(when, dt.datetime):
         return down.date()
-    return down if when.tzinfo is None else _on_clock(down.replace(tzinfo=when.tzinfo), when)
+    return down if when.tzinfo is None else _on_clock(down.replace(tzinfo=when.tzinfo), when, either=True)
+
+
+def _rounded(when: Any, every: str) -> Any:
+    """Down from half a span later; of months, which are not equally long, to the nearer end on the clock."""
+    count, unit = _spanned(every)
+    is_date = not isinstance(when, dt.datetime)
+    clock = dt.datetime.combine(when, dt.time()) if is_date else when.replace(tzinfo=None, fold=0)
+    if unit in ("mo", "q", "y"):
+        start = _truncated(clock, every)
+        later = clock - start >= offset_by(start, every) - clock
+        return _truncated(offset_by(when, every) if later else when, every)
+    half = dt.timedelta(microseconds=int(count * ({"d": 24, "w": 168}[unit] * _CLOCK["h"] if unit in "dw" else _CLOCK[unit])) // 2)
+    found = _truncated(clock + half if is_date else moved(when, half), every)
+    return found.date() if is_date else found
 
 
 def _month_end(when: Any) -> Any:
@@ -184,6 +205,7 @@ MEANINGS: dict[str, Callable[..., Any]] = {
     "dt.date": lambda site, a: a.date() if isinstance(a, dt.datetime) else a,
     "dt.time": lambda site, a: a.time() if isinstance(a, dt.datetime) else a, "dt.combine": _combine,
     "dt.offset_by": lambda site, a: offset_by(a, site.options["by"]), "dt.truncate": lambda site, a: _truncated(a, site.options["every"]),
+    "dt.round": lambda site, a: _rounded(a, site.options["every"]),
     "dt.month_start": lambda site, a: a.replace(day=1), "dt.month_end": lambda site, a: _month_end(a),
     "dt.strftime": lambda site, a: strftime(a, site.options["format"]), "dt.epoch": _epoch,
     "dt.replace_time_zone": lambda site, a: zoned(a, site.options["zone"], site.options["strict"]),

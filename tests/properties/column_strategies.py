@@ -96,6 +96,7 @@ def rows(schema: Schema, most: int = 12) -> st.SearchStrategy[list[dict[str, Any
 
 
 PATTERNS = ["a", "[a-z]+", "(a)(b)?", "^.", "b$", "", r"\d", "(?i)AB", "."]
+SPANS = ["1d", "3d", "1w", "1mo", "1q", "1y", "3y", "2h", "45m", "15m", "10s", "7ms"]
 OPTIONS: dict[str, dict[str, list[Any]]] = {
     "round": {"decimals": [0, 1, -1, -2]}, "truncate": {"decimals": [0, 1]}, "log": {"base": [None, 2]},
     "is_between": {"closed": ["both", "left", "right", "none"]},
@@ -116,7 +117,7 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
     "str.to_integer": {"base": [10, 16], "strict": [False]},
     "str.json_path_match": {"path": ["$.a"]}, "str.json_decode": {"to": []}, "str.decode": {"encoding": ["hex"], "strict": [False]},
     "bin.encode": {"encoding": ["hex", "base64"]}, "dt.offset_by": {"by": ["1d", "-1mo", "3h", "1y2d"]},
-    "dt.truncate": {"every": ["1d", "1w", "1mo", "1q", "3y", "2h", "15m", "10s"]}, "dt.strftime": {"format": ["%H:%M:%S", "%T%.f"]},
+    "dt.truncate": {"every": SPANS}, "dt.round": {"every": SPANS}, "dt.strftime": {"format": ["%H:%M:%S", "%T%.f"]},
     "dt.epoch": {"unit": ["us", "ms", "s", "d"]}, "dt.replace_time_zone": {"zone": [None, "UTC", "Europe/Berlin"], "strict": [False]},
     "dt.convert_time_zone": {"zone": ["UTC", "America/New_York"]}, "duration": {"parts": [("days", "hours")]},
     "list.get": {"index": [0, -1, 5]}, "list.slice": {"offset": [0, -1], "length": [None, 1]},

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import os
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from dataflow.expr.nodes import Alias, Column, SortKey, Window, show
-from dataflow.expr.types import DType, Schema
+from dataflow.expr.nodes import Alias, Call, Column, SortKey, Window, show
+from dataflow.expr.types import DType, Schema, parse_type
 from dataflow.expr.typing import ExprError, type_of
 from dataflow.kernels.expressions import KERNELS, lower
 from dataflow.kernels.lowered import series
 from dataflow.kernels.types import to_polars
 from runners.reference.expressions import aggregate, column
 from runners.reference.values import fit, identity
-from tests.properties.column_strategies import SCHEMA, aggregates, expressions, rows, windows
+from tests.properties.column_strategies import SCHEMA, SPANS, aggregates, expressions, rows, windows
 
 LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"
 
@@ -82,6 +84,31 @@ def test_expressions(node: Any, records: list[dict[str, Any]]) -> None:
     kind = type_of(node, SCHEMA)
     wanted = judged(lambda: column(node, records, SCHEMA))
     compared(node, wanted, lambda: frame(records, SCHEMA).lazy().select(lower(node, SCHEMA).alias("r")).collect()["r"], kind)
+
+
+AROUND = [dt.datetime(2024, 3, 31), dt.datetime(2024, 10, 27), dt.datetime(2018, 11, 4, 3), dt.datetime(2024, 2, 15, 12)]
+
+
+@sized(60)
+@given(
+    st.sampled_from(["dt.truncate", "dt.round"]), st.sampled_from([*SPANS, "2w", "5mo", "12h"]),
+    st.sampled_from(["date", "datetime[us]", "datetime[ms]", "datetime[us, Europe/Berlin]", "datetime[us, America/Sao_Paulo]"]),
+    st.lists(st.tuples(st.sampled_from([*AROUND, dt.datetime(1970, 1, 1)]), st.integers(-2000, 2000), st.integers(0, 99)), max_size=20),
+)  # fmt: skip
+def test_spans_of_time_near_where_clocks_change(operation: str, every: str, kind: str, places: list[tuple[Any, ...]]) -> None:
+    schema = {"t": parse_type(kind)}
+    node = Call(operation, (Column("t"),), (("every", every),))
+    try:
+        type_of(node, schema)
+    except ExprError:
+        return
+    clocks = [start + dt.timedelta(minutes=10 * minutes, days=7 * days, milliseconds=days) for start, minutes, days in places]
+    zone = schema["t"].args[1] if kind != "date" else None
+    records = [
+        {"t": one.date() if kind == "date" else one.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(zone)) if zone else one} for one in clocks
+    ]
+    wanted = judged(lambda: column(node, records, schema))
+    compared(node, wanted, lambda: frame(records, schema).lazy().select(lower(node, schema).alias("r")).collect()["r"], schema["t"])
 
 
 NUMBERED: Schema = {**SCHEMA, "n": DType("int64")}

@@ -15,7 +15,7 @@ from dataflow.expr.functions import coalesce, col, lit, max_horizontal, min_hori
 from dataflow.expr.nodes import Apply, Column, Window
 from dataflow.expr.operations import AGGREGATES, OPERATIONS, RANKINGS
 from dataflow.expr.types import INT64, DType, Schema, datetime_of, decimal_of, list_of, parse_type
-from dataflow.expr.typing import ExprError
+from dataflow.expr.typing import ExprError, type_of
 from dataflow.plan.origin import caller
 from dataflow.plan.relational import (
     AsOfJoin,
@@ -184,6 +184,44 @@ def test_a_span_of_the_calendar_moves_the_clock_and_a_duration_the_instant() -> 
     assert value(col("a").dt.year(), schema, a=dt.datetime(2019, 12, 31, 23, 30, tzinfo=dt.UTC)) == 2020
     dates = kinds(a="date", b="duration[us]")
     assert value(col("a") + col("b"), dates, a=dt.date(2020, 1, 1), b=dt.timedelta(hours=-1)) == dt.date(2019, 12, 31)
+
+
+@pytest.mark.parametrize(
+    ("every", "kind", "given", "truncated", "rounded"),
+    [
+        ("1h", "datetime[us]", dt.datetime(2024, 5, 17, 10, 30), dt.datetime(2024, 5, 17, 10), dt.datetime(2024, 5, 17, 11)),
+        ("1w", "datetime[us]", dt.datetime(2024, 5, 16, 11, 59), dt.datetime(2024, 5, 13), dt.datetime(2024, 5, 13)),
+        ("1mo", "date", dt.date(2024, 1, 16), dt.date(2024, 1, 1), dt.date(2024, 1, 1)),
+        ("1mo", "date", dt.date(2024, 1, 17), dt.date(2024, 1, 1), dt.date(2024, 2, 1)),
+        ("1mo", "date", dt.date(2023, 2, 15), dt.date(2023, 2, 1), dt.date(2023, 3, 1)),
+        ("1y", "date", dt.date(2023, 7, 2), dt.date(2023, 1, 1), dt.date(2023, 1, 1)),
+        ("1y", "date", dt.date(2023, 7, 3), dt.date(2023, 1, 1), dt.date(2024, 1, 1)),
+        ("1d", "datetime[us]", dt.datetime(1969, 12, 31, 12), dt.datetime(1969, 12, 31), dt.datetime(1970, 1, 1)),
+    ],
+)
+def test_times_go_down_or_to_the_nearer_end_of_a_span(every: str, kind: str, given: Any, truncated: Any, rounded: Any) -> None:
+    assert value(col("a").dt.truncate(every), kinds(a=kind), a=given) == truncated
+    assert value(col("a").dt.round(every), kinds(a=kind), a=given) == rounded
+
+
+def test_a_beginning_that_the_clock_leaves_out_or_shows_twice_keeps_the_offset() -> None:
+    schema = {"a": datetime_of("us", "America/Sao_Paulo")}  # its clock went from midnight to one
+    day = dt.datetime(2018, 11, 4, 14, tzinfo=dt.UTC)
+    assert value(col("a").dt.truncate("1d"), schema, a=day).isoformat() == "2018-11-04T01:00:00-02:00"
+    schema = {"a": datetime_of("us", "Europe/Berlin")}
+    found = [value(col("a").dt.round("1h"), schema, a=dt.datetime(2024, 10, 27, hour, 20, tzinfo=dt.UTC)) for hour in (0, 1)]
+    assert [one.isoformat() for one in found] == ["2024-10-27T02:00:00+02:00", "2024-10-27T02:00:00+01:00"]
+
+
+@pytest.mark.parametrize(
+    ("every", "kind"), [("7us", "datetime[ms]"), ("36h", "date"), ("7ms", "date"), ("1h", "time"), ("1d", "duration[us]")]
+)
+def test_a_span_must_fit_the_type(every: str, kind: str) -> None:
+    for expr in (col("a").dt.truncate(every), col("a").dt.round(every)):
+        with pytest.raises(ExprError):
+            type_of(expr.node, kinds(a=kind))
+    with pytest.raises(ValueError, match="no span"):
+        col("a").dt.round("1 day")
 
 
 @pytest.mark.parametrize(

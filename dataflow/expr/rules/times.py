@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from dataflow.expr.rules.parts import Operation, Refusal, given, is_, is_instant, is_integer
 from dataflow.expr.types import BOOL, DATE, INT32, INT64, NULL, STRING, TIME, DType, datetime_of, duration_of
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "SPAN"]
+
+SPAN = re.compile(r"([1-9]\d*)(ns|us|ms|s|m|h|d|w|mo|q|y)")
 
 _clock, _duration, _instant_kinds = is_("datetime", "time"), is_("duration"), "a date or datetime"
 
@@ -20,6 +23,24 @@ def _part(result: DType = INT32) -> Operation:
 _hour = Operation(given(_clock, result=INT32, what="a datetime or time"))
 _total = Operation(given(_duration, result=INT64, what="a duration"))
 _kept = Operation(given(is_instant, what=_instant_kinds))
+
+
+_NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_DAY = 24 * _NANOSECONDS["h"]
+
+
+def _spanned(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
+    """A value moved to the border of a span must be one of its type: whole milliseconds know no microseconds, dates no hours."""
+    kind = given(is_instant, what=_instant_kinds)(types, options)
+    found = SPAN.fullmatch(options["every"])
+    if found is None:
+        raise Refusal(f"{options['every']!r} is no span: write 15m, 2h, 1d, 1w, 1mo, 1q, 1y")
+    length = int(found[1]) * _NANOSECONDS.get(found[2], 0)  # 0: of whole days
+    if kind == DATE and length % _DAY and _DAY % length:
+        raise Refusal(f"dates have no spans of {options['every']}: it is no number of days, and no part of one")
+    if kind.name == "datetime" and length % _NANOSECONDS[kind.args[0]]:
+        raise Refusal(f"{options['every']} is no whole number of {kind.args[0]}, which are the parts of {kind}")
+    return kind
 
 
 def _combine(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
@@ -50,7 +71,8 @@ OPERATIONS: dict[str, Operation] = {
     "dt.day": _part(), "dt.ordinal_day": _part(), "dt.days_in_month": _part(), "dt.is_leap_year": _part(BOOL),
     "dt.hour": _hour, "dt.minute": _hour, "dt.second": _hour, "dt.millisecond": _hour, "dt.microsecond": _hour, "dt.nanosecond": _hour,
     "dt.date": _part(DATE), "dt.time": Operation(given(_clock, result=TIME, what="a datetime or time")), "dt.combine": Operation(_combine),
-    "dt.offset_by": _kept, "dt.truncate": _kept, "dt.month_start": _kept, "dt.month_end": _kept,
+    "dt.offset_by": _kept, "dt.truncate": Operation(_spanned), "dt.round": Operation(_spanned), "dt.month_start": _kept,
+    "dt.month_end": _kept,
     "dt.strftime": Operation(given(is_("date", "datetime", "time"), result=STRING, what="a date, datetime or time")),
     "dt.epoch": Operation(_epoch),
     "dt.replace_time_zone": _zone(replaced=True), "dt.convert_time_zone": _zone(replaced=False),
