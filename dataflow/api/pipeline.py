@@ -261,6 +261,12 @@ class Pipeline:
 
         return columns_known(node, self._columns)
 
+    def written(self, node: Node) -> dict[str, Any] | None:
+        """Names and types of the columns of files that a node is written to; None where only the data will tell."""
+        from dataflow.api.schemas import columns_written
+
+        return columns_written(node, self._columns)
+
     def table(self, node: Node) -> Node:
         """A node of records as relational steps take it: with its columns, where they are known; made once."""
         from dataflow.plan.nodes import Relation

@@ -85,7 +85,7 @@ class Results(Deferred[T]):
         """A table of no rows, with the columns that are known."""
         import pyarrow as pa
 
-        known = self.pipeline.columns(self.node)
+        known = self.pipeline.written(self.node)
         if not known:
             return pa.table({})
         from dataflow.kernels.types import to_arrow

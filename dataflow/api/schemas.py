@@ -7,12 +7,12 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from dataflow.plan.nodes import Flatten, Node, ParallelDo, Read, Redistribute, Relation, Sort
-from dataflow.plan.types import result_of
+from dataflow.plan.types import is_pair, pair_of, result_of
 
 if TYPE_CHECKING:
     from dataflow.expr.types import DType
 
-__all__ = ["columns_known"]
+__all__ = ["columns_known", "columns_written"]
 
 
 def columns_known(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
@@ -21,6 +21,32 @@ def columns_known(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
         known[id(node)] = (node, _columns(node, known))  # the node is kept, so that its id stays its own
     found: dict[str, DType] | None = known[id(node)][1]
     return found
+
+
+def columns_written(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
+    """Names and types of the columns of files that a collection is written to: of records theirs, ``key`` and ``value`` of pairs,
+    else ``value``. Of a key or value of unknown type the column is null."""
+    from dataflow.expr.types import NULL
+
+    found = columns_known(node, known)
+    if found is not None:
+        return found
+    if is_pair(node.element):
+        return {name: _of_value(kind) or NULL for name, kind in zip(("key", "value"), pair_of(node.element), strict=True)}
+    kind = _of_value(node.element)
+    return {"value": kind} if kind is not None else None
+
+
+def _of_value(hint: Any) -> DType | None:
+    """The type of a column that holds values of a Python type; None where that is not plain."""
+    from dataflow.expr.types import struct_of, type_from
+
+    if (fields := _of_type(hint)) is not None:
+        return struct_of(fields)
+    try:
+        return type_from(_without_none(hint)) if hint is not None else None
+    except ValueError:
+        return None
 
 
 def _columns(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.api.base import Deferred
 from dataflow.api.building import plan_error
-from dataflow.plan.nodes import Redistribute, Write
+from dataflow.plan.nodes import Node, Redistribute, Write
 from dataflow.plan.origin import caller
 from dataflow.plan.types import clashes, show
+
+if TYPE_CHECKING:
+    from dataflow.api.pipeline import Pipeline
 
 __all__ = ["Writing"]
 
@@ -195,10 +198,33 @@ class Writing(Deferred[T]):
                 raise plan_error(f"{name} must be at least 1, not {number}", origin)
         by = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
         types = {field.name: field.type for field in schema} if schema is not None and not isinstance(schema, Mapping) else schema
-        sink = FileSink(str(path), form, mode, dict(options or {}), rows, size, by, types, compression)
         node = self.node
+        columns = _Columns(self.pipeline, node, types or {})
+        sink = FileSink(str(path), form, mode, dict(options or {}), rows, size, by, types, compression, columns)
         labels = self.pipeline.labels
         if files is not None:
             node = Redistribute(label=labels.unique("redistribute"), origin=origin, element=node.element, input=node, partitions=files)
         label = labels.unique(label or f"write {form}")
         self.pipeline.outputs.append(Write(label=label, origin=origin, element=node.element, input=node, sink=sink))
+
+
+class _Columns:
+    """The columns of an output, as far as they are known without its rows. Stays in this process: a worker's copy is None."""
+
+    def __init__(self, pipeline: Pipeline, node: Node, declared: Mapping[str, Any]) -> None:
+        self.pipeline, self.node, self.declared = pipeline, node, declared
+
+    def __call__(self) -> Any:
+        import pyarrow as pa
+
+        from dataflow.kernels.types import to_arrow
+
+        known = self.pipeline.written(self.node)
+        if known is None and not self.declared:
+            return None
+        kinds = {name: to_arrow(kind) for name, kind in (known or {}).items()}
+        said = {name: kind for name, kind in self.declared.items() if known is None or name in known}
+        return pa.schema(list({**kinds, **said}.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()

@@ -44,7 +44,9 @@ def _move_files(fs: FileSystem, staging: str, target: str, mode: str) -> None:
     ready = join(staging, "ready")
     new = json.loads(read_small(fs, join(staging, MANIFEST)))
     old = manifest(fs, target) if mode == "append" else None
-    kept = [entry for entry in (old or {"files": []})["files"] if not any(entry["path"] == e["path"] for e in new["files"])]
+    empty = new.pop("replaces", [])  # files without rows, which stand only where nothing else does
+    gone = {*empty, *(entry["path"] for entry in new["files"])}
+    kept = [entry for entry in (old or {"files": []})["files"] if entry["path"] not in gone]
     folders = levels(target, (entry["path"].rpartition("/")[0] for entry in new["files"]))
     for folder in reversed(folders):
         fs.make_dir(folder)
@@ -63,6 +65,10 @@ def _move_files(fs: FileSystem, staging: str, target: str, mode: str) -> None:
     whole = json.dumps({**new, "files": [*kept, *new["files"]]}, indent=1).encode()
     write_small(fs, manifest_of(fs, target), whole, join(staging, "_WHOLE"))
     _sync(fs, parent_of(target))
+    for path in empty:
+        fs.remove(join(target, path))
+    if empty:
+        _sync(fs, target)
     fs.remove(join(staging, MANIFEST))
     _sync(fs, staging)
 

@@ -16,7 +16,8 @@ Every target has a staging folder of the run. On this machine's disks it stands 
 
 The life of a commit, each step callable alone (a test stops between any two):
 
-    1 `stage`    winners are moved to ready/ under final names, the manifest is written, all is forced to disk, names included
+    1 `stage`    winners are moved to ready/ under final names, the manifest is written, all is forced to disk, names included;
+                 a target to which nothing came gets a file without rows (`nothing`)
     2 `decide`   the decision is created by rename and forced to disk: before it nothing counts, after it everything does
     3 `apply`    every target is brought to the new state and forced to disk; each step can be repeated (`applying`)
     4 `clean`    staging folders vanish, the one with the decision last
@@ -35,10 +36,12 @@ import contextlib
 import json
 import os
 import time
+from typing import Any
 
 from dataflow.io.applying import apply
 from dataflow.io.conforming import conformed
 from dataflow.io.files import FileSystem, join
+from dataflow.io.nothing import empty_file, without_rows
 from dataflow.io.recovery import recover, runs_here
 from dataflow.io.sink import FORMATS, FileSink
 from dataflow.io.staging import MANIFEST, MARK, Staged, levels, parent_of, staging_of, write_small
@@ -75,15 +78,18 @@ class Commit:
             entries = []
             unique = f"-{self.run[:12]}" if one.sink.mode == "append" or not one.fs.can_move_directories else ""
             self.staging = one
-            for index, file in enumerate(conformed(one)):
+            one.files = conformed(one) or empty_file(one)
+            for index, file in enumerate(one.files):
                 name = f"part{unique}-{index:05d}{FORMATS[one.sink.format]}"
                 if file.folder:
                     one.fs.make_dir(join(ready, file.folder))
                     name = f"{file.folder}/{name}"
                 one.fs.move(file.path, join(ready, name))
                 entries.append({"path": name, "rows": file.rows, "bytes": file.bytes, "crc32": file.crc})
-            manifest = json.dumps({"version": 1, "run": self.run, "files": entries}, indent=1).encode()
-            write_small(one.fs, join(one.staging, MANIFEST), manifest)
+            new: dict[str, Any] = {"version": 1, "run": self.run, "files": entries}
+            if entries and one.sink.mode == "append" and (empty := without_rows(one.fs, one.target)):
+                new["replaces"] = sorted(empty)
+            write_small(one.fs, join(one.staging, MANIFEST), json.dumps(new, indent=1).encode())
             if one.fs.can_move_directories:
                 one.fs.create(join(ready, MARK + self.run)).close()
             for folder in levels(ready, (file.folder for file in one.files)):

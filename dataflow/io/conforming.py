@@ -7,6 +7,7 @@ from typing import Any
 
 from dataflow.errors import Report, SchemaError
 from dataflow.io.files import join
+from dataflow.io.nothing import without_rows
 from dataflow.io.schema import conform, unify
 from dataflow.io.sink import WrittenFile
 from dataflow.io.sink_writer import SinkWriter
@@ -48,8 +49,11 @@ def conformed(one: Staged) -> list[WrittenFile]:
 
 def _schema_of(one: Staged) -> Any:
     """The schema of what a target holds already, where its format has one."""
-    found = one.fs.find(one.target) if one.fs.exists(one.target) else []
-    if not found or one.sink.format not in ("parquet", "ipc"):
+    if one.sink.format not in ("parquet", "ipc") or not one.fs.exists(one.target):
+        return None
+    empty = {join(one.target, path) for path in without_rows(one.fs, one.target)}  # the new rows take their place
+    found = [info for info in one.fs.find(one.target) if info.path not in empty]
+    if not found:
         return None
     with one.fs.open(found[0].path) as raw:
         if one.sink.format == "ipc":

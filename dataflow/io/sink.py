@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,7 +21,8 @@ FORMATS: dict[str, str] = {"parquet": ".parquet", "csv": ".csv", "jsonl": ".json
 
 @dataclass(frozen=True)
 class FileSink:
-    """Files of one format in one folder, committed as a whole."""
+    """Files of one format in one folder, committed as a whole. ``columns``: those that an output of no rows would have, asked for
+    by the commit alone."""
 
     path: str
     format: Format
@@ -32,6 +33,7 @@ class FileSink:
     partition_by: tuple[str, ...] = ()
     schema: Mapping[str, pa.DataType] | None = None
     compression: str | None = None
+    columns: Callable[[], pa.Schema | None] | None = field(default=None, repr=False, compare=False)
 
     def describe(self) -> str:
         extra = f" by {', '.join(self.partition_by)}" if self.partition_by else ""

@@ -22,6 +22,10 @@ from dataflow.shard.batch import Batch
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from dataflow.expr.types import Schema
+    from dataflow.plan.statistics import Statistics
+
+UNKNOWN = "what was written there had no rows and no known columns; give the write schema=, or its function a return type"
 GROWTH = 3  # text as columns takes about as much as its file, compressed files five times that
 
 __all__ = ["BadRow", "FileSource", "Piece", "Place", "Source", "Split"]
@@ -116,6 +120,10 @@ class Source:
         """About how much the elements take in memory; ``names``: of those columns."""
         return 0
 
+    def statistics(self, schema: Schema) -> Statistics | None:
+        """What is known of these columns from metadata or a sample, None where nothing is; see `io.statistics`."""
+        return None
+
     def scan_splits(self, splits: Sequence[Split]) -> Any:
         """What the kernel needs to read splits itself, where `kernel_scan` is not None: one, or several that are whole files.
         Fails if a file has changed."""
@@ -167,6 +175,7 @@ class FileSource(Source):
 
     def check(self) -> list[Report]:
         from dataflow.io.recovery import recover
+        from dataflow.io.staging import manifest
 
         problems: list[Report] = []
         for path in self.paths:
@@ -174,7 +183,9 @@ class FileSource(Source):
                 fs, inner = file_system(path, self.options)
                 recover(fs, inner, self.options)
                 if not fs.find(inner):
-                    problems.append(Report(f"no file matches {path}", hint=_nearby(path)))
+                    written = manifest(fs, inner)
+                    unknown = written is not None and not written["files"]
+                    problems.append(Report(f"no file matches {path}", hint=UNKNOWN if unknown else _nearby(path)))
             except (OSError, ValueError, ImportError) as error:
                 problems.append(Report(f"cannot list {path}: {error}"))
         return problems

@@ -229,9 +229,6 @@ class Job:
         for index, target in enumerate(self.commit.targets):
             files = self.written.get(index, {})
             target.files = [file for order in sorted(files) for file in files[order]]
-            self.result.outputs.append(
-                Output(target.sink.path, sum(f.rows for f in target.files), sum(f.bytes for f in target.files), len(target.files))
-            )
         self.committing = True
         try:
             self.commit.commit()
@@ -249,6 +246,10 @@ class Job:
                     hint="the targets are as they were, or will be completed by the next run that opens them",
                 )
             ) from error
+        for target in self.commit.targets:  # the commit may have written files anew, or one for nothing
+            self.result.outputs.append(
+                Output(target.sink.path, sum(f.rows for f in target.files), sum(f.bytes for f in target.files), len(target.files))
+            )
 
 
 class _NothingToCommit:

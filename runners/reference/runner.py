@@ -56,9 +56,10 @@ class ReferenceRunner:
             writer = SinkWriter(target.sink, f"{target.staging}/attempts", "part")
             writer.push(Rows(values[id(node.input)]))
             target.files = writer.close()
+        commit.commit()
+        for target in commit.targets:
             rows, size = sum(f.rows for f in target.files), sum(f.bytes for f in target.files)
             result.outputs.append(Output(target.sink.path, rows, size, len(target.files)))
-        commit.commit()
         result.counters, result.skipped = counters, self.skipped
         return result
 

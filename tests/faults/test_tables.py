@@ -327,7 +327,6 @@ def test_an_empty_result_keeps_its_columns(options):
     assert Pipeline().from_arrow(EMPTY).filter(col("a") > 0).to_arrow(**options).column_names == ["a", "s"]
 
 
-@pytest.mark.xfail(strict=True, reason="an empty output is a folder without files, which cannot be read again")
 @PLACED
 def test_an_empty_output_can_be_read(tmp_path, options):
     p = Pipeline()
