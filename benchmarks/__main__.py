@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks [job …] [--size small|full] [--repeat 3] [--peers-python PATH] [--only NAME,…]`."""
+"""The command: `python -m benchmarks [job …] [--size small|full|NUMBER] [--repeat 3] [--peers-python PATH] [--only NAME,…]`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from benchmarks.measure import Measured, adopt_orphans, measure
 from benchmarks.parts import parts_table
 from benchmarks.table import as_table, rows_of
 
-JOBS = ("wordcount", "groupby", "sort", "tpch", "sort_table", "group_table", "join_table", "startup", "scheduler")
-PACKAGES = ("pyarrow", "pyspark", "ray", "apache-beam", "dask", "duckdb", "polars")
+JOBS = (
+    "wordcount", "groupby", "sort", "tpch", "tpch_partitioned", "sort_table", "group_table", "join_table", "startup", "first_query",
+    "tiny_query", "scheduler",
+)  # fmt: skip
+OURS = ("dataflow-engine", "polars", "pyarrow")
+PACKAGES = ("pyarrow", "pyspark", "ray", "apache-beam", "dask", "duckdb", "polars", "daft", "pandas")
 HERE = Path(__file__).parent
 _FIND = """
 import importlib.metadata, json, sys
@@ -39,9 +44,9 @@ def main() -> int:
     adopt_orphans()
     data = Path(options.data)
     data.mkdir(parents=True, exist_ok=True)
-    peers = _versions(options.peers_python)
-    report: dict[str, Any] = {"machine": _machine(), "peers": peers, "size": options.size, "jobs": {}}
-    print(f"{report['machine']}\npeers: {', '.join(f'{name} {version}' for name, version in peers.items()) or 'none'}\n", flush=True)
+    ours, peers = _versions(sys.executable, OURS), _versions(options.peers_python, PACKAGES)
+    report: dict[str, Any] = {"machine": _machine(), "ours": ours, "peers": peers, "size": options.size, "jobs": {}}
+    print(f"{report['machine']}\nours: {_listed(ours)}\npeers: {_listed(peers)}\n", flush=True)
     wrong = False
     for name in options.jobs or JOBS:
         job: Job = import_module(f"benchmarks.jobs.{name}").JOB
@@ -53,7 +58,7 @@ def main() -> int:
         rows = rows_of(job, runs, notes, options.size)
         wrong |= any(run.error.startswith("wrong") for found in runs.values() for run in found)
         report["jobs"][name] = [row.as_json() for row in rows]
-        print(as_table(job, rows, options.size), flush=True)
+        print(as_table(job, rows, options.size, _amount(job, options.size)), flush=True)
         if parts := parts_table(job, runs):
             print(parts, flush=True)
     if options.json:
@@ -65,7 +70,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure dataflow beside its peers.")
     parser.add_argument("jobs", nargs="*", metavar="job", help=f"of {', '.join(JOBS)}; all if none is named")
-    parser.add_argument("--size", choices=("small", "full"), default="small")
+    parser.add_argument("--size", type=_size, default="small", help='"small", "full", or a number in the job\'s unit; goals are for "full"')
     parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are shown")
     parser.add_argument("--peers-python", default=sys.executable, help="a Python in which the peers are installed")
     parser.add_argument("--only", default="", help="contenders by script or package name, with commas; ours always run")
@@ -84,6 +89,7 @@ def _compete(job: Job, options: argparse.Namespace, data: Path, peers: dict[str,
     notes: dict[str, str] = {}
     only = {name.strip() for name in options.only.split(",") if name.strip()}
     running: list[Contender] = []
+    first: dict[str, str] = {}
     for contender in job.contenders:
         if only and contender.package and not only & {contender.package, Path(contender.script).stem, contender.name}:
             notes[contender.name] = "left out by --only"
@@ -97,34 +103,57 @@ def _compete(job: Job, options: argparse.Namespace, data: Path, peers: dict[str,
         for contender in running:
             print(f"  {job.name}, round {number + 1}: {contender.name}", file=sys.stderr, flush=True)
             divisor = contender.divisor if options.size == "full" else 1
-            prepared = job.prepare(data, job.sizes[options.size] // divisor)
-            runs.setdefault(contender.name, []).append(_run(job, contender, prepared, options, data))
+            amount = _amount(job, options.size)
+            prepared = job.prepare(data, amount if divisor == 1 else amount // divisor)
+            runs.setdefault(contender.name, []).append(_run(job, contender, prepared, first, options, data))
     return runs, notes
 
 
-def _run(job: Job, contender: Contender, prepared: Input, options: argparse.Namespace, data: Path) -> Measured:
-    """Run a contender in a folder of its own, and compare its result with what is right."""
+def _run(job: Job, contender: Contender, prepared: Input, first: dict[str, str], options: argparse.Namespace, data: Path) -> Measured:
+    """Run a contender in a folder of its own, and compare its result with what is right, or with the ``first`` made of this input."""
     scratch = Path(tempfile.mkdtemp(prefix="run-", dir=data))
     target = scratch / "out"
     python = options.peers_python if contender.package else sys.executable
-    script = HERE / "jobs" / job.name / contender.script
+    script = HERE / "jobs" / (job.scripts or job.name) / contender.script
     (scratch / "tmp").mkdir()
     env = {**os.environ, "TMPDIR": str(scratch / "tmp"), "RAY_USAGE_STATS_ENABLED": "0"}
     try:
-        measured = measure([python, str(script), prepared.argument, str(target)], env, scratch, options.timeout)
+        measured = measure([python, str(script), prepared.argument, str(target), *contender.arguments], env, scratch, options.timeout)
         if not measured.error and contender.checked:
-            made = job.fingerprint(target, measured.printed)
-            if made != prepared.expected:
-                measured.error = f"wrong result: {made}, not {prepared.expected}"
+            try:
+                made = job.fingerprint(target, measured.printed)
+            except Exception as reason:
+                made = f"unreadable, {reason!r}"
+            expected = prepared.expected or first.setdefault(prepared.argument, made)
+            if made != expected:
+                measured.error = f"wrong result: {made}, not {expected}"
         return measured
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _versions(python: str) -> dict[str, str]:
-    """Which of the peers are installed in a Python, and their versions."""
-    found: dict[str, str] = json.loads(subprocess.run([python, "-c", _FIND, *PACKAGES], check=True, capture_output=True, text=True).stdout)
+def _size(text: str) -> str:
+    """A name of sizes, or a number, as it was given."""
+    if text not in ("small", "full"):
+        float(text)
+    return text
+
+
+def _amount(job: Job, size: str) -> float:
+    """A size by its name, or as a number."""
+    if size in job.sizes:
+        return job.sizes[size]
+    return int(size) if size.isdigit() else float(size)
+
+
+def _versions(python: str, packages: Sequence[str]) -> dict[str, str]:
+    """Which of these packages are installed in a Python, and their versions."""
+    found: dict[str, str] = json.loads(subprocess.run([python, "-c", _FIND, *packages], check=True, capture_output=True, text=True).stdout)
     return found
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) or "none"
 
 
 def _machine() -> str:

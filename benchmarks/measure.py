@@ -21,6 +21,7 @@ EVERY = 0.05
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK = os.sysconf("SC_CLK_TCK")
 PR_SET_CHILD_SUBREAPER = 36
+MOST = int(0.9 * PAGE * os.sysconf("SC_PHYS_PAGES"))  # beyond it the kernel ends some process, perhaps this one
 
 
 @dataclass
@@ -72,6 +73,9 @@ def measure(command: Sequence[str], env: Mapping[str, str], folder: Path, timeou
             waiter.join(EVERY)
             if time.perf_counter() - begun > timeout:
                 measured.error = f"stopped after {timeout:.0f} s"
+                break
+            if measured.peak > MOST:
+                measured.error = f"stopped at {measured.peak / 1e6:,.0f} MB, nine tenths of this machine's memory"
                 break
         _end_descendants()
         waiter.join(10)

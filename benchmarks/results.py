@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -56,17 +56,30 @@ def rows_fingerprint(target: Path) -> str:
     return f"{rows} rows, {digest.hexdigest()[:16]}"
 
 
-def columns_fingerprint(target: Path) -> str:
-    """Of Parquet files of a large table: rows, and for every column a sum over all of them, in any order."""
+def columns_fingerprint(target: Path, sorted_by: Sequence[str] = ()) -> str:
+    """Of Parquet files of a large table: rows, and for every column a sum over all of them; and whether rows are ``sorted_by`` columns."""
     rows = 0
     sums: list[int] = []
+    last: list[np.ndarray] = []
+    ordered = True
     for path in _files(target):
         for batch in pq.ParquetFile(path).iter_batches(1 << 18):
             rows += batch.num_rows
             found = [_column_sum(column) for column in batch.columns]
             sums = [a + b for a, b in zip(sums or [0] * len(found), found, strict=True)]
+            keys = [batch.column(name).to_numpy(zero_copy_only=False) for name in sorted_by]
+            keys = [np.concatenate(pair) for pair in zip(last, keys, strict=True)] if last else keys
+            ordered, last = ordered and _rising(keys), [key[-1:] for key in keys]
     digest = hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
-    return f"{rows} rows, {digest}"
+    return f"{rows} rows, {digest}" + ("" if ordered else ", not sorted")
+
+
+def _rising(keys: list[np.ndarray]) -> bool:
+    """Whether no row is before the one above it, compared key by key."""
+    before: np.ndarray | bool = False
+    for key in reversed(keys):
+        before = (key[1:] < key[:-1]) | ((key[1:] == key[:-1]) & before)
+    return not np.any(before)
 
 
 def _column_sum(column: pa.Array) -> int:

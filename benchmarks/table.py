@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -37,7 +38,7 @@ def rows_of(job: Job, runs: dict[str, list[Measured]], notes: dict[str, str], si
     for row, contender in zip(rows, job.contenders, strict=True):
         row.ratios = tuple(row.seconds / base if row.runs and base else None for base in bases)
         if size == "full" and row.runs:
-            row.goal = _verdict(contender, row)
+            row.goal = _verdict(contender, row, bases)
     return rows
 
 
@@ -49,7 +50,7 @@ def _row(job: Job, contender: Contender, runs: list[Measured], note: str, size: 
     times = contender.divisor if size == "full" else 1
     if times > 1:
         notes.append(f"ran on 1/{times} of the input, seconds times {times}")
-    known = ("seconds", "words", "total", "tasks", "version", "parts")
+    known = ("seconds", "words", "total", "tasks", "version", "parts", "result")
     notes += [f"{key.replace('_', ' ')}: {value:,}" for key, value in good[-1].printed.items() if key not in known]
     return Row(
         contender.name,
@@ -62,20 +63,28 @@ def _row(job: Job, contender: Contender, runs: list[Measured], note: str, size: 
     )
 
 
-def _verdict(contender: Contender, row: Row) -> str:
-    """Each goal and whether it is met; a ratio beside each baseline."""
+def _verdict(contender: Contender, row: Row, bases: list[float]) -> str:
+    """Each goal and whether it is met; one verdict for each baseline."""
     said = []
+    ratios = [ratio or 0.0 for ratio in row.ratios]
     if contender.goal is not None:
-        met = ["met" if ratio is not None and ratio >= contender.goal else "MISSED" for ratio in row.ratios]
-        said.append(f">= {contender.goal:.3g}x {'/'.join(met)}")
+        said.append(f">= {contender.goal:.3g}x {_met(ratio >= contender.goal for ratio in ratios)}")
+    if contender.most_times is not None:
+        said.append(f"<= {contender.most_times:.3g}x {_met(0 < ratio <= contender.most_times for ratio in ratios)}")
+    if contender.margin is not None:
+        said.append(f"ours <= {contender.margin:g} s more {_met(0 < base <= row.seconds + contender.margin for base in bases)}")
     if contender.most_seconds is not None:
-        said.append(f"<= {contender.most_seconds:g} s {'met' if row.seconds <= contender.most_seconds else 'MISSED'}")
+        said.append(f"<= {contender.most_seconds:g} s {_met([row.seconds <= contender.most_seconds])}")
     if contender.most_mb is not None:
-        said.append(f"<= {contender.most_mb} MB {'met' if row.peak_mb <= contender.most_mb else 'MISSED'}")
+        said.append(f"<= {contender.most_mb} MB {_met([row.peak_mb <= contender.most_mb])}")
     return ", ".join(said)
 
 
-def as_table(job: Job, rows: list[Row], size: str) -> str:
+def _met(each: Iterable[bool]) -> str:
+    return "/".join("met" if one else "MISSED" for one in each)
+
+
+def as_table(job: Job, rows: list[Row], size: str, amount: float) -> str:
     """Plain text with aligned columns."""
     bases = [contender.name for contender in job.contenders if contender.baseline]
     head = ["contender", "seconds", "total s", "peak MB", "CPU s", "runs", *(f"x {base}" for base in bases), "goal", "note"]
@@ -96,7 +105,7 @@ def as_table(job: Job, rows: list[Row], size: str) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     texts = {0, len(head) - 2, len(head) - 1}
     shown = ["  ".join(_aligned(cell, widths[i], i in texts) for i, cell in enumerate(line)).rstrip() for line in lines]
-    return "\n".join([f"{job.name}: {job.title} ({size}: {job.sizes[size]:,})", "", *shown, ""])
+    return "\n".join([f"{job.name}: {job.title} ({size}: {amount:,})", "", *shown, ""])
 
 
 def _aligned(cell: str, width: int, text: bool) -> str:

@@ -1,15 +1,12 @@
 """TPC-H with DuckDB, from the specification's SQL over views of the Parquet files."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import timing
-
-SQL = Path(__file__).parent / "sql"
-TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
+from data import TABLES, sql
 
 
 def main(source: str, target: str) -> None:
@@ -18,7 +15,7 @@ def main(source: str, target: str) -> None:
         db.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{source}/{name}.parquet')")
 
     def query(number: int) -> Any:
-        return db.sql((SQL / f"q{number:02}.sql").read_text(encoding="utf-8")).to_arrow_table()
+        return db.sql(sql(number)).to_arrow_table()
 
     db.sql("SELECT count(*) FROM nation").to_arrow_table()
     timing.run(query, pq.write_table, target)

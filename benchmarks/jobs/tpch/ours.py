@@ -1,4 +1,4 @@
-"""TPC-H with dataflow's column expressions; with "sql" as its third argument, from the specification's SQL."""
+"""TPC-H with dataflow, in its "columns" or from the specification's "sql"; "auto", "whole", or "partitioned" on two worker processes."""
 
 import sys
 from pathlib import Path
@@ -15,17 +15,20 @@ from dataflow import Pipeline
 from dataflow.expr.functions import len_
 
 
-def main(source: str, target: str, language: str = "columns") -> None:
+def main(source: str, target: str, language: str, placement: str) -> None:
     folder = Path(source)
+    options: dict[str, Any] = {"placement": placement, "progress": False}
+    if placement == "partitioned":
+        options.update(mode="processes", workers=2)
 
     def by_columns(number: int) -> Any:
         query = getattr(columns if number <= 11 else columns_2, f"q{number}")
-        return query(Tables.read(Pipeline(), folder)).to_arrow(progress=False)
+        return query(Tables.read(Pipeline(), folder)).to_arrow(**options)
 
     def by_sql(number: int) -> Any:
         pipeline = Pipeline()
         tables = Tables.read(pipeline, folder)
-        return pipeline.sql(sql(number), **{name: getattr(tables, name) for name in TABLES}).to_arrow(progress=False)
+        return pipeline.sql(sql(number), **{name: getattr(tables, name) for name in TABLES}).to_arrow(**options)
 
     Tables.read(Pipeline(), folder).nation.group_by().agg(len_()).to_arrow(progress=False)
     timing.run(by_sql if language == "sql" else by_columns, pq.write_table, target)

@@ -7,8 +7,7 @@ import polars as pl
 import polars_queries
 import polars_queries_2
 import timing
-
-TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")
+from data import TABLES
 
 
 def main(source: str, target: str) -> None:

@@ -1,9 +1,0 @@
-"""Join two large tables that carry text, to Parquet, in two gigabytes."""
-
-from __future__ import annotations
-
-from benchmarks.jobs.tables import large_table_job
-
-__all__ = ["JOB"]
-
-JOB = large_table_job("join_table", "lineitem of TPC-H joined to orders with their comments, Parquet to Parquet, memory=2GiB")
