@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow.kernels.sorting import sort_order
@@ -20,6 +20,7 @@ def of_one_length(draw: st.DrawFn) -> list[bytes]:
     return draw(st.lists(row, max_size=40))
 
 
+@settings(deadline=None)
 @given(of_one_length() | st.lists(st.none() | st.binary(max_size=12), max_size=40), st.integers(0, 3))
 def test_strings_of_bytes_sort_as_python_sorts_them(values: list[bytes | None], skipped: int) -> None:
     column = pa.array([b"before"] * skipped + values, pa.large_binary()).slice(skipped)  # within a longer buffer
