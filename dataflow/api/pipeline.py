@@ -45,14 +45,25 @@ class Pipeline:
 
     # -- sources
 
-    def create(self, values: Iterable[T], label: str | None = None) -> PCollection[T]:
+    def create(self, values: Iterable[T], label: str | None = None, *, schema: Any = None) -> PCollection[T]:
         """A collection of values at hand.
 
         >>> Pipeline().create([3, 1, 2]).map(lambda n: n * 10).collect()
         [30, 10, 20]
+
+        ``schema``: of records, their columns and types: names to types, a ``pyarrow.Schema``, or a dataclass. Without it they are those
+        that the records have, and of no records unknown.
+
+        >>> Pipeline().create([], schema={"who": str, "price": "decimal(15, 2)"}).schema
+        {'who': DType('string'), 'price': DType('decimal(15, 2)')}
         """
         from dataflow.io.whole import ListSource
 
+        if schema is not None:
+            from dataflow.api.creating import records_of, schema_said
+
+            said = schema_said(schema)
+            return cast("PCollection[T]", self.from_arrow(records_of(values, said), label or "create"))
         if isinstance(values, (list, tuple, range)) or not hasattr(values, "__arrow_c_stream__"):
             return self._read(ListSource(list(values)), label or "create")
         return cast("PCollection[T]", self.from_arrow(values, label))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dataflow.api.building import plan_error
+from dataflow.plan.nodes import Read
 from dataflow.plan.origin import caller
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def query(pipeline: Pipeline, text: str, tables: Mapping[str, Any]) -> PCollecti
             raise plan_error(f"the table {name!r} belongs to another pipeline", origin)
         schema = pipeline.columns(table.node)
         if schema is None:
-            hint = "give the function a return type (a dataclass or TypedDict), or select the columns with their types"
+            hint = _how_to_say(table)
             raise plan_error(f"the columns of the table {name!r} are not known before it runs", origin, hint)
         nodes[name], schemas[name] = pipeline.table(table.node), schema
     try:
@@ -40,6 +41,15 @@ def query(pipeline: Pipeline, text: str, tables: Mapping[str, Any]) -> PCollecti
     except SqlError as error:
         raise plan_error(_shown(error, text), origin, error.hint) from None
     return PCollection(pipeline, node)
+
+
+def _how_to_say(table: PCollection[Any]) -> str:
+    """How the columns of a collection can be made known."""
+    from dataflow.io.whole import ListSource
+
+    if isinstance(table.node, Read) and isinstance(table.node.source, ListSource) and not table.node.source.items:
+        return 'there are no values to tell them; say create([], schema={"name": str, "age": int})'
+    return "give the function a return type (a dataclass or TypedDict), or select the columns with their types"
 
 
 def _read(pipeline: Pipeline, path: str) -> PCollection[Any]:

@@ -12,7 +12,7 @@ from dataflow.plan.types import is_pair, pair_of, result_of
 if TYPE_CHECKING:
     from dataflow.expr.types import DType
 
-__all__ = ["columns_known", "columns_written"]
+__all__ = ["columns_known", "columns_of_class", "columns_written"]
 
 
 def columns_known(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
@@ -41,7 +41,7 @@ def _of_value(hint: Any) -> DType | None:
     """The type of a column that holds values of a Python type; None where that is not plain."""
     from dataflow.expr.types import struct_of, type_from
 
-    if (fields := _of_type(hint)) is not None:
+    if (fields := columns_of_class(hint)) is not None:
         return struct_of(fields)
     try:
         return type_from(_without_none(hint)) if hint is not None else None
@@ -58,7 +58,7 @@ def _columns(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
         case ParallelDo(step=step) if step.kind == "filter":
             return columns_known(node.input, known)
         case ParallelDo(step=step) if step.kind == "map_columns":
-            before, made = columns_known(node.input, known), _of_type(result_of(step.fn))
+            before, made = columns_known(node.input, known), columns_of_class(result_of(step.fn))
             return {**before, **made} if before is not None and made is not None else None
         case Sort() | Redistribute():
             return columns_known(node.input, known)
@@ -66,7 +66,7 @@ def _columns(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
             first, *others = (columns_known(part, known) for part in parts)
             return first if all(other == first for other in others) else None
         case _:
-            return _of_type(node.element)
+            return columns_of_class(node.element)
 
 
 def _of_source(source: Any) -> dict[str, DType] | None:
@@ -79,7 +79,7 @@ def _of_source(source: Any) -> dict[str, DType] | None:
     return found
 
 
-def _of_type(element: Any) -> dict[str, DType] | None:
+def columns_of_class(element: Any) -> dict[str, DType] | None:
     """The columns of a dataclass, TypedDict or NamedTuple whose fields all have plain types."""
     from dataflow.expr.types import type_from
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from dataflow.execution.imagined import imagined, without_nothing
 from dataflow.execution.lineage import Lineage, lineage
 from dataflow.plan.nodes import Relation
 from dataflow.plan.relational import Explode, Given, Limit, OrderBy, Project, Union, Unnest, Unpivot, Where
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dataflow.kernels.query import ParquetScan
     from dataflow.kernels.relations import Frame
 
-__all__ = ["Leaf", "leaf_of_scan", "leaf_of_stream", "leaf_of_table", "results", "stops_early"]
+__all__ = ["Leaf", "counts", "leaf_of_scan", "leaf_of_stream", "leaf_of_table", "results", "stops_early"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,14 @@ def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
     for leaf in leaves:
         check_carried(leaf.layout)
     _check_orders(root)
+    unknown = {node.index for node in topological((root,)) if isinstance(node, Given) and node.schema is None} & {
+        at for at, leaf in enumerate(leaves) if not len(leaf.layout)
+    }
+    root = without_nothing(root, unknown) if unknown else root
     givens = [node for node in topological((root,)) if isinstance(node, Given)]
     planned = {node.index: node.schema for node in givens if node.schema is not None}
+    if unknown:
+        planned = {**imagined(root), **planned}
     leaves = [leaf if len(leaf.layout) or not planned.get(at) else _empty(planned[at]) for at, leaf in enumerate(leaves)]
     flow = lineage(root, [leaf.layout.names for leaf in leaves])
     frames = [leaf.frame({name for index, name in flow.read if index == at}) for at, leaf in enumerate(leaves)]
@@ -102,6 +109,15 @@ def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
     finally:
         for one in verifications:
             one.stop()
+
+
+def counts(root: Relation, leaves: Sequence[Leaf]) -> dict[int, int]:
+    """How many records each node of a tree gives over its inputs, by its id."""
+    from dataflow.kernels import relations
+
+    flow = lineage(root, [leaf.layout.names for leaf in leaves])
+    frames = [leaf.frame({name for index, name in flow.read if index == at}) for at, leaf in enumerate(leaves)]
+    return relations.counts(root, {id(node): frames[node.index] for node in topological((root,)) if isinstance(node, Given)})
 
 
 def _check_orders(root: Relation) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dataflow.expr.nodes import Call, ExprNode, Literal, columns_of, transform
-from dataflow.expr.types import INT64, NULL, DType, Schema, promoted
+from dataflow.expr.nodes import AllColumns, Call, ExprNode, Literal, columns_of, transform, walk
+from dataflow.expr.types import INT64, NULL, DType, Schema, list_of, promoted
 from dataflow.expr.typing import ExprError, type_of_value
 from dataflow.plan.columns_out import aggregates_of, named, schema_of
 from dataflow.plan.relational import (
@@ -71,7 +71,8 @@ def _imagined(node: Relation, side: int, schema: Schema) -> Schema:
         return schema
     match node:
         case Project(exprs=exprs):
-            used = [name for expr in exprs for name in columns_of(expr)]
+            dropped = [name for expr in exprs for one in walk(expr) if isinstance(one, AllColumns) for name in one.without]
+            used = [*dropped, *(name for expr in exprs for name in columns_of(expr))]
         case Where(predicate=predicate):
             used = list(columns_of(predicate))
         case GroupAggregate(keys=keys, aggs=aggs):
@@ -84,6 +85,8 @@ def _imagined(node: Relation, side: int, schema: Schema) -> Schema:
             used = [node.right_on, *node.right_by] if side else [node.left_on, *node.left_by]
         case Distinct(columns=columns):
             used = list(columns or ())
+        case Explode(columns=columns):
+            return dict.fromkeys(columns, list_of(NULL))
         case Unpivot():
             used = [*node.index, *node.on]
         case _:
