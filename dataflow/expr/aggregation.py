@@ -86,8 +86,29 @@ class Aggregation(Built):
         return self._aggregate("product")
 
     def approx_n_unique(self) -> Expr:
-        """About how many different values (HyperLogLog, within a few percent), in little memory; null is not counted."""
+        """About how many different values; null is not counted.
+
+        Of a query that is cut in pieces every piece keeps 4,096 hashes: then the standard error is 1.6% from 4,096 values on, and
+        what goes between machines is little. A query that runs whole counts exactly.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"x": n % 7} for n in range(100)]).group_by().agg(n=col("x").approx_n_unique()).collect()
+        [{'n': 7}]
+        """
         return self._aggregate("approx_n_unique")
+
+    def approx_quantile(self, q: float) -> Expr:
+        """About the least value up to which a share ``q`` of the values lies; one of the values, of any type that has an order.
+
+        Of a query that is cut in pieces every piece keeps 1,000 values: then the result lies up to a thousandth of all rows away
+        from its place in their order. A query that runs whole is exact.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"x": n} for n in range(100)]).group_by().agg(
+        ...     half=col("x").approx_quantile(0.5), most=col("x").approx_quantile(0.99)).collect()
+        [{'half': 49, 'most': 98}]
+        """
+        return self._aggregate("approx_quantile", q=q)
 
     def any(self) -> Expr:
         """Whether one is true."""

@@ -11,10 +11,10 @@ tells them to users. A file of `rules` for each namespace; a name stands in the 
 from __future__ import annotations
 
 from dataflow.expr.rules import logic, nested, numbers, texts, times
-from dataflow.expr.rules.aggregates import AGGREGATES, RANKINGS
+from dataflow.expr.rules.aggregates import AGGREGATES, RANKINGS, SKETCHES
 from dataflow.expr.rules.parts import Operation, Refusal
 
-__all__ = ["AGGREGATES", "OPERATIONS", "RANKINGS", "Operation", "Refusal"]
+__all__ = ["AGGREGATES", "OPERATIONS", "RANKINGS", "SKETCHES", "Operation", "Refusal"]
 
 OPERATIONS: dict[str, Operation] = {
     **numbers.OPERATIONS, **logic.OPERATIONS, **texts.OPERATIONS, **times.OPERATIONS, **nested.OPERATIONS,

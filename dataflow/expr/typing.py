@@ -25,7 +25,7 @@ from dataflow.expr.nodes import (
     show,
     walk,
 )  # fmt: skip
-from dataflow.expr.operations import AGGREGATES, OPERATIONS, RANKINGS, Refusal
+from dataflow.expr.operations import AGGREGATES, OPERATIONS, RANKINGS, SKETCHES, Refusal
 from dataflow.expr.rules.casts import castable
 from dataflow.expr.types import (
     BINARY,
@@ -92,7 +92,7 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
                 raise ExprError(f"filter({show(where)}) needs a bool, not {type_of(where, schema)}")
             for key in order:
                 type_of(key.expr, schema)
-            return _ruled(node, AGGREGATES[function], tuple(type_of(arg, schema) for arg in args), dict(options))
+            return _ruled(node, AGGREGATES.get(function) or SKETCHES[function], tuple(type_of(arg, schema) for arg in args), dict(options))
         case Ranking(function, args, options):
             types = fitted(args, tuple(type_of(arg, schema) for arg in args))
             return _ruled(node, RANKINGS[function], types, dict(options))

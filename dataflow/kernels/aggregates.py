@@ -11,6 +11,7 @@ from dataflow.expr.nodes import Aggregate, SortKey
 from dataflow.expr.types import FLOAT64, INT64, DType
 from dataflow.expr.typing import type_of
 from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_type, own
+from dataflow.kernels.sketches import SKETCH_KERNELS, at_rank
 from dataflow.kernels.types import to_polars
 
 __all__ = ["AGGREGATE_KERNELS", "aggregate", "sorted_by"]
@@ -54,7 +55,7 @@ def _nth(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Exp
 AGGREGATE_KERNELS: dict[str, Kernel] = {
     "len": lambda a, o, k: pl.len().cast(pl.Int64), "count": lambda a, o, k: a[0].expr.count().cast(pl.Int64),
     "n_unique": lambda a, o, k: a[0].expr.drop_nulls().n_unique().cast(pl.Int64),
-    "approx_n_unique": lambda a, o, k: a[0].expr.drop_nulls().approx_n_unique().cast(pl.Int64),
+    "approx_n_unique": lambda a, o, k: a[0].expr.drop_nulls().n_unique().cast(pl.Int64), "approx_quantile": at_rank,
     "sum": _sum, "mean": _mean, "min": own("min"), "max": own("max"), "first": own("first"), "last": own("last"), "nth": _nth,
     "any": lambda a, o, k: a[0].expr.any(ignore_nulls=True), "all": lambda a, o, k: a[0].expr.all(ignore_nulls=True),
     "std": lambda a, o, k: as_type(a[0], FLOAT64).std(ddof=o["ddof"]), "var": lambda a, o, k: as_type(a[0], FLOAT64).var(ddof=o["ddof"]),
@@ -76,7 +77,8 @@ def aggregate(node: Aggregate, lower: Walk) -> Lowered:
         if node.function == "len":
             return Lowered(keep.fill_null(False).cast(pl.Int64).sum(), kind)
         args = [Lowered(arg.expr.filter(keep), arg.type) for arg in args]
-    return Lowered(AGGREGATE_KERNELS[node.function](args, dict(node.options), kind), kind)
+    kernel = AGGREGATE_KERNELS.get(node.function) or SKETCH_KERNELS[node.function]
+    return Lowered(kernel(args, dict(node.options), kind), kind)
 
 
 def sorted_by(expr: pl.Expr, order: tuple[SortKey, ...], lower: Walk) -> pl.Expr:

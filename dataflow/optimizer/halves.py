@@ -1,7 +1,8 @@
 """Aggregations in two halves: one for any part of a collection, one for the results of the first.
 
-sum(x), mean(y) by k   ──>   sum(#0), sum(#1) / sum(#2) by k   of   ( sum(x) #0, sum(y) #1, count(y) #2 by k )
-n_unique(x) by k       ──>   count(x) by k                     of   ( by k, x )
+sum(x), mean(y) by k       ──>   sum(#0), sum(#1) / sum(#2) by k   of   ( sum(x) #0, sum(y) #1, count(y) #2 by k )
+n_unique(x) by k           ──>   count(x) by k                     of   ( by k, x )
+approx_quantile(x) by k    ──>   quantile_of_sketches(#0) by k     of   ( quantile_sketch(x) #0 by k )
 """
 
 from __future__ import annotations
@@ -19,30 +20,37 @@ __all__ = ["Finals", "distinct_first", "halves"]
 
 @dataclass(frozen=True)
 class Finals:
-    """How partial aggregates become results: each partial's name and merging function, and the results over them."""
+    """How partial aggregates become results: merged values over the partials, by name, and the results over those."""
 
-    merges: tuple[tuple[str, str], ...]
+    merges: tuple[tuple[str, Aggregate], ...]
     results: tuple[ExprNode, ...]
 
 
+_SKETCHES = {"approx_n_unique": ("distinct_sketch", "distinct_of_sketches"), "approx_quantile": ("quantile_sketch", "quantile_of_sketches")}
 _MERGE = {"sum": "sum", "count": "sum", "len": "sum", "min": "min", "max": "max", "any": "any", "all": "all"}
 
 
 def halves(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], tuple[ExprNode, ...], Finals] | None:
     """An aggregation as one of parts and one of their results; None if some aggregate needs all values at once."""
     partials: dict[Aggregate, str] = {}
-
+    merges: dict[Aggregate, str] = {}
     taken = set(named(node.keys, tuple(schema)))
 
-    def partial(one: Aggregate) -> Column:
-        name = f"#{len(partials)}"
+    def fresh(found: dict[Aggregate, str], one: Aggregate) -> Column:
+        name = f"#{len(found)}"
         while name in taken:
             name += "#"
-        return Column(partials.setdefault(one, name))
+        return Column(found.setdefault(one, name))
+
+    def partial(one: Aggregate) -> Column:
+        return fresh(merges, Aggregate(_MERGE[one.function], (fresh(partials, one),)))
 
     def halve(one: ExprNode) -> ExprNode:
         if not isinstance(one, Aggregate):
             return one
+        if one.function in _SKETCHES:
+            sketch, merge = _SKETCHES[one.function]
+            return fresh(merges, Aggregate(merge, (fresh(partials, Aggregate(sketch, one.args, one.where)),), options=one.options))
         if one.order or one.function not in (*_MERGE, "mean"):
             raise _Whole
         if one.function != "mean":
@@ -65,8 +73,8 @@ def halves(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], 
             results.append(Alias(transform(expr, halve), name))
     except _Whole:
         return None
-    merges = tuple((name, _MERGE[one.function]) for one, name in partials.items())
-    return node.keys, tuple(Alias(one, name) for one, name in partials.items()), Finals(merges, tuple(results))
+    finals = Finals(tuple((name, one) for one, name in merges.items()), tuple(results))
+    return node.keys, tuple(Alias(one, name) for one, name in partials.items()), finals
 
 
 def distinct_first(node: GroupAggregate, schema: Schema) -> tuple[GroupAggregate, GroupAggregate] | None:

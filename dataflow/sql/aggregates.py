@@ -39,9 +39,17 @@ def aggregate(of: Expressions, node: exp.Expr, where: ExprNode | None = None) ->
             return _of_some("all", _argument(of, node), where)
         case exp.LogicalOr():
             return _of_some("any", _argument(of, node), where)
+        case exp.ApproxQuantile():
+            fraction = of.constant(node.args.get("quantile"), "the quantile")
+            return Aggregate("approx_quantile", (_argument(of, node),), where, (), (("q", _share(fraction, node)),))
         case exp.Quantile() | exp.PercentileCont() if node.this is not None and (node.args.get("quantile") or node.args.get("expression")):
             fraction = of.constant(node.args.get("quantile") or node.expression, "the quantile")
             return _quantile(_argument(of, node), fraction, where, node)
+        case exp.Anonymous() if str(node.this).lower() == "approx_percentile":
+            if len(node.expressions) != 2:
+                refuse(node, "approx_percentile takes a column and a share", "approx_percentile(x, 0.9)")
+            fraction = of.constant(node.expressions[1], "the quantile")
+            return Aggregate("approx_quantile", (_plain(of.expr(node.expressions[0]), node),), where, (), (("q", _share(fraction, node)),))
         case exp.ArgMax() | exp.ArgMin():
             by = _plain(of.expr(node.expression), node)
             order = (SortKey(by, isinstance(node, exp.ArgMax), True),)
@@ -63,7 +71,7 @@ def _known(of: Expressions, node: exp.Expr, where: ExprNode | None) -> ExprNode:
         order = tuple(sort_key(of, one) for one in inner.expressions)
         inner = inner.this
     if isinstance(inner, exp.Distinct):
-        if function not in ("min", "max", "n_unique"):
+        if function not in ("min", "max", "n_unique", "approx_n_unique"):
             refuse(node, f"{_name(node)} of DISTINCT values is not supported", "SELECT DISTINCT them in a subquery first")
         inner = inner.expressions[0]
     return Aggregate(function, (_plain(of.expr(inner), node),), where, order, options)
@@ -110,14 +118,18 @@ def _count(of: Expressions, node: exp.Count, where: ExprNode | None) -> ExprNode
     return Aggregate("len", (), where) if isinstance(arg, Literal) and arg.value is not None else Aggregate("count", (arg,), where)
 
 
-def _quantile(arg: ExprNode, fraction: object, where: ExprNode | None, node: exp.Expr) -> ExprNode:
+def _share(fraction: object, node: exp.Expr) -> float:
     try:
         q = float(str(fraction))
     except ValueError:
         q = -1.0
     if not 0 <= q <= 1:
         refuse(node, f"a quantile lies between 0 and 1, and this is {fraction}")
-    return Aggregate("quantile", (arg,), where, (), (("q", q), ("interpolation", "linear")))
+    return q
+
+
+def _quantile(arg: ExprNode, fraction: object, where: ExprNode | None, node: exp.Expr) -> ExprNode:
+    return Aggregate("quantile", (arg,), where, (), (("q", _share(fraction, node)), ("interpolation", "linear")))
 
 
 def _within_group(of: Expressions, node: exp.WithinGroup, where: ExprNode | None) -> ExprNode:

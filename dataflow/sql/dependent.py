@@ -46,7 +46,7 @@ def counts(node: GroupAggregate) -> dict[str, ExprNode]:
     for one in node.aggs:
         assert isinstance(one, Alias)
         assert isinstance(one.input, Aggregate)
-        if one.input.function in ("len", "count", "n_unique", "sum"):
+        if one.input.function in ("len", "count", "n_unique", "approx_n_unique", "sum"):
             found[one.name] = Literal(0)
         elif one.input.function in ("any", "all"):
             found[one.name] = Literal(one.input.function == "all")

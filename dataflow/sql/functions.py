@@ -59,9 +59,9 @@ BY_NAME: dict[str, Function] = {
 AGGREGATES: dict[type[exp.Expr], tuple[str, tuple[tuple[str, object], ...]]] = {
     exp.Avg: ("mean", ()), exp.Min: ("min", ()), exp.Max: ("max", ()), exp.Stddev: ("std", (("ddof", 1),)),
     exp.StddevSamp: ("std", (("ddof", 1),)), exp.StddevPop: ("std", (("ddof", 0),)), exp.Variance: ("var", (("ddof", 1),)),
-    exp.VariancePop: ("var", (("ddof", 0),)), exp.Median: ("median", ()), exp.ApproxDistinct: ("n_unique", ()), exp.First: ("first", ()),
-    exp.FirstValue: ("first", ()), exp.Last: ("last", ()), exp.LastValue: ("last", ()), exp.ArrayAgg: ("collect", ()),
-    exp.ArrayUniqueAgg: ("collect", ()),
+    exp.VariancePop: ("var", (("ddof", 0),)), exp.Median: ("median", ()), exp.ApproxDistinct: ("approx_n_unique", ()),
+    exp.First: ("first", ()), exp.FirstValue: ("first", ()), exp.Last: ("last", ()), exp.LastValue: ("last", ()),
+    exp.ArrayAgg: ("collect", ()), exp.ArrayUniqueAgg: ("collect", ()),
 }  # fmt: skip
 
 RANKINGS: dict[type[exp.Expr], str] = {

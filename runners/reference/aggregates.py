@@ -115,6 +115,12 @@ def _between(one: Any, two: Any, part: Fraction) -> Fraction:
     return low + (high - low) * part
 
 
+def _at_rank(values: list[Any], kind: DType, options: Mapping[str, Any]) -> Any:
+    """The least value up to which a share q of the values lies."""
+    known = sorted(_known(values), key=order)
+    return known[max(0, math.ceil(options["q"] * len(known)) - 1)] if known else None
+
+
 def _n_unique(values: list[Any], kind: DType, options: Mapping[str, Any]) -> int:
     return len({identity(value) for value in _known(values)})
 
@@ -137,6 +143,7 @@ AGGREGATE_MEANINGS: dict[str, AggregateMeaning] = {
     "any": lambda values, kind, options: True in _known(values), "all": lambda values, kind, options: False not in _known(values),
     "std": _std, "var": _var, "median": lambda values, kind, options: _quantile(values, kind, {"q": 0.5}), "quantile": _quantile,
     "collect": lambda values, kind, options: list(values), "nth": _nth, "product": _product, "approx_n_unique": _n_unique,
+    "approx_quantile": _at_rank,
     "join": lambda values, kind, options: options["separator"].join(_known(values)),
 }  # fmt: skip
 

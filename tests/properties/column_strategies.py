@@ -214,12 +214,12 @@ def operand(draw: st.DrawFn, schema: Schema, pool: list[ExprNode], beside: ExprN
 def aggregates(draw: st.DrawFn, schema: Schema, order: tuple[SortKey, ...], inside: bool = False) -> Aggregate:
     """An aggregate that takes the column it is given."""
     while True:
-        function = draw(st.sampled_from(sorted(set(AGGREGATES) - {"approx_n_unique"})))
+        function = draw(st.sampled_from(sorted(AGGREGATES)))
         options: tuple[tuple[str, Any], ...] = {
             "std": (("ddof", draw(st.integers(0, 1))),), "var": (("ddof", 1),), "nth": (("n", draw(st.integers(-2, 2))),),
             "quantile": (("q", draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))),
                          ("interpolation", draw(st.sampled_from(["linear", "lower", "nearest"])))),
-            "join": (("separator", "-"),),
+            "join": (("separator", "-"),), "approx_quantile": (("q", draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))),),
         }.get(function, ())  # fmt: skip
         where = draw(st.sampled_from([None, None, Column("flag"), Call("greater", (Column("i"), Literal(0)))]))
         args = () if function == "len" else (Column(draw(st.sampled_from(list(schema)))),)

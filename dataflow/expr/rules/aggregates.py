@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from dataflow.expr.rules.parts import Refusal, Rule, always, common, first, given, is_bool, is_number, is_text, orderable
-from dataflow.expr.types import BOOL, FLOAT64, INT64, NULL, STRING, DType, decimal_of, list_of
+from dataflow.expr.types import BOOL, FLOAT64, INT64, NULL, STRING, DType, decimal_of, list_of, struct_of
 
-__all__ = ["AGGREGATES", "RANKINGS"]
+__all__ = ["AGGREGATES", "RANKINGS", "SKETCHES"]
 
 
 def _sum(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
@@ -55,6 +55,17 @@ def _countable(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
     return INT64
 
 
+def _at_rank(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
+    if not 0 <= options["q"] <= 1:
+        raise Refusal(f"a quantile is between 0 and 1, not {options['q']!r}")
+    return orderable(types[0])
+
+
+def _hashes(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
+    _countable(types, options)
+    return list_of(DType("uint64"))
+
+
 _to_bool = given(is_bool, result=BOOL, what="bool")
 
 AGGREGATES: dict[str, Rule] = {
@@ -62,6 +73,13 @@ AGGREGATES: dict[str, Rule] = {
     "min": _ordered, "max": _ordered, "first": first, "last": first, "nth": first, "any": _to_bool, "all": _to_bool, "std": _spread,
     "var": _spread, "median": _mean, "quantile": _quantile, "product": given(is_number, result=FLOAT64, what="numbers"),
     "collect": lambda types, options: list_of(types[0]), "join": given(is_text, result=STRING, what="text"),
+    "approx_quantile": _at_rank,
+}  # fmt: skip
+# The halves of aggregates that may be a little wrong. Only the optimizer writes them, so they have no meaning of their own.
+SKETCHES: dict[str, Rule] = {
+    "distinct_sketch": _hashes, "distinct_of_sketches": always(INT64),
+    "quantile_sketch": lambda types, options: list_of(struct_of({"value": orderable(types[0]), "rows": INT64})),
+    "quantile_of_sketches": lambda types, options: types[0].args[0].args[0][1],
 }  # fmt: skip
 RANKINGS: dict[str, Rule] = {
     "row_number": always(INT64), "rank": always(INT64), "dense_rank": always(INT64), "percent_rank": always(FLOAT64),

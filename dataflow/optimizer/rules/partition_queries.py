@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.expr.nodes import (
-    Aggregate,
     Alias,
     Cast,
     Column,
@@ -271,7 +270,7 @@ class _Cutter:
         own = tuple(Column(name) for name in named(keys, tuple(part.schema)))
         merged = GroupAggregate(
             label=self.label(node, "merge"), origin=node.origin, input=self.given(node, first, 0), keys=own,
-            aggs=tuple(Alias(Aggregate(how, (Column(name),)), name) for name, how in finals.merges),
+            aggs=tuple(Alias(one, name) for name, one in finals.merges),
         )  # fmt: skip
         merged = replace(merged, schema=schema_of(merged, (first.schema,)))
         shown = Project(label=self.label(node, "present"), origin=node.origin, input=merged, exprs=(*own, *finals.results))
