@@ -16,11 +16,14 @@ import pyarrow as pa
 
 from dataflow.errors import InputError, Report, SchemaError
 from dataflow.io.files import FileInfo, file_system, is_remote
+from dataflow.io.remembered import Footer, footer_of, metadata_of
 from dataflow.io.source import FileSource, Piece, Place, Source, Split, at_least_eight
 from dataflow.shard.batch import Records
 
 if TYPE_CHECKING:
+    from dataflow.expr.types import Schema
     from dataflow.kernels.query import ParquetScan
+    from dataflow.plan.statistics import Statistics
 
 __all__ = ["IpcSource", "ParquetSource"]
 
@@ -38,7 +41,7 @@ class _ColumnarSource(FileSource):
     def columns(self) -> pa.Schema:
         """The columns that are read, the ones in folder names last."""
         files = self.files()
-        layout = self._with_folders(self._layout([info.path for info in files]), files)
+        layout = self._with_folders(self._layout(files), files)
         if layout is None:
             raise InputError(Report(f"no file of {', '.join(self.paths)} can be read"))
         return layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
@@ -69,7 +72,7 @@ class _ColumnarSource(FileSource):
                 raise
             raise self._unreadable(path, error) from error
 
-    def _schema_of(self, path: str) -> pa.Schema:
+    def _schema_of(self, info: FileInfo) -> pa.Schema:
         raise NotImplementedError
 
     def check(self) -> list[Report]:
@@ -78,7 +81,7 @@ class _ColumnarSource(FileSource):
             return problems
         try:
             files = self.files()[:100]
-            layout = self._with_folders(self._layout([info.path for info in files]), files)
+            layout = self._with_folders(self._layout(files), files)
             for name in self.only or ():
                 if layout is not None and layout.get_field_index(name) < 0:
                     close = difflib.get_close_matches(name, layout.names, 1)
@@ -88,18 +91,23 @@ class _ColumnarSource(FileSource):
             return [error.report]
         return []
 
-    def _layout(self, paths: list[str]) -> pa.Schema | None:
+    def _layout(self, files: list[FileInfo]) -> pa.Schema | None:
         """The one schema of the files; files that disagree are an error that names both."""
         first: tuple[str, pa.Schema] | None = None
         come_from: dict[str, str] = {}
         merged: Any = None
-        for path in paths:
+        seen: pa.Schema | None = None
+        for info in files:
+            path = info.path
             try:
-                schema = self._schema_of(path)
+                schema = self._schema_of(info)
             except InputError:
                 if self.skip_bad:
                     continue
                 raise
+            if schema is seen:  # remembered schemas are one object for all files that have the same
+                continue
+            seen = schema
             schema = schema.remove_metadata()
             if len(set(schema.names)) < len(schema.names):
                 twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
@@ -140,7 +148,7 @@ class _ColumnarSource(FileSource):
         found = self.files()
         if not found:
             raise InputError(Report(f"no file matches {', '.join(self.paths)}", hint="an empty input is an error"))
-        layout = self._with_folders(self._layout([info.path for info in found]), found)
+        layout = self._with_folders(self._layout(found), found)
         target = at_least_eight(sum(info.size for info in found), target)
         return [split for info in found for split in self._parts(info, target, layout)]
 
@@ -179,14 +187,24 @@ class ParquetSource(_ColumnarSource):
         looked, total, size = files[:100], 0, 0
         for info in looked:
             size += info.size
-            with self._guarded(info.path, lambda path=info.path: self._file(path)) as file:  # type: ignore[misc]
-                meta = file.metadata
-                for group in range(meta.num_row_groups):
-                    for at in range(meta.num_columns):
-                        column = meta.row_group(group).column(at)
-                        if names is None or column.path_in_schema.split(".")[0] in names:
-                            total += column.total_uncompressed_size
+            meta = self._metadata(info)
+            for group in range(meta.num_row_groups):
+                for at in range(meta.num_columns):
+                    column = meta.row_group(group).column(at)
+                    if names is None or column.path_in_schema.split(".")[0] in names:
+                        total += column.total_uncompressed_size
         return int(DECODED * total * (sum(info.size for info in files) / max(1, size)))
+
+    def statistics(self, schema: Schema) -> Statistics | None:
+        """What the footers of at most sixteen files, spread over all, say of these columns."""
+        from dataflow.io.statistics import of_footers, spread
+
+        files = self.files()
+        looked = spread(files, 16)
+        metas = [self._metadata(info) for info in looked]
+        if not metas:
+            return None
+        return of_footers(metas, sum(info.size for info in looked) / max(1, sum(info.size for info in files)), schema)
 
     def scan_splits(self, splits: Sequence[Split]) -> ParquetScan:
         """What the kernel needs to read splits itself: one, or several whole files."""
@@ -208,12 +226,7 @@ class ParquetSource(_ColumnarSource):
         if self.kernel_scan() is None:
             return None
 
-        def metas() -> Iterator[Any]:
-            for info in self.files():
-                with self._guarded(info.path, lambda path=info.path: self._file(path)) as file:  # type: ignore[misc]
-                    yield file.metadata
-
-        table = answered(metas(), self.columns(), asked)
+        table = answered(map(self._metadata, self.files()), self.columns(), asked)
         return ArrowSource(table) if table is not None else None
 
     def kernel_scan(self) -> ParquetScan | None:
@@ -226,7 +239,7 @@ class ParquetSource(_ColumnarSource):
         if self.union or self.skip_bad or any(is_remote(info.path) or self.hive(info.path) for info in files) or not files:
             return None
         layout = self.columns()
-        first = self._schema_of(files[0].path)  # to which the kernel holds all others
+        first = self._schema_of(files[0])  # to which the kernel holds all others
         if not all(map(is_plain, layout.types)) or _only_nulls(first, layout):
             return None
         return ParquetScan(tuple(info.path for info in files), layout, self.only, versions=tuple(info.version for info in files))
@@ -239,33 +252,30 @@ class ParquetSource(_ColumnarSource):
             fs.open(inner), page_checksum_verification=True, thrift_string_size_limit=1 << 26, thrift_container_size_limit=1 << 22
         )
 
-    def _schema_of(self, path: str) -> pa.Schema:
-        def read() -> Any:
-            with self._file(path) as file:
-                return file.schema_arrow
+    def _schema_of(self, info: FileInfo) -> pa.Schema:
+        return self._footer(info).schema
 
-        return self._guarded(path, read)
+    def _footer(self, info: FileInfo) -> Footer:
+        return self._guarded(info.path, lambda: footer_of(info, self._file))
+
+    def _metadata(self, info: FileInfo) -> Any:
+        return self._guarded(info.path, lambda: metadata_of(info, self._file))
 
     def _parts(self, info: FileInfo, target: int, layout: pa.Schema | None) -> list[Split]:
-        def read() -> tuple[list[tuple[int, int]], bool]:
-            with self._file(info.path) as file:
-                groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-                nulls = layout is not None and _only_nulls(file.schema_arrow, layout)
-                return [(group.total_byte_size, group.num_rows) for group in groups], not nulls
-
         try:
-            sizes, with_others = self._guarded(info.path, read)
+            footer = self._footer(info)
         except InputError as error:
             if self.skip_bad:
                 return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence, None))]
             raise
         splits, start, held, first, rows = [], 0, 0, 0, 0
-        for index, (size, count) in enumerate(sizes):
+        for index, (size, count) in enumerate(footer.groups):
             held += size
             rows += count
-            if held >= target or index == len(sizes) - 1:
+            if held >= target or index == len(footer.groups) - 1:
                 splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "", (first, rows))))
                 start, held, first, rows = index + 1, 0, first + rows, 0
+        with_others = layout is None or not _only_nulls(footer.schema, layout)
         if len(splits) == 1 and with_others:
             return [replace(splits[0], extra=(layout, "", None))]  # a whole file, which the kernel may read together with others
         return splits
@@ -297,13 +307,13 @@ class IpcSource(_ColumnarSource):
 
     format = "ipc"
 
-    def _schema_of(self, path: str) -> pa.Schema:
+    def _schema_of(self, info: FileInfo) -> pa.Schema:
         def read() -> Any:
-            fs, inner = file_system(path, self.options)
+            fs, inner = file_system(info.path, self.options)
             with fs.open(inner) as raw, pa.ipc.open_file(raw) as file:
                 return file.schema
 
-        return self._guarded(path, read)
+        return self._guarded(info.path, read)
 
     def _parts(self, info: FileInfo, target: int, layout: pa.Schema | None) -> list[Split]:
         def read() -> int:

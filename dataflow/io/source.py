@@ -163,13 +163,14 @@ class FileSource(Source):
         from dataflow.io.recovery import recover
 
         found: dict[str, FileInfo] = {}
+        folders: dict[str, str] = {}
         for path in self.paths:
             fs, inner = file_system(path, self.options)
             recover(fs, inner, self.options)
             prefix = path.split("://")[0] + "://" if is_remote(path) else ""
             for info in fs.find(inner):
                 url = prefix + info.path.lstrip("/") if prefix else info.path
-                same = url if prefix else os.path.realpath(url)  # one file under two names is read once
+                same = url if prefix else _real(url, folders)  # one file under two names is read once
                 found.setdefault(same, FileInfo(url, info.size, info.version))
         return list(found.values())
 
@@ -247,6 +248,16 @@ class FileSource(Source):
         """The part of a path before its first wildcard, up to a folder."""
         at = min((given.find(c) for c in "*?[" if c in given), default=-1)
         return given if at < 0 else given[: given.rfind("/", 0, at) + 1]
+
+
+def _real(path: str, folders: dict[str, str]) -> str:
+    """A local path without links, as `os.path.realpath` finds it, which looks at every folder on the way for every file."""
+    folder, name = os.path.split(path)
+    if os.path.islink(path) or name in ("", ".", ".."):
+        return os.path.realpath(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return f"{folders[folder]}/{name}"
 
 
 def _is_int(text: str) -> bool:
