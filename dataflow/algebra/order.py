@@ -72,6 +72,8 @@ def _no_equality(key: Any) -> KeyTypeError:
     name = type(key).__name__
     if isinstance(key, _NEVER):
         hint = "make it a tuple" if not isinstance(key, (set, dict)) else "make it a sorted tuple"
+        if isinstance(key, dict):
+            hint += "; of records distinct([…]) and group_by(…) take columns"
     else:
         hint = "use a str, number, tuple or frozen dataclass as the key"
     article = "an" if name[0] in "aeiouAEIOU" else "a"

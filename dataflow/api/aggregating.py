@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_origin, is_typeddict
 
 from dataflow.api.base import Deferred, pair_type
 from dataflow.api.building import check_callable, name_of, plan_error
@@ -36,13 +36,15 @@ class Aggregating(Deferred[T]):
         return self._marked(label or "count").group_by_key(label=label).combine_values(Count(), label=label or "count")
 
     def distinct(self, columns: Sequence[str] | None = None, label: str | None = None) -> PCollection[T]:
-        """Each different element once; of records, one for each different combination of ``columns``.
+        """Each different element once; of records, one for each different combination of ``columns``, by default of all.
 
         >>> from dataflow import Pipeline
         >>> sorted(Pipeline().create([2, 1, 2]).distinct().collect())
         [1, 2]
+        >>> Pipeline().create([{"a": 1}, {"a": 1}]).distinct().collect()
+        [{'a': 1}]
         """
-        if columns is not None or isinstance(self.node, Relation):
+        if columns is not None or self._holds_records():
             return cast("PCollection[T]", cast("PCollection[Any]", self)._distinct_by(columns, label))
         return self.count(label=label or "distinct").keys()
 
@@ -160,6 +162,13 @@ class Aggregating(Deferred[T]):
         from dataflow.api.pobject import PObject
 
         return PObject(self.pipeline, View(label=self._label(f"as {kind}"), origin=caller(), input=self.node, kind=kind))
+
+    def _holds_records(self) -> bool:
+        """Whether the elements are dicts, as far as is known: those of a function without a return type may be."""
+        element = self.node.element
+        if isinstance(self.node, Relation) or dict in (element, get_origin(element)) or is_typeddict(element):
+            return True
+        return element is None and self.pipeline.columns(self.node) is not None
 
     def _marked(self, label: str) -> PTable[T, None]:
         element = pair_type(self.node.element, type(None))
