@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from dataclasses import replace
 from typing import Any
 
 from dataflow.physical.program import TaskInput
 from dataflow.physical.stages import Phase
+from dataflow.shard.places import remove_file
 from dataflow.shard.runfile import RunFile
 
 __all__ = ["Filed", "FiledFiles"]
@@ -55,5 +54,8 @@ class FiledFiles:
     def remove(self, name: str) -> None:
         """A shuffle that nobody reads any more leaves the disk."""
         for file in self.files.pop(name, {}).values():
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(file.path)
+            remove_file(file.place, file.path)
+
+    def at(self, place: str) -> list[tuple[str, RunFile]]:
+        """The files of a place, each with the name it is filed under."""
+        return [(name, file) for name, files in self.files.items() for file in files.values() if file.place == place]

@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.errors import Report, ShardCorruptError
+from dataflow.shard.places import read_range
 
 __all__ = ["Block", "RunFile", "RunWriter", "read_block"]
 
@@ -42,11 +43,12 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A file of blocks and the task that wrote it."""
+    """A file of blocks, the task that wrote it, and where it is (`shard.places`)."""
 
     path: str
     producer: str
     blocks: tuple[Block, ...]
+    place: str = ""
 
     @property
     def rows(self) -> int:
@@ -102,17 +104,14 @@ class RunWriter:
 def read_block(file: RunFile, block: Block) -> pa.RecordBatch:
     """The record batch of one block, after its checksum held."""
     try:
-        with open(file.path, "rb", buffering=0) as handle:
-            data = os.pread(handle.fileno(), block.length, block.offset)
-            while 0 < len(data) < block.length and (more := os.pread(handle.fileno(), block.length - len(data), block.offset + len(data))):
-                data += more
+        data = read_range(file.place, file.path, block.offset, block.length)
     except FileNotFoundError:
         data = b""
     if len(data) != block.length or zlib.crc32(data) != block.crc:
         raise ShardCorruptError(
             Report(
                 f"a file of this run came back other than it was written ({len(data)} of {block.length} bytes read)",
-                location=f"{file.path} at byte {block.offset}, written by task {file.producer}",
+                location=f"{file.place}{file.path} at byte {block.offset}, written by task {file.producer}",
                 hint="if it happens again, test this machine's disk and memory",
                 cause_type=file.producer,
             )

@@ -23,10 +23,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataflow.driving.kernel_limits import for_workers
 from dataflow.errors import DataflowError, Report
 from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Progress
 from dataflow.worker import HEADER, MARK, Channel
-from runners.local.kernel_limits import for_workers
 
 __all__ = ["WorkerPool"]
 
@@ -217,7 +217,7 @@ class WorkerPool:
         if now - self._looked < 0.5:
             return
         self._looked = now
-        from runners.local.memory import available_share, resident
+        from dataflow.driving.memory import available_share, resident
 
         if available_share() < LOW_MEMORY and (busy := [w for w in self.workers if w.busy is not None]):
             largest = max(busy, key=lambda w: resident(w.process.pid))

@@ -1,201 +1,42 @@
-"""The local runner: optimize, plan, look before leaping, run, commit.
-
-plan ─optimize─> plan ─plan_phases─> phases ─preflight─> Job(LocalWorkers) ─> RunResult
-"""
+"""The local runner: this process for what is small, this machine's processes for what is large."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import tempfile
-import threading
-import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from typing import Any
 
-from dataflow.display.progress import show_progress
-from dataflow.errors import DataflowError, PreflightError
-from dataflow.execution.sides import KeptIterable, load_side
-from dataflow.optimizer.optimize import optimize, placing
-from dataflow.optimizer.rule import Remarks, Rule
-from dataflow.physical.preflight import preflight
-from dataflow.physical.program import SourceRoot
-from dataflow.physical.stages import PhysicalPlan, plan_phases
-from dataflow.plan.nodes import Node
-from dataflow.scheduling.events import Policy
-from dataflow.scheduling.job import Job
-from dataflow.scheduling.result import RunResult
-from dataflow.scheduling.work import SMALL_BYTES, JobOptions
-from runners.local.kernel_limits import limit_kernel
-from runners.local.memory import machine_memory, parse_size
+from dataflow.driving.driver import Driver, RunnerWorkers, source_bytes
+from dataflow.driving.memory import machine_memory, parse_size
+from dataflow.physical.stages import PhysicalPlan
+from dataflow.scheduling.work import SMALL_BYTES
 from runners.local.workers import LocalWorkers, Mode
 
 __all__ = ["LocalRunner"]
 
 DEFAULT_SHARE = 0.6
-COMPARED = 0.01
-WEEK = 7 * 24 * 3600
 
 
-class _MonotonicClock:
-    def now(self) -> float:
-        return time.monotonic()
-
-
-class LocalRunner:
+class LocalRunner(Driver):
     """Runs plans on this machine.
 
     ``memory``: bytes (or "8GiB") the run's data may take, 60% of the machine's by default. ``workers``: processes,
-    one a core by default. ``mode``: "auto" (by bytes), "in_process", "processes". ``spill_folders``: where shuffles go.
-    ``check_determinism``: this share of the tasks (True: 1%), and one of each phase at least, runs twice and is compared.
-    ``placement``: whether relational queries go to the kernel "whole", are "partitioned", or "auto" (by estimated bytes).
+    one a core by default. ``mode``: "auto" (by bytes), "in_process", "processes". The other options are those of `Driver`.
     """
 
-    def __init__(
-        self,
-        *,
-        memory: str | int | None = None,
-        workers: int | None = None,
-        mode: Mode = "auto",
-        spill_folders: list[str] | None = None,
-        skipped_to: str | None = None,
-        task_timeout: float | None = None,
-        progress: bool | None = None,
-        check_determinism: float | bool = 0.0,
-        policy: Policy | None = None,
-        placement: str = "auto",
-    ) -> None:
+    def __init__(self, *, memory: str | int | None = None, workers: int | None = None, mode: Mode = "auto", **options: Any) -> None:
         if mode not in ("auto", "in_process", "processes"):
             raise ValueError(f'mode is "auto", "in_process" or "processes", not {mode!r}')
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
-        self.memory = parse_size(memory) if memory is not None else int(machine_memory() * DEFAULT_SHARE)
+        super().__init__(memory=parse_size(memory) if memory is not None else int(machine_memory() * DEFAULT_SHARE), **options)
         self.workers = workers or len(os.sched_getaffinity(0))
-        if placement not in ("auto", "whole", "partitioned"):
-            raise ValueError(f'placement is "auto", "whole" or "partitioned", not {placement!r}')
-        self.placement = placement
         self.mode: Mode = mode
-        self.spill_folders, self.skipped_to = spill_folders, skipped_to
-        self.progress = progress
-        self.result: RunResult | None = None  # of the last `evaluate`
-        self.compared_share = COMPARED if check_determinism is True else float(check_determinism)
-        if not 0 <= self.compared_share <= 1:
-            raise ValueError(f"check_determinism is a share of the tasks, from 0 to 1, not {check_determinism!r}")
-        self.policy = policy or Policy()
-        if task_timeout is not None:
-            self.policy.task_timeout = task_timeout
 
-    def rule(self) -> Rule:
-        """The rule by which queries are placed, for `explain`."""
-        return placing(self.memory, self.placement)
-
-    def run(self, plan: tuple[Node, ...]) -> RunResult:
-        """Run a plan whose outputs are sinks."""
-        with self._job(plan) as job:
-            return job.run()
-
-    @contextmanager
-    def evaluate(self, plan: tuple[Node, ...]) -> Generator[list[Any]]:
-        """Run a plan whose outputs are views, and give their values; iterables are good within the context."""
-        with self._job(plan) as job:
-            self.result = job.run()
-            yield [self._value(job, node) for node in plan if node.label in job.plan.views]
-
-    @staticmethod
-    def _value(job: Job, node: Node) -> Any:
-        side = job.side(node.label)
-        return KeptIterable(side.files) if side.kind in ("iterable", "list") else load_side(side)
-
-    @contextmanager
-    def _job(self, plan: tuple[Node, ...]) -> Generator[Job]:
-        run = os.urandom(8).hex()
-        physical = plan_phases(optimize(plan, Remarks(), cut=self.rule()))
-        problems = preflight(plan, physical)
-        if problems:
-            raise PreflightError(tuple(problems))
-        with ExitStack() as stack:
-            folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
-            skipped_to = self.skipped_to or _left_of(run)
-            limit_kernel(self.memory, tempfile.gettempdir())
-            workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
-            stack.callback(workers.close)
-            options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy, self.compared_share)
-            job = Job(physical, options, workers, _MonotonicClock())
-            workers.watch = lambda context: setattr(job.state, "here", context)
-            if self.mode == "processes" or (self.mode == "auto" and _source_bytes(physical) > SMALL_BYTES):
-                workers.warm()
-            stack.enter_context(_graceful_stop(job))
-            stack.enter_context(show_progress(job.state, self.progress))
-            try:
-                yield job
-            except DataflowError as error:
-                _keep_trace(error, run)
-                raise
-
-    def _folder(self, stack: ExitStack, run: str, parent: str) -> str:
-        os.makedirs(parent, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix=f"dataflow-{run}-", dir=parent)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        return folder
-
-
-def _source_bytes(physical: PhysicalPlan) -> int:
-    """The bytes of local file sources, at a glance; others count nothing here, their phases decide later."""
-    total = 0
-    for phase in physical.phases:
-        root = phase.program.root
-        if isinstance(root, SourceRoot) and hasattr(root.source, "files"):
-            with suppress(Exception):
-                total += sum(info.size for info in root.source.files())
-    return total
-
-
-@contextmanager
-def _graceful_stop(job: Job) -> Generator[None]:
-    """Ctrl-C once: stop within two seconds, leave nothing. Twice: at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop(number: int, frame: Any) -> None:
-        if job.stop.is_set():
-            os._exit(130)
-        job.stop.set()
-        if not job.committing:  # a commit is a matter of moments, and is not taken back
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _keep_trace(error: DataflowError, run: str) -> None:
-    """The whole trace goes to a file, and the report says which; the report itself stays short."""
-    if not error.report.trace:
-        return
-    folder = _left_of(run)
-    path = os.path.join(folder, "trace.txt")
-    with suppress(OSError):
-        _forget_old(os.path.dirname(folder))
-        os.makedirs(folder, exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(error.report.trace)
-        error.add_note(f"  trace    {path}")
-
-
-def _left_of(run: str) -> str:
-    """The folder of what a run leaves for people: its trace if it failed, the records it skipped."""
-    return os.path.join(tempfile.gettempdir(), f"dataflow-runs-{os.getuid()}", run)
-
-
-def _forget_old(folder: str) -> None:
-    """Runs of more than a week ago leave nothing."""
-    with suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.stat().st_mtime < time.time() - WEEK:
-                shutil.rmtree(entry.path, ignore_errors=True)
+    def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan) -> RunnerWorkers:
+        workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
+        stack.callback(workers.close)
+        if self.mode == "processes" or (self.mode == "auto" and source_bytes(plan) > SMALL_BYTES):
+            workers.warm()
+        return workers

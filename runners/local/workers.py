@@ -6,18 +6,12 @@ in this process, and a small input that grew goes to the pool.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from dataflow.errors import DataflowError
-from dataflow.execution.bundles import dofns, set_up, tear_down
+from dataflow.driving.in_process import InProcess
 from dataflow.execution.context import TaskContext
-from dataflow.execution.failing import failure_of
-from dataflow.execution.task import run_task
-from dataflow.physical.program import Program
-from dataflow.scheduling.events import AttemptId, Event, Failed, Finished
+from dataflow.scheduling.events import AttemptId, Event, Failed
 from dataflow.scheduling.work import Work
 
 if TYPE_CHECKING:
@@ -28,25 +22,23 @@ __all__ = ["LocalWorkers", "Mode"]
 Mode = Literal["auto", "in_process", "processes"]
 
 
-def _own(program: Program) -> Program:
-    """The program with DoFns of its own: what they open and hold must not stick to the user's objects."""
-    if not any(True for _ in dofns(program.tree)):
-        return program
-    import cloudpickle
-
-    return replace(program, tree=cloudpickle.loads(cloudpickle.dumps(program.tree)))
-
-
 class LocalWorkers:
     """The `Workers` of the local runner."""
 
     def __init__(self, mode: Mode, count: int, folder: str) -> None:
         self.mode, self.count, self.folder = mode, count, folder
         self.pool: WorkerPool | None = None
-        self.here: deque[tuple[AttemptId, Work]] = deque()
-        self.programs: dict[str, Program] = {}
+        self.here = InProcess()
         self.away: set[AttemptId] = set()
-        self.watch: Callable[[TaskContext | None], None] = lambda context: None
+
+    @property
+    def watch(self) -> Callable[[TaskContext | None], None]:
+        """Told the context of the attempt that runs in this process."""
+        return self.here.watch
+
+    @watch.setter
+    def watch(self, watch: Callable[[TaskContext | None], None]) -> None:
+        self.here.watch = watch
 
     @property
     def slots(self) -> int:
@@ -67,13 +59,13 @@ class LocalWorkers:
     def start(self, attempt: AttemptId, payload: Work) -> None:
         here = payload.here or self.mode == "in_process" or (self.mode == "auto" and payload.small)
         if here:
-            self.here.append((attempt, payload))
+            self.here.start(attempt, payload)
         else:
             self.away.add(attempt)
             self._pool().start(attempt, payload.program, payload.attempt(attempt.task, attempt.number))
 
     def cancel(self, attempt: AttemptId) -> None:
-        self.here = deque(item for item in self.here if item[0] != attempt)
+        self.here.cancel(attempt)
         if attempt in self.away and self.pool is not None:
             self.away.discard(attempt)
             self.pool.cancel(attempt)
@@ -83,7 +75,7 @@ class LocalWorkers:
 
     def wait(self, timeout: float) -> list[Event]:
         if self.here:
-            events: list[Event] = [self._run_here(*self.here.popleft())]
+            events: list[Event] = [self.here.run()]
             if self.away and self.pool is not None:
                 events += self.pool.wait(0)
         elif self.pool is not None:
@@ -98,31 +90,8 @@ class LocalWorkers:
                 self.away.discard(event.attempt)
         return events
 
-    def _run_here(self, attempt: AttemptId, work: Work) -> Event:
-        program = work.program
-        marked: list[tuple[int, int]] = []
-
-        def mark(first: int, last: int) -> None:
-            marked[:] = [(first, last)]
-
-        try:
-            if program.phase not in self.programs:
-                self.programs[program.phase] = _own(program)
-                set_up(self.programs[program.phase])
-            own = replace(self.programs[program.phase], root=program.root)
-            return Finished(attempt, run_task(own, work.attempt(attempt.task, attempt.number), mark, self.watch))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            kind, portable = failure_of(error, "run")
-            report = portable.report if isinstance(portable, DataflowError) else None
-            return Failed(attempt, kind, portable, report, marked[0] if marked else None)
-        finally:
-            self.watch(None)
-
     def close(self) -> None:
         """Tear down what was set up, here and in the pool."""
-        for program in self.programs.values():
-            tear_down(program)
+        self.here.close()
         if self.pool is not None:
             self.pool.close()

@@ -737,7 +737,7 @@ def test_fault_20_a_slow_function_that_goes_on_is_no_hang(options):
 
 
 def test_fault_21_a_worker_ended_because_the_machine_runs_out_of_memory_is_an_error_about_memory(options, monkeypatch):
-    from runners.local import memory
+    from dataflow.driving import memory
 
     monkeypatch.setattr(memory, "available_share", lambda: 0.01)
 
@@ -752,7 +752,7 @@ def test_fault_21_a_worker_ended_because_the_machine_runs_out_of_memory_is_an_er
 
 
 def test_fault_21_a_shortage_of_memory_that_passes_costs_a_retry(options, monkeypatch, tmp_path):
-    from runners.local import memory
+    from dataflow.driving import memory
 
     started = once(tmp_path / "started")
     monkeypatch.setattr(memory, "available_share", lambda: 0.01 if (tmp_path / "started").exists() and not shortages else 0.5)
