@@ -1,6 +1,6 @@
 """What the scheduler and the places that run tasks say to each other. Plain values; tasks are opaque here.
 
-Scheduler ──start(attempt)──> Workers ──> Started, Progress…, then one of Finished, Failed, Died
+Scheduler ──start(attempt)──> Workers ──> Progress…, then one of Finished, Failed, Died, Lost
           ──cancel(attempt)─>
 
 They are named tuples because a run makes hundreds of thousands, and the classes themselves are made at every start.
@@ -8,12 +8,13 @@ They are named tuples because a run makes hundreds of thousands, and the classes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from dataflow.errors import Report
 
-__all__ = ["AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Progress", "Task", "Workers"]
+__all__ = ["AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Lost", "PlaceLost", "Progress", "Task", "Workers"]
 
 
 class AttemptId(NamedTuple):
@@ -67,6 +68,19 @@ class Died(NamedTuple):
     trace: str = ""
 
 
+class Lost(NamedTuple):
+    """An attempt vanished through no fault of its own: it waited on a worker that died of another, or its machine is gone."""
+
+    attempt: AttemptId
+    how: str
+
+
+class PlaceLost(NamedTuple):
+    """A place (`shard.places`) is gone, and the files that tasks wrote there with it."""
+
+    place: str
+
+
 class Progress(NamedTuple):
     """A sign of life of an attempt: rows and bytes so far; ``pulse`` is any number that changes while work goes on."""
 
@@ -76,7 +90,7 @@ class Progress(NamedTuple):
     pulse: int = 0
 
 
-Event = Finished | Failed | Died | Progress
+Event = Finished | Failed | Died | Lost | Progress
 
 
 class Clock(Protocol):
@@ -90,7 +104,12 @@ class Workers(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many attempts may run at once."""
+        """How many attempts may be in hand at once: running, or waiting where they will run."""
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """How many attempts run at once, which share the memory."""
         ...
 
     def start(self, attempt: AttemptId, payload: Any) -> None:
@@ -105,7 +124,7 @@ class Workers(Protocol):
         """Where an attempt stands, as a stack, before it is cancelled for making no progress."""
         ...
 
-    def wait(self, timeout: float) -> list[Event]:
+    def wait(self, timeout: float) -> Sequence[Event | PlaceLost]:
         """The events since the last call, after at most ``timeout`` seconds."""
         ...
 

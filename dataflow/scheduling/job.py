@@ -14,7 +14,6 @@ of its files went bad (`_corrupt`) replaces its files.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from dataclasses import replace
 from typing import Any
@@ -31,6 +30,7 @@ from dataflow.scheduling.result import Output, RunResult
 from dataflow.scheduling.scheduler import Scheduler
 from dataflow.scheduling.tasking import TaskMaker
 from dataflow.scheduling.work import JobOptions, Work, all_steps
+from dataflow.shard.places import remove_file
 
 __all__ = ["Job"]
 
@@ -44,7 +44,7 @@ class Job:
         self.state, self.result = self.accounts.state, self.accounts.result
         self.commit: Any = _commit_of(options.run, list(plan.sinks))
         self.files = FiledFiles()
-        self.maker = TaskMaker(plan, options, self.files, self.commit.targets, lambda: workers.slots)
+        self.maker = TaskMaker(plan, options, self.files, self.commit.targets, lambda: workers.parallel)
         self.bisection = Bisection(self.maker, self.accounts, self._replaced)
         self.scheduler = Scheduler(
             workers,
@@ -58,6 +58,7 @@ class Job:
             self._ready,
             self.bisection.give_up,
             self._compare,
+            self._place_lost,
         )
         self.waiting = list(plan.phases)
         self.open: dict[str, set[str]] = {}
@@ -199,7 +200,7 @@ class Job:
             for file in output if isinstance(output, list) else [output]:
                 if file is not None:
                     with contextlib.suppress(OSError):
-                        os.unlink(file.path)
+                        remove_file(getattr(file, "place", ""), file.path)
 
     def _compare(self, task: Task, first: TaskResult, second: TaskResult) -> None:
         from dataflow.scheduling.determinism import check_same
@@ -218,6 +219,12 @@ class Job:
             self.remaking.add(producer)
             self.scheduler.add([task], front=True)
         return True
+
+    def _place_lost(self, place: str) -> None:
+        """What was written at a place that is gone is made again, as far as somebody will still read it."""
+        for name, file in self.files.at(place):
+            if name in self.plan.views or not self._is_past(name):
+                self._corrupt(file.producer)
 
     def _ready(self, task: Task) -> bool:
         if not self.remaking:

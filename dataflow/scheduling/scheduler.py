@@ -7,7 +7,8 @@ test runs it in simulated time from a seed, and a run on a cluster differs only 
     waiting ──start──> running ──Finished──> done        (the first attempt to finish wins; others are cancelled)
        ^                  │
        ├──────Failed──────┤  transient, memory, corrupt: again, a few times; user: the run fails
-       └───────Died───────┘  again; after three deaths the task is split around the rows it died on (`_split`)
+       ├───────Died───────┘  again; after three deaths the task is split around the rows it died on (`_split`)
+       └───────Lost───────┘  again, and not counted against it
 
 A task that is to run `twice` is not done when its first attempt is: the result is held, the task goes to the end of the queue (where
 another worker is likely to take it), and the second result is compared and thrown away.
@@ -24,7 +25,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.errors import DataflowError, MemoryLimitError, Report, TaskTimeoutError, WorkerCrashedError
-from dataflow.scheduling.events import AttemptId, Clock, Died, Event, Failed, Finished, Policy, Progress, Task, Workers
+from dataflow.scheduling.events import (
+    AttemptId,
+    Clock,
+    Died,
+    Event,
+    Failed,
+    Finished,
+    Lost,
+    PlaceLost,
+    Policy,
+    Progress,
+    Task,
+    Workers,
+)  # fmt: skip
 from dataflow.scheduling.stacks import user_stack
 
 __all__ = ["Scheduler", "Splitter"]
@@ -66,6 +80,7 @@ class Scheduler:
     ``give_up(task, how, error)`` then gives what may take its place (a task that looks at the record, nothing if it may be
     skipped); None, and the error is raised.
     ``compare(task, first, second)`` raises if the two results of a task that ran twice are not the same.
+    ``place_lost(place)`` is told of a place that is gone, with the files of tasks that were done there.
     """
 
     def __init__(
@@ -81,6 +96,7 @@ class Scheduler:
         ready: Callable[[Task], bool] | None = None,
         give_up: Callable[[Task, str, BaseException], list[Task] | None] | None = None,
         compare: Callable[[Task, Any, Any], None] | None = None,
+        place_lost: Callable[[str], None] | None = None,
     ) -> None:
         self.workers, self.clock, self.policy = workers, clock, policy or Policy()
         self.give_up = give_up or (lambda task, how, error: None)
@@ -91,6 +107,7 @@ class Scheduler:
         self.progress = progress or (lambda task, rows, size: None)
         self.ready = ready or (lambda task: True)
         self.compare = compare or (lambda task, first, second: None)
+        self.place_lost = place_lost or (lambda place: None)
         self.states: dict[str, _State] = {}
         self.winners: dict[str, int] = {}  # the attempt whose result was taken, of every task that is done
         self.live: dict[str, _State] = {}  # those with attempts running: the clock's checks look at no others
@@ -203,7 +220,11 @@ class Scheduler:
 
     # -- events
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: Event | PlaceLost) -> None:
+        if isinstance(event, PlaceLost):
+            self.log.append(f"{event.place} is gone, and the files there")
+            self.place_lost(event.place)
+            return
         state = self.states.get(event.attempt.task)
         if state is None or event.attempt.number not in state.running:
             if (
@@ -227,6 +248,8 @@ class Scheduler:
                 self._failed(state, event)
             case Died():
                 self._died(state, event)
+            case Lost():
+                self._lost(state, event)
 
     def _finished(self, state: _State, result: Any, seconds: float) -> None:
         self.idle_deaths = 0
@@ -289,15 +312,7 @@ class Scheduler:
             self._uncompared(state)
             return
         if not state.split_from:
-            self.idle_deaths += 1
-        if self.idle_deaths >= self.policy.pool_deaths * max(4, 2 * self.workers.slots):
-            raise WorkerCrashedError(
-                Report(
-                    f"workers die without any task getting done ({event.how}, {self.idle_deaths} times)",
-                    attempt=str(event.attempt),
-                    hint="look at this machine's memory and at `dmesg`",
-                )
-            )
+            self._one_more_death(event)
         if state.deaths < (1 if state.split_from else self.policy.deaths_before_split):
             self._again(state)
             return
@@ -311,6 +326,27 @@ class Scheduler:
             if parts is None:
                 raise error
         self._replace(state, parts)
+
+    def _lost(self, state: _State, event: Lost) -> None:
+        self.log.append(f"{event.attempt} lost: {event.how}")
+        if state.held is not None:
+            self._uncompared(state)
+            return
+        self._one_more_death(event)
+        if not state.running:
+            self._again(state)
+
+    def _one_more_death(self, event: Died | Lost) -> None:
+        """Many deaths with nothing done between them mean that it is not the tasks."""
+        self.idle_deaths += 1
+        if self.idle_deaths >= self.policy.pool_deaths * max(4, 2 * self.workers.slots):
+            raise WorkerCrashedError(
+                Report(
+                    f"workers die without any task getting done ({event.how}, {self.idle_deaths} times)",
+                    attempt=str(event.attempt),
+                    hint="look at this machine's memory and at `dmesg`",
+                )
+            )
 
     def _uncompared(self, state: _State) -> None:
         """The second attempt at a task that runs twice met with an accident, which says nothing of the first."""

@@ -102,6 +102,10 @@ class SimWorkers:
         self._order = itertools.count()
         self._cancelled: set[AttemptId] = set()
 
+    @property
+    def parallel(self) -> int:
+        return self.slots
+
     def start(self, attempt: AttemptId, payload: Any) -> None:
         """Draw what will become of the attempt. More than ``slots`` at once, or one twice, is the scheduler's mistake."""
         if attempt in self.running:

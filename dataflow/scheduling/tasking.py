@@ -44,10 +44,12 @@ __all__ = ["TaskMaker"]
 
 
 class TaskMaker:
-    """Makes the tasks of a job. ``targets`` are those of its commit; ``slots`` says how many attempts may run at once."""
+    """Makes the tasks of a job. ``targets`` are its commit's; ``parallel`` says how many attempts run at a time."""
 
-    def __init__(self, plan: PhysicalPlan, options: JobOptions, files: FiledFiles, targets: list[Staged], slots: Callable[[], int]) -> None:
-        self.plan, self.options, self.files, self.targets, self.slots = plan, options, files, targets, slots
+    def __init__(
+        self, plan: PhysicalPlan, options: JobOptions, files: FiledFiles, targets: list[Staged], parallel: Callable[[], int]
+    ) -> None:
+        self.plan, self.options, self.files, self.targets, self.parallel = plan, options, files, targets, parallel
 
     def phase(self, name: str) -> Phase:
         """The phase of a name."""
@@ -94,7 +96,7 @@ class TaskMaker:
             current = self.files.current(given, self.phase(phase))
             sides = {name: self.side(name) for name in program.sides}
             folders = self.options.folders
-            share = self.options.memory // max(1, self.slots())
+            share = self.options.memory // max(1, self.parallel())
             return Attempt(task, number, current, share, folders[number % len(folders)], sides, twice)
 
         return Task(name, phase, Work(order, phase, given, program, total < SMALL_BYTES, of_this_process(program), attempt), twice)

@@ -44,6 +44,10 @@ class LocalWorkers:
     def slots(self) -> int:
         return 1 if self.mode == "in_process" else self.count
 
+    @property
+    def parallel(self) -> int:
+        return self.slots
+
     def warm(self) -> None:
         """Start the pool now; a large run is coming."""
         if self.mode != "in_process":

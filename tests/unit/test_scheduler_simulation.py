@@ -2,11 +2,12 @@
 
 import math
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from dataflow.errors import StepError, TaskTimeoutError, WorkerCrashedError
-from dataflow.scheduling.events import AttemptId, Failed, Finished, Policy, Task
+from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost, PlaceLost, Policy, Task
 from dataflow.scheduling.scheduler import Scheduler
 from dataflow.scheduling.simulation import SimClock, SimWorkers, Weather, halves
 
@@ -380,3 +381,41 @@ def test_fault_51_a_task_that_runs_twice_is_delivered_once_with_its_first_result
         compared += len(pairs)
         left_out += 10 - len(pairs)
     assert compared > 2 * left_out > 0  # an accident of the second attempt leaves a task uncompared
+
+
+def test_an_attempt_that_is_lost_runs_again_and_does_not_count_as_a_death() -> None:
+    class Losing(SimWorkers):
+        """Of every task the first five attempts vanish."""
+
+        def start(self, attempt: AttemptId, payload: Any) -> None:
+            super().start(attempt, payload)
+            if attempt.number < 5:
+                self.cancel(attempt)
+                self.vanished.append(Lost(attempt, "its machine is gone"))
+
+        vanished: list[Lost] = []
+
+        def wait(self, timeout: float) -> list[Event]:
+            lost, self.vanished[:] = list(self.vanished), []
+            return lost or super().wait(timeout)
+
+    clock = SimClock()
+    done: list[str] = []
+    workers = Losing(clock, slots=1)
+    scheduler = Scheduler(workers, clock, done=lambda task, result: done.append(task.id))
+    scheduler.add([Task("map/0", "map")])
+    scheduler.run()
+    assert done == ["map/0"]
+    assert workers.started == 6
+
+
+def test_a_place_that_is_lost_is_told_on() -> None:
+    class Leaving(SimWorkers):
+        def wait(self, timeout: float) -> list[Any]:
+            return [PlaceLost("grpc://gone"), *super().wait(timeout)]
+
+    clock, told = SimClock(), []
+    scheduler = Scheduler(Leaving(clock), clock, place_lost=told.append)
+    scheduler.add([Task("map/0", "map")])
+    scheduler.run()
+    assert "grpc://gone" in told
