@@ -15,7 +15,6 @@ import pickle
 import selectors
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -25,8 +24,9 @@ from typing import Any
 
 from dataflow.driving.kernel_limits import for_workers
 from dataflow.errors import DataflowError, Report
+from dataflow.execution.serving import ask_for_stack, last_stack, read_mark
 from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Progress
-from dataflow.worker import HEADER, MARK, Channel
+from dataflow.worker import HEADER, Channel
 
 __all__ = ["WorkerPool"]
 
@@ -39,8 +39,7 @@ class _Worker:
 
     process: subprocess.Popen[bytes]
     channel: Channel
-    mark: str
-    stacks: str
+    name: str
     ready: bool = False
     busy: AttemptId | None = None
     programs: set[str] = field(default_factory=set)
@@ -72,17 +71,15 @@ class WorkerPool:
         ours, theirs = socket.socketpair()
         name = os.path.join(self.folder, f"worker-{self._made}")
         self._made += 1
-        with open(f"{name}.mark", "wb") as file:
-            file.write(MARK.pack(-1, -1))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         environment.update(for_workers(self.count))
         environment.setdefault("OMP_NUM_THREADS", "1")  # the pool uses every core already
         process = subprocess.Popen(
-            [sys.executable, "-m", "dataflow.worker", str(theirs.fileno()), f"{name}.mark", f"{name}.stack"],
+            [sys.executable, "-m", "dataflow.worker", str(theirs.fileno()), name],
             pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=2,
         )  # fmt: skip
         theirs.close()
-        worker = _Worker(process, Channel(ours), f"{name}.mark", f"{name}.stack")
+        worker = _Worker(process, Channel(ours), name)
         with contextlib.suppress(OSError):
             worker.channel.send({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd()})
         self.selector.register(ours, selectors.EVENT_READ, worker)
@@ -136,9 +133,9 @@ class WorkerPool:
         for worker in self.workers:
             if worker.busy == attempt:
                 with contextlib.suppress(ProcessLookupError):
-                    worker.process.send_signal(signal.SIGUSR1)
+                    ask_for_stack(worker.process.pid)
                 time.sleep(0.2)
-                return _stack(worker.stacks)
+                return last_stack(f"{worker.name}.stack")
         return ""
 
     def wait(self, timeout: float) -> list[Event]:
@@ -197,9 +194,7 @@ class WorkerPool:
                 raise DataflowError(Report(f"worker processes cannot be started: {how}", hint=f"try: {sys.executable} -m dataflow.worker"))
         if worker.busy is None:
             return []
-        with open(worker.mark, "rb") as file:
-            first, last = struct.unpack("<qq", file.read(MARK.size))
-        return [Died(worker.busy, worker.blamed or f"worker crashed ({how})", (first, last) if first >= 0 else None, _stack(worker.stacks))]
+        return [Died(worker.busy, worker.blamed or f"worker crashed ({how})", _rows(worker), last_stack(f"{worker.name}.stack"))]
 
     def _end(self, worker: _Worker) -> None:
         with contextlib.suppress(KeyError, ValueError):
@@ -240,9 +235,9 @@ class WorkerPool:
         self.selector.close()
 
 
-def _stack(path: str) -> str:
+def _rows(worker: _Worker) -> tuple[int, int] | None:
+    """The rows that a worker was at when it died."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()[-4000:]
+        return read_mark(f"{worker.name}.mark").span
     except OSError:
-        return ""
+        return None
