@@ -364,8 +364,8 @@ def _stopped(stop: KeyboardInterrupt) -> KeyboardInterrupt:
 
 
 def _runner_class(name: str) -> Any:
-    """The class of a runner, by its entry point; our own two by their known place, which saves reading all packages' metadata."""
-    if name in ("local", "reference"):
+    """The class of a runner, by its entry point; our own by their known place, which saves reading all packages' metadata."""
+    if name in ("local", "ray", "reference"):
         return getattr(import_module(f"runners.{name}"), f"{name.title()}Runner")
     from importlib.metadata import entry_points
 

@@ -83,8 +83,8 @@ class Driver:
         if task_timeout is not None:
             self.policy.task_timeout = task_timeout
 
-    def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan) -> RunnerWorkers:
-        """Where this plan's attempts run; what has to be ended with the run goes onto the stack."""
+    def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan, folders: list[str]) -> RunnerWorkers:
+        """Where this plan's attempts run; what has to be ended with the run goes onto the stack. ``folders``: of this process's files."""
         raise NotImplementedError
 
     def rule(self) -> Rule:
@@ -119,7 +119,7 @@ class Driver:
             folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
             skipped_to = self.skipped_to or _left_of(run)
             limit_kernel(self.memory, tempfile.gettempdir())
-            workers = self._workers(stack, run, physical)
+            workers = self._workers(stack, run, physical, folders)
             options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy, self.compared_share)
             job = Job(physical, options, workers, _MonotonicClock())
             workers.watch = lambda context: setattr(job.state, "here", context)

@@ -34,7 +34,7 @@ class LocalRunner(Driver):
         self.workers = workers or len(os.sched_getaffinity(0))
         self.mode: Mode = mode
 
-    def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan) -> RunnerWorkers:
+    def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan, folders: list[str]) -> RunnerWorkers:
         workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
         stack.callback(workers.close)
         if self.mode == "processes" or (self.mode == "auto" and source_bytes(plan) > SMALL_BYTES):

@@ -1,0 +1,211 @@
+"""The cluster of a run: connected once, hidden behind the first work; its machines, each with a keeper, as they come and go.
+
+connecting ─> ray.init (found, or started here) ─> same versions? ─> a keeper on every machine ─> `Cluster`
+                                                                           └─ `look`: machines that came, machines that left
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from dataflow.errors import DataflowError, Report
+from dataflow.shard.places import connect
+from runners.ray.files import FlightTransport
+from runners.ray.keeper import machine
+from runners.ray.settings import RaySettings
+
+__all__ = ["Cluster", "Machine"]
+
+START = 60.0  # seconds until a keeper or a hand must have answered
+LOOK = 1.0
+
+
+@dataclass(eq=False)
+class Machine:
+    """A machine of the cluster. ``place``: where its files are served."""
+
+    node: str
+    cores: int
+    keeper: Any
+    place: str = ""
+    folder: str = ""
+    marks: Any = None  # the answer that is awaited
+
+
+class Cluster:
+    """A connection. Its methods are called from one thread at a time."""
+
+    def __init__(self, run: str, settings: RaySettings, folders: list[str]) -> None:
+        self.run, self.settings = run, settings
+        self.token = secrets.token_hex(16)
+        self.machines: dict[str, Machine] = {}
+        self._looked = 0.0
+        _join(settings)
+        self._imports = ray.put({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd()})
+        self.look()
+        if not self.machines:
+            raise DataflowError(Report("the Ray cluster has no machine with a core", hint="look at `ray status`"))
+        own = next((m for m in self.machines.values() if m.node == ray.get_runtime_context().get_node_id()), None)
+        if own is not None:
+            ray.get(own.keeper.call.remote("share", folders), timeout=START)
+        self.transport = FlightTransport(own.place if own is not None else "", self.token)
+        self.here = own.place if own is not None else ""
+        connect(self.transport)
+
+    # -- machines
+
+    def look(self) -> list[Machine]:
+        """Notice machines that came; the ones that left are given, once."""
+        now = time.monotonic()
+        if self.machines and now - self._looked < LOOK:
+            return []
+        self._looked = now
+        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+        gone = [self.machines.pop(node) for node in list(self.machines) if node not in alive]
+        came = [
+            Machine(node, max(1, int(alive[node]["Resources"]["CPU"])), self._keeper(node, alive[node]["NodeManagerAddress"]))
+            for node in alive
+            if node not in self.machines
+        ]
+        for one in came:
+            try:
+                one.place, one.folder, name = ray.get(one.keeper.call.remote("place"), timeout=START)
+            except ray.exceptions.RayActorError as error:
+                if "Error" in (text := str(error)) and "init" in text:
+                    raise DataflowError(Report(f"a machine of the cluster cannot run this: {_last_line(text)}", hint=_INSTALL)) from error
+                continue  # gone again
+            self._check(one, name)
+            self.machines[one.node] = one
+        return gone
+
+    def drop(self, one: Machine) -> None:
+        """A machine that no longer answers is as good as gone."""
+        self.machines.pop(one.node, None)
+
+    def _keeper(self, node: str, address: str) -> Any:
+        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+        options = {"num_cpus": 0, "scheduling_strategy": strategy, "max_concurrency": 4, "max_restarts": 0}
+        made = _remote().options(**options)
+        return made.remote(
+            [self._imports], _VERSIONS, "runners.ray.keeper", "Keeper", (self.run, self.token, address, self.settings.spill_folder)
+        )
+
+    def hand(self, one: Machine, name: str, resources: dict[str, Any]) -> Any:
+        """A new hand on a machine."""
+        from runners.ray.hand import Setup
+
+        strategy = NodeAffinitySchedulingStrategy(one.node, soft=False)
+        setup = Setup(name, one.folder, one.place, self.token, 1)
+        made = _remote().options(num_cpus=1, scheduling_strategy=strategy, max_restarts=0, max_task_retries=0, **resources)
+        return made.remote([self._imports], _VERSIONS, "runners.ray.hand", "Hand", (setup,))
+
+    def _check(self, one: Machine, name: str) -> None:
+        """Local paths must be seen by machines that are not this one."""
+        if name == machine():
+            return
+        for path in self.settings.paths:
+            if not ray.get(one.keeper.call.remote("sees", path), timeout=START):
+                raise DataflowError(
+                    Report(
+                        f"{path} is not to be seen from machine {one.place.removeprefix('grpc://')} of the cluster",
+                        hint="read from and write to storage that all machines share, such as s3:// or a common folder",
+                    )
+                )
+
+    def close(self) -> None:
+        """The run is over."""
+        closing = [one.keeper.call.remote("close") for one in self.machines.values()]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=2.0)
+        for one in self.machines.values():
+            ray.kill(one.keeper)
+        connect(None)
+        self.transport.close()
+
+
+_VERSIONS = {"python": sys.version_info[:2], "pyarrow": pa.__version__, "cloudpickle": __import__("cloudpickle").__version__}
+_INSTALL = "install the same versions on all machines, or give the runner runtime_env={'pip': [...]}"
+
+
+def _join(settings: RaySettings) -> None:
+    """Connect this process to the cluster."""
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = settings.address
+    remote = address is not None and address not in ("local", "auto") and not address.startswith(("127.", "localhost"))
+    secure = os.environ.get("RAY_AUTH_MODE") == "token" or os.environ.get("RAY_USE_TLS") == "1"
+    if remote and not secure and not settings.insecure:
+        raise DataflowError(
+            Report(
+                f"the Ray cluster at {address} would be used without authentication: whoever reaches it runs code on it",
+                hint="start it with RAY_AUTH_MODE=token or RAY_USE_TLS=1, or say runner option insecure=True",
+            )
+        )
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "include_dashboard": False}
+    if remote or address == "auto":
+        options.pop("include_dashboard")
+    environment = dict(settings.runtime_env)
+    if remote and "py_modules" not in environment:
+        environment["py_modules"] = _packages()
+    logger = logging.getLogger("ray")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.ERROR)  # what concerns the user becomes an error of ours
+    try:
+        ray.init(address, runtime_env=environment or None, **options)
+    except (RuntimeError, ConnectionError, ValueError) as error:
+        text = _last_line(str(error))
+        hint = "use the Ray and Python of the cluster" if "ersion" in text else "is it running? `ray status` tells"
+        raise DataflowError(Report(f"no connection to the Ray cluster: {text}", hint=hint)) from error
+
+
+def _packages() -> list[str]:
+    """The folders of our own packages, for machines that do not have them."""
+    import dataflow
+    import runners
+
+    return [os.path.dirname(package.__file__ or next(iter(package.__path__))) for package in (dataflow, runners)]
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), text)[:300]
+
+
+def _remote() -> Any:
+    """An actor class that travels by value, as our packages may not be importable where it arrives before it has set the path."""
+
+    class Actor:
+        def __init__(self, imports: list[Any], versions: dict[str, Any], module: str, name: str, arguments: tuple[Any, ...]) -> None:
+            import importlib
+            import os
+            import sys
+
+            import ray
+
+            given = ray.get(imports[0])
+            sys.path.extend(p for p in given["path"] if p not in sys.path)
+            if os.path.isdir(given["cwd"]):
+                os.chdir(given["cwd"])
+            import cloudpickle
+            import pyarrow
+
+            own = {"python": sys.version_info[:2], "pyarrow": pyarrow.__version__, "cloudpickle": cloudpickle.__version__}
+            if own != versions:
+                raise RuntimeError(f"versions differ: the driver has {versions}, the cluster {own}")
+            self.made = getattr(importlib.import_module(module), name)(*arguments)
+
+        def call(self, method: str, *arguments: Any) -> Any:
+            return getattr(self.made, method)(*arguments)
+
+    Actor.__module__ = "__main__"
+    return ray.remote(Actor)

@@ -1,0 +1,54 @@
+"""The Ray runner: the same plan and scheduler on a cluster."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, Literal
+
+from dataflow.driving.driver import Driver, RunnerWorkers, source_bytes
+from dataflow.driving.memory import machine_memory, parse_size
+from dataflow.physical.stages import PhysicalPlan
+from dataflow.scheduling.work import SMALL_BYTES
+from runners.ray.workers import RayWorkers
+
+__all__ = ["RayRunner"]
+
+DEFAULT_SHARE = 0.6
+
+
+class RayRunner(Driver):
+    """Runs plans on a Ray cluster.
+
+    ``address``: of the cluster; without, one that runs on this machine is used, or else started. ``mode``: "auto" keeps what is small
+    in this process and does not even import Ray for it; "cluster" sends everything. ``memory``: bytes (or "64GiB") that the run's data
+    may take on all machines together; by default 60% of this machine's. ``spill_folder``: where every machine keeps shuffles.
+    ``runtime_env``: Ray's, for packages that the workers need. ``insecure``: use a remote cluster though it asks for no token. The other
+    options are those of `Driver`.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        mode: Literal["auto", "cluster"] = "auto",
+        memory: str | int | None = None,
+        spill_folder: str | None = None,
+        runtime_env: dict[str, Any] | None = None,
+        insecure: bool = False,
+        **options: Any,
+    ) -> None:
+        if mode not in ("auto", "cluster"):
+            raise ValueError(f'mode is "auto" or "cluster", not {mode!r}')
+        super().__init__(memory=parse_size(memory) if memory is not None else int(machine_memory() * DEFAULT_SHARE), **options)
+        self.address, self.mode, self.insecure = address, mode, insecure
+        self.spill_folder, self.runtime_env = spill_folder, runtime_env or {}
+
+    def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan, folders: list[str]) -> RunnerWorkers:
+        from runners.ray.settings import RaySettings
+
+        settings = RaySettings(self.address, self.runtime_env, self.insecure, self.spill_folder, ())
+        workers = RayWorkers(run, settings, folders, self.mode)
+        stack.callback(workers.close)
+        if self.mode == "cluster" or source_bytes(plan) > SMALL_BYTES:
+            workers.warm()
+        return workers

@@ -1,0 +1,404 @@
+"""Where the attempts of a run on Ray are: what is small in this process, the rest with the hands of a cluster.
+
+    start ─> queue ─deal─> a hand's calls (one runs, one waits behind it) ─> ready ─> Finished, Failed
+                              └─ the hand dies: its keeper says what it was at ─> Died; what waited is dealt again
+                              └─ its machine goes ─> Lost, and PlaceLost for the files
+
+Until the cluster is there, this process does the work: starting one takes seconds, in which a small run is done.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from dataflow.driving.in_process import InProcess
+from dataflow.errors import DataflowError
+from dataflow.execution.context import TaskContext
+from dataflow.execution.task import Attempt
+from dataflow.physical.program import ShuffleInput, TaskInput
+from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, PlaceLost, Progress
+from dataflow.scheduling.work import Work
+from dataflow.shard.runfile import RunFile
+
+if TYPE_CHECKING:
+    from runners.ray.cluster import Cluster, Machine
+    from runners.ray.settings import RaySettings
+
+__all__ = ["RayWorkers"]
+
+DEPTH = 2  # attempts in the hands of one hand: the second begins when the first ends, without asking the driver
+ASK = 0.5  # seconds between looks at the marks
+CLOSING = 2.0
+
+
+@dataclass(eq=False)
+class _Hand:
+    """An actor that runs attempts."""
+
+    machine: Machine
+    actor: Any
+    name: str
+    hello: Any
+    process: int = 0
+    calls: dict[Any, AttemptId] = field(default_factory=dict)  # by reference, the running one first
+    ran: set[str] = field(default_factory=set)
+
+
+class RayWorkers:
+    """The `Workers` of the Ray runner. ``mode``: "auto" keeps small phases in this process, "cluster" does not."""
+
+    def __init__(self, run: str, settings: RaySettings, folders: list[str], mode: str) -> None:
+        self.run, self.settings, self.folders, self.mode = run, settings, folders, mode
+        self.here = InProcess()
+        self.queue: deque[tuple[AttemptId, Work]] = deque()
+        self.works: dict[AttemptId, Work] = {}
+        self.hands: list[_Hand] = []
+        self.cluster: Cluster | None = None
+        self.programs: dict[str, Any] = {}
+        self._connecting: Future[Cluster] | None = None
+        self._closed = threading.Event()
+        self._events: list[Event | PlaceLost] = []
+        self._made = 0
+        self._asked = 0.0
+        self._misstarts = 0
+
+    # -- what the scheduler asks
+
+    @property
+    def watch(self) -> Callable[[TaskContext | None], None]:
+        """Told the context of the attempt that runs in this process."""
+        return self.here.watch
+
+    @watch.setter
+    def watch(self, watch: Callable[[TaskContext | None], None]) -> None:
+        self.here.watch = watch
+
+    @property
+    def parallel(self) -> int:
+        return sum(one.cores for one in self.cluster.machines.values()) or 1 if self.cluster is not None else os.cpu_count() or 1
+
+    @property
+    def slots(self) -> int:
+        return DEPTH * self.parallel
+
+    def warm(self) -> None:
+        """Connect now, in a thread."""
+        if self._connecting is None:
+            self._connecting = Future()
+            threading.Thread(target=self._connect, args=(self._connecting,), name="connecting to Ray", daemon=True).start()
+
+    def _connect(self, found: Future[Cluster]) -> None:
+        try:
+            from runners.ray.cluster import Cluster
+
+            found.set_result(Cluster(self.run, self.settings, self.folders))
+        except BaseException as error:
+            found.set_exception(error)
+            return
+        if self._closed.is_set():  # the run was done before
+            found.result().close()
+
+    def start(self, attempt: AttemptId, payload: Work) -> None:
+        """Begin an attempt, here or there."""
+        if payload.here or (self.mode == "auto" and payload.small):
+            self.here.start(attempt, payload)
+            return
+        self.warm()
+        self.works[attempt] = payload
+        self.queue.append((attempt, payload))
+        self._deal()
+
+    def cancel(self, attempt: AttemptId) -> None:
+        """Stop an attempt. One that waits is forgotten; one that runs ends with its hand."""
+        self.here.cancel(attempt)
+        self.queue = deque(item for item in self.queue if item[0] != attempt)
+        self.works.pop(attempt, None)
+        for hand in list(self.hands):
+            if attempt in hand.calls.values():
+                first = next(iter(hand.calls.values()))
+                if attempt == first:
+                    self._end(hand)
+                else:
+                    hand.calls = {ref: one for ref, one in hand.calls.items() if one != attempt}
+        self._deal()
+
+    def hang_report(self, attempt: AttemptId) -> str:
+        """The stack of an attempt's hand."""
+        hand = next((hand for hand in self.hands if attempt in hand.calls.values()), None)
+        return str(self._ask(hand.machine, "stack", hand.name, hand.process) or "") if hand is not None else ""
+
+    def wait(self, timeout: float) -> Sequence[Event | PlaceLost]:
+        """The events since the last call."""
+        if self.here:
+            self._events.append(self.here.run())
+            timeout = 0.0
+        if self.cluster is None:
+            self._before(timeout)
+        else:
+            self._ready(timeout if not self._events else 0.0)
+            self._look()
+        self._deal()
+        events, self._events = self._events, []
+        for event in events:
+            if isinstance(event, (Finished, Failed, Died, Lost)):
+                self.works.pop(event.attempt, None)
+        return events
+
+    def close(self) -> None:
+        """End the hands, letting idle ones tear down, and the keepers."""
+        self.here.close()
+        self._closed.set()
+        if self.cluster is None:
+            return
+        import ray
+
+        closing = [hand.actor.call.remote("close") for hand in self.hands if not hand.calls and hand.process]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=CLOSING)
+        for hand in self.hands:
+            ray.kill(hand.actor)
+        self.cluster.close()
+
+    # -- before there is a cluster
+
+    def _before(self, timeout: float) -> None:
+        """Do work here until there is a cluster."""
+        assert self._connecting is not None or not self.queue
+        if self._connecting is None:
+            if not self._events:
+                time.sleep(timeout)
+            return
+        if self._connecting.done():
+            self.cluster = self._connecting.result()
+            self._hire()
+        elif self.queue and not self._events:
+            attempt, work = self.queue.popleft()
+            self.here.start(attempt, work)
+            self._events.append(self.here.run())
+        elif not self._events:
+            time.sleep(min(timeout, 0.05))
+
+    # -- hands
+
+    def _hire(self) -> None:
+        """As many hands as there are cores."""
+        assert self.cluster is not None
+        for one in self.cluster.machines.values():
+            for _ in range(one.cores - sum(hand.machine is one for hand in self.hands)):
+                name = os.path.join(one.folder, f"hand-{self._made}")
+                self._made += 1
+                actor = self.cluster.hand(one, name, {})
+                self.hands.append(_Hand(one, actor, name, actor.call.remote("hello")))
+
+    def _deal(self) -> None:
+        """Give what is queued to hands that have room, each to the machine that has most of its input."""
+        if self.cluster is None:
+            return
+        import cloudpickle
+        import ray
+
+        while self.queue:
+            free = [hand for hand in self.hands if hand.process and len(hand.calls) < DEPTH]
+            if not free:
+                return
+            attempt, work = self.queue.popleft()
+            given = work.attempt(attempt.task, attempt.number)
+            given = _placed(replace(given, input=_narrowed(given.input)), self.cluster.here)
+            near = _bytes_by_place(given.input)
+            hand = min(free, key=lambda h: (attempt.task in h.ran, len(h.calls), -near.get(h.machine.place, 0)))
+            name = work.program.phase
+            if name not in self.programs:
+                self.programs[name] = ray.put(cloudpickle.dumps(work.program, 5))
+            ref = hand.actor.call.remote("attempt", attempt.task, attempt.number, name, [self.programs[name]], cloudpickle.dumps(given, 5))
+            hand.calls[ref] = attempt
+            hand.ran.add(attempt.task)
+
+    def _ready(self, timeout: float) -> None:
+        """Take in what has ended."""
+        import ray
+
+        hellos = {hand.hello: hand for hand in self.hands if not hand.process}
+        calls = {ref: hand for hand in self.hands for ref in hand.calls}
+        waited = [*hellos, *calls]
+        if not waited:
+            if not self._events:
+                time.sleep(min(timeout, 0.05))
+            return
+        ready, rest = ray.wait(waited, num_returns=1, timeout=timeout, fetch_local=False)
+        if ready and rest:
+            ready += ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)[0]
+        for ref in ready:
+            hand = hellos.get(ref) or calls[ref]
+            if hand not in self.hands:
+                continue  # it ended with another of its calls
+            try:
+                found = ray.get(ref)
+            except ray.exceptions.RayError as error:
+                self._died(hand, error)
+                continue
+            if ref in hellos:
+                hand.process = found
+                continue
+            attempt = hand.calls.pop(ref)
+            self._events.append(self._event(attempt, hand, found))
+
+    def _event(self, attempt: AttemptId, hand: _Hand, found: tuple[Any, ...]) -> Event:
+        if found[0] == "finished":
+            result = found[3]
+            if result.skipped_path:
+                result.skipped_path = self._fetched(hand.machine, result.skipped_path)
+            return Finished(attempt, result)
+        _, _, _, kind, error, rows = found
+        return Failed(attempt, kind, error, error.report if isinstance(error, DataflowError) else None, rows)
+
+    def _fetched(self, machine: Machine, path: str) -> str:
+        """A small file of a machine, here."""
+        from dataflow.shard.places import read_range, remove_file
+        from runners.ray.files import copied
+
+        target = os.path.join(self.folders[0], os.path.basename(path))
+        if machine.place != (self.cluster.here if self.cluster else ""):
+            copied(lambda offset, length: read_range(machine.place, path, offset, length), target)
+            remove_file(machine.place, path)
+            return target
+        return path
+
+    def _died(self, hand: _Hand, error: Exception) -> None:
+        """A hand is gone: which of its attempts was it at, and at which rows?"""
+        from runners.ray.failures import how_it_died
+
+        calls = list(hand.calls.values())
+        self._forget(hand)
+        words = self._ask(hand.machine, "last_words", hand.name)
+        if words is None:  # its machine does not answer either
+            self._gone(hand.machine)
+            self._events += [Lost(attempt, "its machine is gone") for attempt in calls]
+            return
+        mark, stack = words
+        for attempt in calls:
+            if mark is not None and mark.attempt == str(attempt)[:255]:
+                self._events.append(Died(attempt, how_it_died(error), mark.span, stack))
+            elif attempt in self.works:
+                self.queue.appendleft((attempt, self.works[attempt]))
+        if not hand.process and not calls:
+            self._failed_starts(error)
+        self._hire()
+
+    def _failed_starts(self, error: Exception) -> None:
+        """A hand that never said hello: after a few, it is not chance."""
+        from runners.ray.failures import cannot_start
+
+        self._misstarts += 1
+        if self._misstarts >= 3:
+            raise cannot_start(error)
+
+    def _end(self, hand: _Hand) -> None:
+        """End a hand; what waited behind its attempt is dealt again."""
+        import ray
+
+        waiting = list(hand.calls.values())
+        self._forget(hand)
+        ray.kill(hand.actor)
+        for attempt in reversed(waiting):
+            if attempt in self.works:
+                self.queue.appendleft((attempt, self.works[attempt]))
+        self._hire()
+
+    def _forget(self, hand: _Hand) -> None:
+        self.hands = [one for one in self.hands if one is not hand]
+        hand.calls = {}
+
+    # -- machines
+
+    def _look(self) -> None:
+        """Ask how far the hands are, and which machines there are."""
+        import ray
+
+        assert self.cluster is not None
+        now = time.monotonic()
+        if now - self._asked < ASK:
+            return
+        self._asked = now
+        for gone in self.cluster.look():
+            self._gone(gone)
+        self._hire()
+        for one in list(self.cluster.machines.values()):
+            if one.marks is None:
+                one.marks = one.keeper.call.remote("marks")
+                continue
+            if not ray.wait([one.marks], timeout=0)[0]:
+                continue
+            try:
+                marks = ray.get(one.marks)
+            except ray.exceptions.RayError:
+                self._gone(one)
+                continue
+            finally:
+                one.marks = None
+            known = {str(attempt)[:255]: attempt for hand in self.hands for attempt in hand.calls.values()}
+            for mark in marks:
+                if (attempt := known.get(mark.attempt)) is not None:
+                    self._events.append(Progress(attempt, mark.rows, mark.bytes, mark.pulse))
+
+    def _gone(self, machine: Machine) -> None:
+        """A machine is gone, with its hands and its files."""
+        assert self.cluster is not None
+        known = machine.node in self.cluster.machines or any(hand.machine is machine for hand in self.hands)
+        self.cluster.drop(machine)
+        for hand in [hand for hand in self.hands if hand.machine is machine]:
+            self._events += [Lost(attempt, "its machine is gone") for attempt in hand.calls.values()]
+            self._forget(hand)
+        if known:
+            self._events.append(PlaceLost(machine.place))
+
+    def _ask(self, machine: Machine, what: str, *arguments: Any) -> Any:
+        """What a keeper says; None where it does not answer."""
+        import ray
+
+        try:
+            return ray.get(machine.keeper.call.remote(what, *arguments), timeout=5.0)
+        except ray.exceptions.RayError:
+            return None
+
+
+def _narrowed(given: TaskInput) -> TaskInput:
+    """An input without the blocks that lie outside its range: the index of a large shuffle is not sent to every reader."""
+    if given.shuffle is None:
+        return given
+    files = tuple(narrow for file in given.shuffle.files if (narrow := _within(file, given.shuffle)).blocks)
+    return replace(given, shuffle=replace(given.shuffle, files=files))
+
+
+def _within(file: RunFile, given: ShuffleInput) -> RunFile:
+    blocks = tuple(
+        block
+        for block in file.blocks
+        if (given.first is None or block.last >= given.first) and (given.last is None or block.first < given.last)
+    )
+    return file if len(blocks) == len(file.blocks) else replace(file, blocks=blocks)
+
+
+def _placed(attempt: Attempt, here: str) -> Attempt:
+    """An attempt whose files of this process say where that is."""
+
+    def placed(files: tuple[RunFile, ...]) -> tuple[RunFile, ...]:
+        return tuple(file if file.place else replace(file, place=here) for file in files)
+
+    given = attempt.input
+    shuffle = replace(given.shuffle, files=placed(given.shuffle.files)) if given.shuffle is not None else None
+    sides = {name: replace(side, files=placed(side.files)) for name, side in attempt.sides.items()}
+    return replace(attempt, input=replace(given, files=placed(given.files), shuffle=shuffle), sides=sides)
+
+
+def _bytes_by_place(given: TaskInput) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for file in given.shuffle.files if given.shuffle is not None else given.files:
+        found[file.place] = found.get(file.place, 0) + file.bytes
+    return found
