@@ -206,7 +206,7 @@ def _drive(program: Program, given: TaskInput, flow: Flow, writers: list[Any], c
         after = first + len(batch)
         offset = 0
         if first < low or (high is not None and after > high):
-            offset = max(0, low - first)
+            offset = min(len(batch), max(0, low - first))
             stop = min(len(batch), (high if high is not None else after) - first)
             batch = batch.slice(offset, max(offset, stop))
             context.rows_read = first + offset

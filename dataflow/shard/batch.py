@@ -143,7 +143,7 @@ class Lines(Batch):
 
     def slice(self, start: int, stop: int) -> Batch:
         ends = self.ends()
-        stop = min(stop, len(ends))
+        start, stop = min(start, len(ends)), min(stop, len(ends))
         begin = 0 if start == 0 else int(ends[start - 1]) + 1
         end = int(ends[stop - 1]) + 1 if stop > start else begin
         return Lines(self.data[begin:end])

@@ -40,6 +40,7 @@ class Machine:
     place: str = ""
     folder: str = ""
     marks: Any = None  # the answer that is awaited
+    asked: float = 0.0
 
 
 class Cluster:
@@ -49,10 +50,12 @@ class Cluster:
         self.run, self.settings = run, settings
         self.token = secrets.token_hex(16)
         self.machines: dict[str, Machine] = {}
+        self.coming: dict[str, tuple[Machine, Any]] = {}
+        self.left: set[str] = set()
         self._looked = 0.0
         _join(settings)
         self._imports = ray.put({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd()})
-        self.look()
+        self.look(START)
         if not self.machines:
             raise DataflowError(Report("the Ray cluster has no machine with a core", hint="look at `ray status`"))
         own = next((m for m in self.machines.values() if m.node == ray.get_runtime_context().get_node_id()), None)
@@ -64,32 +67,41 @@ class Cluster:
 
     # -- machines
 
-    def look(self) -> list[Machine]:
-        """Notice machines that came; the ones that left are given, once."""
+    def look(self, wait: float = 0.0) -> list[Machine]:
+        """Notice machines that come; the ones that left are given, once. ``wait``: seconds for those that are coming."""
         now = time.monotonic()
-        if self.machines and now - self._looked < LOOK:
+        if not wait and now - self._looked < LOOK:
             return []
         self._looked = now
         alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
-        gone = [self.machines.pop(node) for node in list(self.machines) if node not in alive]
-        came = [
-            Machine(node, max(1, int(alive[node]["Resources"]["CPU"])), self._keeper(node, alive[node]["NodeManagerAddress"]))
-            for node in alive
-            if node not in self.machines
-        ]
-        for one in came:
-            try:
-                one.place, one.folder, name = ray.get(one.keeper.call.remote("place"), timeout=START)
-            except ray.exceptions.RayActorError as error:
-                if "Error" in (text := str(error)) and "init" in text:
-                    raise DataflowError(Report(f"a machine of the cluster cannot run this: {_last_line(text)}", hint=_INSTALL)) from error
-                continue  # gone again
-            self._check(one, name)
-            self.machines[one.node] = one
+        for node, found in alive.items():
+            if node not in self.machines and node not in self.coming and node not in self.left:
+                keeper = self._keeper(node, found["NodeManagerAddress"])
+                one = Machine(node, max(1, int(found["Resources"]["CPU"])), keeper)
+                self.coming[node] = (one, keeper.call.remote("place"))
+        for node, (one, place) in list(self.coming.items()):
+            if ray.wait([place], timeout=wait)[0]:
+                del self.coming[node]
+                self._welcome(one, place)
+        gone = [one for node, one in self.machines.items() if node not in alive]
+        for one in gone:
+            self.drop(one)
         return gone
 
+    def _welcome(self, one: Machine, place: Any) -> None:
+        try:
+            one.place, one.folder, name = ray.get(place)
+        except ray.exceptions.RayActorError as error:
+            if "Error" in (text := str(error)) and "init" in text:
+                raise DataflowError(Report(f"a machine of the cluster cannot run this: {_last_line(text)}", hint=_INSTALL)) from error
+            self.left.add(one.node)  # gone again
+            return
+        self._check(one, name)
+        self.machines[one.node] = one
+
     def drop(self, one: Machine) -> None:
-        """A machine that no longer answers is as good as gone."""
+        """A machine that no longer answers is as good as gone, even while Ray still counts on it."""
+        self.left.add(one.node)
         self.machines.pop(one.node, None)
 
     def _keeper(self, node: str, address: str) -> Any:

@@ -12,7 +12,8 @@ __all__ = ["cannot_start", "how_it_died"]
 def how_it_died(error: Exception) -> str:
     """How a hand ended, in the words of the scheduler, which tries a lack of memory otherwise than a crash."""
     text = " ".join(str(error).split())
-    if re.search(r"out.of.memory|memory (on the node|pressure)|OOM", text, re.IGNORECASE):
+    # Ray's text of any death speaks of the system's OOM killer as one of the possible reasons
+    if type(error).__name__ == "OutOfMemoryError" or "running low on memory" in text:
         return "out of memory (ended by Ray, as its machine ran short)"
     signal = re.search(r"SIG[A-Z]+|exit code -?\d+", text)
     return f"worker crashed ({signal[0]})" if signal else "worker crashed (its process on the Ray cluster is gone)"

@@ -74,12 +74,12 @@ class FlightTransport:
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def _ask(self, place: str, what: str, **asked: Any) -> list[Any]:
+    def _ask(self, place: str, what: str, patience: float = PATIENCE, **asked: Any) -> list[Any]:
         with self._lock:
             client = self._clients.get(place)
             if client is None:
                 client = self._clients[place] = flight.connect(place)
-        options = flight.FlightCallOptions(timeout=PATIENCE, headers=[(b"authorization", f"Bearer {self.token}".encode())])
+        options = flight.FlightCallOptions(timeout=patience, headers=[(b"authorization", f"Bearer {self.token}".encode())])
         return list(client.do_action(flight.Action(what, json.dumps(asked).encode()), options))
 
     def read(self, place: str, path: str, offset: int, length: int) -> memoryview:
@@ -94,6 +94,16 @@ class FlightTransport:
         """Remove a file; a place that is gone has none."""
         with contextlib.suppress(Exception):
             self._ask(place, "remove", paths=[path])
+
+    def refused(self, place: str) -> bool:
+        """Whether nobody answers at a place, though its machine says so: whoever served there has ended."""
+        try:
+            self._ask(place, "remove", patience=1.0, paths=[])
+        except flight.FlightUnavailableError as error:
+            return "refused" in str(error)
+        except Exception:  # it is there, or cannot be reached: that may pass
+            return False
+        return False
 
     def close(self) -> None:
         """Hang up."""

@@ -36,6 +36,7 @@ __all__ = ["RayWorkers"]
 DEPTH = 2  # attempts in the hands of one hand: the second begins when the first ends, without asking the driver
 ASK = 0.5  # seconds between looks at the marks
 CLOSING = 2.0
+SILENT = 2.0  # seconds after which a keeper that does not answer is looked for
 
 
 @dataclass(eq=False)
@@ -331,9 +332,11 @@ class RayWorkers:
         self._hire()
         for one in list(self.cluster.machines.values()):
             if one.marks is None:
-                one.marks = one.keeper.call.remote("marks")
+                one.marks, one.asked = one.keeper.call.remote("marks"), now
                 continue
             if not ray.wait([one.marks], timeout=0)[0]:
+                if now - one.asked > SILENT and self.cluster.transport.refused(one.place):
+                    self._gone(one)  # Ray itself takes ten seconds or more to say so
                 continue
             try:
                 marks = ray.get(one.marks)
