@@ -1,17 +1,20 @@
-"""The cluster of a run: connected once, hidden behind the first work; its machines, each with a keeper, as they come and go.
+"""The cluster, as this process knows it: connected once, hidden behind the first work, and kept for the runs that follow.
 
-connecting ─> ray.init (found, or started here) ─> same versions? ─> a keeper on every machine ─> `Cluster`
-                                                                           └─ `look`: machines that came, machines that left
+cluster_for ─> ray.init (found, or started here) ─> same versions? ─> a keeper on every machine ─> `Cluster`
+                                                                          └─ `look`: machines that came, machines that left
+run ─> hire ─> a hand that is idle, or a new one ─> release ─> idle for ten seconds, then its core is given back
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import secrets
 import sys
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -19,15 +22,18 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dataflow.errors import DataflowError, Report
+from dataflow.scheduling.events import AttemptId
 from dataflow.shard.places import connect
 from runners.ray.files import FlightTransport
+from runners.ray.hand import Setup
 from runners.ray.keeper import machine
 from runners.ray.settings import RaySettings
 
-__all__ = ["Cluster", "Machine"]
+__all__ = ["Cluster", "Hired", "Machine", "cluster_for"]
 
 START = 60.0  # seconds until a keeper or a hand must have answered
 LOOK = 1.0
+IDLE = 10.0  # seconds that a hand without work keeps its core for a run that may follow
 
 
 @dataclass(eq=False)
@@ -39,40 +45,126 @@ class Machine:
     keeper: Any
     place: str = ""
     folder: str = ""
-    marks: Any = None  # the answer that is awaited
-    asked: float = 0.0
+
+
+@dataclass(eq=False)
+class Hired:
+    """An actor that runs attempts. ``name``: of its files; ``process``: 0 until it said hello; ``calls``: the running one first."""
+
+    machine: Machine
+    actor: Any
+    name: str
+    hello: Any
+    process: int = 0
+    calls: dict[Any, AttemptId] = field(default_factory=dict)
+    ran: set[str] = field(default_factory=set)
+    idle_since: float = 0.0
+
+
+def cluster_for(settings: RaySettings) -> Cluster:
+    """The cluster of these settings: the one this process is connected to, where it is that."""
+    with _lock:
+        known = _known[0] if _known else None
+        if known is None or known.settings != settings or not known.connected():
+            if known is not None:
+                known.close()
+            _known[:] = [Cluster(settings)]
+        return _known[0]
 
 
 class Cluster:
-    """A connection. Its methods are called from one thread at a time."""
+    """A connection, shared by the runs of this process."""
 
-    def __init__(self, run: str, settings: RaySettings, folders: list[str]) -> None:
-        self.run, self.settings = run, settings
+    def __init__(self, settings: RaySettings) -> None:
+        self.settings = settings
         self.token = secrets.token_hex(16)
         self.machines: dict[str, Machine] = {}
         self.coming: dict[str, tuple[Machine, Any]] = {}
         self.left: set[str] = set()
+        self.idle: list[Hired] = []
         self._looked = 0.0
+        self._made = 0
+        self._looking = threading.RLock()
         _join(settings)
+        self._job = ray.get_runtime_context().get_job_id()
         self._imports = ray.put({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd()})
         self.look(START)
         if not self.machines:
             raise DataflowError(Report("the Ray cluster has no machine with a core", hint="look at `ray status`"))
-        own = next((m for m in self.machines.values() if m.node == ray.get_runtime_context().get_node_id()), None)
-        if own is not None:
-            ray.get(own.keeper.call.remote("share", folders), timeout=START)
-        self.transport = FlightTransport(own.place if own is not None else "", self.token)
-        self.here = own.place if own is not None else ""
+        self.own = next((m for m in self.machines.values() if m.node == ray.get_runtime_context().get_node_id()), None)
+        self.here = self.own.place if self.own is not None else ""
+        self.transport = FlightTransport(self.here, self.token)
         connect(self.transport)
+        atexit.register(self.close)
+
+    def connected(self) -> bool:
+        """Whether this is still what Ray is connected to."""
+        return ray.is_initialized() and ray.get_runtime_context().get_job_id() == self._job
+
+    def share(self, folders: list[str]) -> None:
+        """Files of this process, below these folders, may be read by the others."""
+        if self.own is None:
+            raise DataflowError(
+                Report(
+                    "this process is on no machine of the Ray cluster, which could not read its files",
+                    hint="run it on one of them, as `ray job submit` does",
+                )
+            )
+        ray.get(self.own.keeper.call.remote("share", folders), timeout=START)
+
+    # -- hands
+
+    def hire(self, machine: Machine) -> Hired:
+        """A hand on a machine."""
+        with self._looking:
+            for hand in self.idle:
+                if hand.machine is machine:
+                    self.idle.remove(hand)
+                    return hand
+            name = os.path.join(machine.folder, f"hand-{self._made}")
+            self._made += 1
+        strategy = NodeAffinitySchedulingStrategy(machine.node, soft=False)
+        setup = Setup(name, machine.folder, machine.place, self.token, 1)
+        made = _remote().options(num_cpus=1, scheduling_strategy=strategy, max_restarts=0, max_task_retries=0)
+        actor = made.remote([self._imports], _VERSIONS, "runners.ray.hand", "Hand", (setup,))
+        return Hired(machine, actor, name, actor.call.remote("hello"))
+
+    def release(self, hands: list[Hired], run: str) -> None:
+        """A run is over: its hands that wait for work may serve another, for a while; the others end."""
+        with self._looking:
+            for hand in hands:
+                if hand.calls or not hand.process:
+                    ray.kill(hand.actor)
+                else:
+                    hand.actor.call.remote("forget", run)
+                    hand.ran.clear()
+                    hand.idle_since = time.monotonic()
+                    self.idle.append(hand)
+            for one in self.machines.values():
+                one.keeper.call.remote("clear", run)
+        timer = threading.Timer(IDLE, self._dismiss)
+        timer.daemon = True
+        timer.start()
+
+    def _dismiss(self) -> None:
+        with self._looking:
+            for hand in [hand for hand in self.idle if time.monotonic() - hand.idle_since >= IDLE - 0.1]:
+                self.idle.remove(hand)
+                if self.connected():
+                    ray.kill(hand.actor)
 
     # -- machines
 
-    def look(self, wait: float = 0.0) -> list[Machine]:
-        """Notice machines that come; the ones that left are given, once. ``wait``: seconds for those that are coming."""
+    def look(self, wait: float = 0.0) -> None:
+        """Notice machines that come and go. ``wait``: seconds for those that are coming."""
         now = time.monotonic()
         if not wait and now - self._looked < LOOK:
-            return []
-        self._looked = now
+            return
+        with self._looking:
+            self._looked = now
+            self._look(wait)
+
+    def _look(self, wait: float) -> None:
         alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
         for node, found in alive.items():
             if node not in self.machines and node not in self.coming and node not in self.left:
@@ -83,10 +175,8 @@ class Cluster:
             if ray.wait([place], timeout=wait)[0]:
                 del self.coming[node]
                 self._welcome(one, place)
-        gone = [one for node, one in self.machines.items() if node not in alive]
-        for one in gone:
+        for one in [one for node, one in self.machines.items() if node not in alive]:
             self.drop(one)
-        return gone
 
     def _welcome(self, one: Machine, place: Any) -> None:
         try:
@@ -101,25 +191,16 @@ class Cluster:
 
     def drop(self, one: Machine) -> None:
         """A machine that no longer answers is as good as gone, even while Ray still counts on it."""
-        self.left.add(one.node)
-        self.machines.pop(one.node, None)
+        with self._looking:
+            self.left.add(one.node)
+            self.machines.pop(one.node, None)
+            self.idle = [hand for hand in self.idle if hand.machine is not one]
 
     def _keeper(self, node: str, address: str) -> Any:
         strategy = NodeAffinitySchedulingStrategy(node, soft=False)
         options = {"num_cpus": 0, "scheduling_strategy": strategy, "max_concurrency": 4, "max_restarts": 0}
         made = _remote().options(**options)
-        return made.remote(
-            [self._imports], _VERSIONS, "runners.ray.keeper", "Keeper", (self.run, self.token, address, self.settings.spill_folder)
-        )
-
-    def hand(self, one: Machine, name: str, resources: dict[str, Any]) -> Any:
-        """A new hand on a machine."""
-        from runners.ray.hand import Setup
-
-        strategy = NodeAffinitySchedulingStrategy(one.node, soft=False)
-        setup = Setup(name, one.folder, one.place, self.token, 1)
-        made = _remote().options(num_cpus=1, scheduling_strategy=strategy, max_restarts=0, max_task_retries=0, **resources)
-        return made.remote([self._imports], _VERSIONS, "runners.ray.hand", "Hand", (setup,))
+        return made.remote([self._imports], _VERSIONS, "runners.ray.keeper", "Keeper", (self.token, address, self.settings.spill_folder))
 
     def _check(self, one: Machine, name: str) -> None:
         """Local paths must be seen by machines that are not this one."""
@@ -135,16 +216,20 @@ class Cluster:
                 )
 
     def close(self) -> None:
-        """The run is over."""
-        closing = [one.keeper.call.remote("close") for one in self.machines.values()]
-        if closing:
-            ray.wait(closing, num_returns=len(closing), timeout=2.0)
-        for one in self.machines.values():
-            ray.kill(one.keeper)
+        """This process needs the cluster no more."""
+        atexit.unregister(self.close)
+        if self.connected():
+            closing = [one.keeper.call.remote("close") for one in self.machines.values()]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=2.0)
+            for actor in [one.keeper for one in self.machines.values()] + [hand.actor for hand in self.idle]:
+                ray.kill(actor)
         connect(None)
         self.transport.close()
 
 
+_lock = threading.Lock()
+_known: list[Cluster] = []
 _VERSIONS = {"python": sys.version_info[:2], "pyarrow": pa.__version__, "cloudpickle": __import__("cloudpickle").__version__}
 _INSTALL = "install the same versions on all machines, or give the runner runtime_env={'pip': [...]}"
 

@@ -50,19 +50,18 @@ class Hand:
         """The process, when it is ready."""
         return os.getpid()
 
-    def attempt(self, task: str, number: int, name: str, program: list[Any], attempt: bytes) -> tuple[Any, ...]:
-        """Run an attempt of the program of that name; ``program`` holds a reference to it, followed once."""
+    def attempt(self, run: str, task: str, number: int, phase: str, program: list[Any], attempt: bytes) -> tuple[Any, ...]:
+        """Run an attempt of a phase's program; ``program`` holds a reference to it, followed once."""
+        name, folder = f"{run}/{phase}", os.path.join(self.setup.folder, run)
         if name not in self.serving.programs:
             import ray
 
             self.serving.programs[name] = ray.get(program[0])
-        found = self.serving.run(task, number, name, attempt, self._here)
+            os.makedirs(folder, exist_ok=True)
+        found = self.serving.run(task, number, name, attempt, lambda given: replace(given, spill=folder))
         if found[0] == "finished":
             self._stamp(found[3])
         return found
-
-    def _here(self, attempt: Any) -> Any:
-        return replace(attempt, spill=self.setup.folder)
 
     def _stamp(self, result: Any) -> None:
         """The files of a result are at this place."""
@@ -70,6 +69,7 @@ class Hand:
 
         result.outputs = [replace(one, place=self.setup.place) if isinstance(one, RunFile) else one for one in result.outputs]
 
-    def close(self) -> None:
-        """Tear down what programs set up."""
-        self.serving.close()
+    def forget(self, run: str) -> None:
+        """Tear down what the programs of a run set up."""
+        for name in [name for name in self.serving.programs if name.startswith(f"{run}/")]:
+            self.serving.forget(name)

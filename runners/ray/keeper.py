@@ -1,7 +1,9 @@
-"""The keeper of a machine: one actor, without a core of its own, for all that a run has there.
+"""The keeper of a machine: one actor, without a core of its own, for all that a driver has there.
 
-It owns the run's folder on the machine, serves the files in it, and knows its hands by their mark files: how far each is, and
-after one has died, what it was at.
+    folder   hand-0.mark hand-0.stack …   what the hands are at, and what they said when they died
+             <run>/                       the files of a run, served to the other machines
+
+The folder goes with the driver; if both are killed, the next keeper that starts there removes it.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ LOCK = ".keeper"
 
 
 class Keeper:
-    """Keeps the folder of a run on one machine. ``parent``: where folders may be; ``address``: at which the machine is reached."""
+    """Keeps a folder on one machine. ``parent``: where folders may be; ``address``: at which the machine is reached."""
 
-    def __init__(self, run: str, token: str, address: str, parent: str | None) -> None:
+    def __init__(self, token: str, address: str, parent: str | None) -> None:
         parent = parent or tempfile.gettempdir()
         _clear(parent)
         os.makedirs(parent, exist_ok=True)
-        self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}-{run}-", dir=parent)
+        self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}-", dir=parent)
         self.lock = open(os.path.join(self.folder, LOCK), "w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.server = FileServer(address, token, [self.folder])
@@ -77,8 +79,12 @@ class Keeper:
         time.sleep(0.2)
         return last_stack(f"{name}.stack")
 
+    def clear(self, run: str) -> None:
+        """A run is over: its files go."""
+        shutil.rmtree(os.path.join(self.folder, run), ignore_errors=True)
+
     def close(self) -> None:
-        """The run is over: its folder goes."""
+        """The driver needs the machine no more: the folder goes."""
         shutil.rmtree(self.folder, ignore_errors=True)
         threading.Thread(target=self.server.shutdown, daemon=True).start()
 

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflow.driving.in_process import InProcess
@@ -28,28 +28,14 @@ from dataflow.scheduling.work import Work
 from dataflow.shard.runfile import RunFile
 
 if TYPE_CHECKING:
-    from runners.ray.cluster import Cluster, Machine
+    from runners.ray.cluster import Cluster, Hired, Machine
     from runners.ray.settings import RaySettings
 
 __all__ = ["RayWorkers"]
 
 DEPTH = 2  # attempts in the hands of one hand: the second begins when the first ends, without asking the driver
 ASK = 0.5  # seconds between looks at the marks
-CLOSING = 2.0
 SILENT = 2.0  # seconds after which a keeper that does not answer is looked for
-
-
-@dataclass(eq=False)
-class _Hand:
-    """An actor that runs attempts."""
-
-    machine: Machine
-    actor: Any
-    name: str
-    hello: Any
-    process: int = 0
-    calls: dict[Any, AttemptId] = field(default_factory=dict)  # by reference, the running one first
-    ran: set[str] = field(default_factory=set)
 
 
 class RayWorkers:
@@ -60,14 +46,14 @@ class RayWorkers:
         self.here = InProcess()
         self.queue: deque[tuple[AttemptId, Work]] = deque()
         self.works: dict[AttemptId, Work] = {}
-        self.hands: list[_Hand] = []
+        self.hands: list[Hired] = []
         self.cluster: Cluster | None = None
         self.programs: dict[str, Any] = {}
         self._connecting: Future[Cluster] | None = None
-        self._closed = threading.Event()
         self._events: list[Event | PlaceLost] = []
-        self._made = 0
         self._asked = 0.0
+        self._known: dict[str, Machine] = {}
+        self._marks: dict[str, tuple[Any, float]] = {}  # by machine: the answer that is awaited, since when
         self._misstarts = 0
 
     # -- what the scheduler asks
@@ -97,14 +83,13 @@ class RayWorkers:
 
     def _connect(self, found: Future[Cluster]) -> None:
         try:
-            from runners.ray.cluster import Cluster
+            from runners.ray.cluster import cluster_for
 
-            found.set_result(Cluster(self.run, self.settings, self.folders))
+            cluster = cluster_for(self.settings)
+            cluster.share(self.folders)
+            found.set_result(cluster)
         except BaseException as error:
             found.set_exception(error)
-            return
-        if self._closed.is_set():  # the run was done before
-            found.result().close()
 
     def start(self, attempt: AttemptId, payload: Work) -> None:
         """Begin an attempt, here or there."""
@@ -153,19 +138,11 @@ class RayWorkers:
         return events
 
     def close(self) -> None:
-        """End the hands, letting idle ones tear down, and the keepers."""
+        """Give the hands back. Where the cluster is still coming, a later run will find it."""
         self.here.close()
-        self._closed.set()
-        if self.cluster is None:
-            return
-        import ray
-
-        closing = [hand.actor.call.remote("close") for hand in self.hands if not hand.calls and hand.process]
-        if closing:
-            ray.wait(closing, num_returns=len(closing), timeout=CLOSING)
-        for hand in self.hands:
-            ray.kill(hand.actor)
-        self.cluster.close()
+        if self.cluster is not None:
+            self.cluster.release(self.hands, self.run)
+            self.hands = []
 
     # -- before there is a cluster
 
@@ -191,12 +168,10 @@ class RayWorkers:
     def _hire(self) -> None:
         """As many hands as there are cores."""
         assert self.cluster is not None
-        for one in self.cluster.machines.values():
+        for one in list(self.cluster.machines.values()):
+            self._known[one.node] = one
             for _ in range(one.cores - sum(hand.machine is one for hand in self.hands)):
-                name = os.path.join(one.folder, f"hand-{self._made}")
-                self._made += 1
-                actor = self.cluster.hand(one, name, {})
-                self.hands.append(_Hand(one, actor, name, actor.call.remote("hello")))
+                self.hands.append(self.cluster.hire(one))
 
     def _deal(self) -> None:
         """Give what is queued to hands that have room, each to the machine that has most of its input."""
@@ -217,7 +192,9 @@ class RayWorkers:
             name = work.program.phase
             if name not in self.programs:
                 self.programs[name] = ray.put(cloudpickle.dumps(work.program, 5))
-            ref = hand.actor.call.remote("attempt", attempt.task, attempt.number, name, [self.programs[name]], cloudpickle.dumps(given, 5))
+            ref = hand.actor.call.remote(
+                "attempt", self.run, attempt.task, attempt.number, name, [self.programs[name]], cloudpickle.dumps(given, 5)
+            )
             hand.calls[ref] = attempt
             hand.ran.add(attempt.task)
 
@@ -250,7 +227,7 @@ class RayWorkers:
             attempt = hand.calls.pop(ref)
             self._events.append(self._event(attempt, hand, found))
 
-    def _event(self, attempt: AttemptId, hand: _Hand, found: tuple[Any, ...]) -> Event:
+    def _event(self, attempt: AttemptId, hand: Hired, found: tuple[Any, ...]) -> Event:
         if found[0] == "finished":
             result = found[3]
             if result.skipped_path:
@@ -271,7 +248,7 @@ class RayWorkers:
             return target
         return path
 
-    def _died(self, hand: _Hand, error: Exception) -> None:
+    def _died(self, hand: Hired, error: Exception) -> None:
         """A hand is gone: which of its attempts was it at, and at which rows?"""
         from runners.ray.failures import how_it_died
 
@@ -300,7 +277,7 @@ class RayWorkers:
         if self._misstarts >= 3:
             raise cannot_start(error)
 
-    def _end(self, hand: _Hand) -> None:
+    def _end(self, hand: Hired) -> None:
         """End a hand; what waited behind its attempt is dealt again."""
         import ray
 
@@ -312,7 +289,7 @@ class RayWorkers:
                 self.queue.appendleft((attempt, self.works[attempt]))
         self._hire()
 
-    def _forget(self, hand: _Hand) -> None:
+    def _forget(self, hand: Hired) -> None:
         self.hands = [one for one in self.hands if one is not hand]
         hand.calls = {}
 
@@ -327,25 +304,26 @@ class RayWorkers:
         if now - self._asked < ASK:
             return
         self._asked = now
-        for gone in self.cluster.look():
-            self._gone(gone)
+        self.cluster.look()
+        for one in [one for node, one in self._known.items() if node not in self.cluster.machines]:
+            self._gone(one)
         self._hire()
-        for one in list(self.cluster.machines.values()):
-            if one.marks is None:
-                one.marks, one.asked = one.keeper.call.remote("marks"), now
+        known = {str(attempt)[:255]: attempt for hand in self.hands for attempt in hand.calls.values()}
+        for one in list(self._known.values()):
+            if one.node not in self._marks:
+                self._marks[one.node] = one.keeper.call.remote("marks"), now
                 continue
-            if not ray.wait([one.marks], timeout=0)[0]:
-                if now - one.asked > SILENT and self.cluster.transport.refused(one.place):
+            asked, since = self._marks[one.node]
+            if not ray.wait([asked], timeout=0)[0]:
+                if now - since > SILENT and self.cluster.transport.refused(one.place):
                     self._gone(one)  # Ray itself takes ten seconds or more to say so
                 continue
+            del self._marks[one.node]
             try:
-                marks = ray.get(one.marks)
+                marks = ray.get(asked)
             except ray.exceptions.RayError:
                 self._gone(one)
                 continue
-            finally:
-                one.marks = None
-            known = {str(attempt)[:255]: attempt for hand in self.hands for attempt in hand.calls.values()}
             for mark in marks:
                 if (attempt := known.get(mark.attempt)) is not None:
                     self._events.append(Progress(attempt, mark.rows, mark.bytes, mark.pulse))
@@ -353,12 +331,11 @@ class RayWorkers:
     def _gone(self, machine: Machine) -> None:
         """A machine is gone, with its hands and its files."""
         assert self.cluster is not None
-        known = machine.node in self.cluster.machines or any(hand.machine is machine for hand in self.hands)
         self.cluster.drop(machine)
         for hand in [hand for hand in self.hands if hand.machine is machine]:
             self._events += [Lost(attempt, "its machine is gone") for attempt in hand.calls.values()]
             self._forget(hand)
-        if known:
+        if self._known.pop(machine.node, None) is not None:
             self._events.append(PlaceLost(machine.place))
 
     def _ask(self, machine: Machine, what: str, *arguments: Any) -> Any:
