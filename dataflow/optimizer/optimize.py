@@ -14,6 +14,7 @@ from dataflow.optimizer.rule import Plan, Remarks, Rule
 from dataflow.optimizer.rules.fuse_parallel_dos import fuse_parallel_dos
 from dataflow.optimizer.rules.insert_fusion_blocks import insert_fusion_blocks
 from dataflow.optimizer.rules.lift_combine_values import lift_combine_values
+from dataflow.optimizer.rules.separate_resources import separate_resources
 from dataflow.optimizer.rules.share_subplans import share_subplans
 from dataflow.optimizer.rules.sink_flattens import sink_flattens
 from dataflow.plan.explain import as_text
@@ -24,7 +25,7 @@ from dataflow.plan.verify import verify
 __all__ = ["optimize", "placing", "rules_for"]
 
 BEFORE: tuple[Rule, ...] = (share_subplans, sink_flattens, lift_combine_values)
-AFTER: tuple[Rule, ...] = (insert_fusion_blocks, fuse_parallel_dos)
+AFTER: tuple[Rule, ...] = (insert_fusion_blocks, separate_resources, fuse_parallel_dos)
 
 
 def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:

@@ -22,6 +22,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dataflow.errors import DataflowError, Report
+from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import AttemptId
 from dataflow.shard.places import connect
 from runners.ray.files import FlightTransport
@@ -43,8 +44,28 @@ class Machine:
     node: str
     cores: int
     keeper: Any
+    resources: dict[str, float]
     place: str = ""
     folder: str = ""
+
+    def has(self) -> dict[str, float]:
+        """What the machine has, without what Ray adds for its own use."""
+        return {name: amount for name, amount in self.resources.items() if ":" not in name and name != "object_store_memory"}
+
+    def room(self, asked: Resources | None, taken: list[Resources | None]) -> int:
+        """How many more hands with these resources it has room for, beside those there."""
+        left = dict(self.resources)
+        for one in taken:
+            for name, amount in amounts(one).items():
+                left[name] = left.get(name, 0) - amount
+        return max(0, min(int(left.get(name, 0) / amount + 1e-9) for name, amount in amounts(asked).items() if amount))
+
+
+def amounts(asked: Resources | None) -> dict[str, float]:
+    """Resources by Ray's names."""
+    if asked is None:
+        return {"CPU": 1}
+    return {"CPU": asked.cpus, "GPU": asked.gpus, "memory": asked.memory, **dict(asked.custom)}
 
 
 @dataclass(eq=False)
@@ -58,6 +79,7 @@ class Hired:
     process: int = 0
     calls: dict[Any, AttemptId] = field(default_factory=dict)
     ran: set[str] = field(default_factory=set)
+    resources: Resources | None = None
     idle_since: float = 0.0
 
 
@@ -114,20 +136,23 @@ class Cluster:
 
     # -- hands
 
-    def hire(self, machine: Machine) -> Hired:
-        """A hand on a machine."""
+    def hire(self, machine: Machine, resources: Resources | None) -> Hired:
+        """A hand on a machine, with these resources."""
         with self._looking:
             for hand in self.idle:
-                if hand.machine is machine:
+                if hand.machine is machine and hand.resources == resources:
                     self.idle.remove(hand)
                     return hand
             name = os.path.join(machine.folder, f"hand-{self._made}")
             self._made += 1
         strategy = NodeAffinitySchedulingStrategy(machine.node, soft=False)
-        setup = Setup(name, machine.folder, machine.place, self.token, 1)
-        made = _remote().options(num_cpus=1, scheduling_strategy=strategy, max_restarts=0, max_task_retries=0)
+        asked = amounts(resources)
+        setup = Setup(name, machine.folder, machine.place, self.token, max(1, int(asked["CPU"])))
+        options = {"num_cpus": asked["CPU"], "num_gpus": asked.get("GPU", 0), "memory": asked.get("memory") or None}
+        custom = dict(resources.custom) if resources is not None else {}
+        made = _remote().options(**options, resources=custom, scheduling_strategy=strategy, max_restarts=0, max_task_retries=0)
         actor = made.remote([self._imports], _VERSIONS, "runners.ray.hand", "Hand", (setup,))
-        return Hired(machine, actor, name, actor.call.remote("hello"))
+        return Hired(machine, actor, name, actor.call.remote("hello"), resources=resources)
 
     def release(self, hands: list[Hired], run: str) -> None:
         """A run is over: its hands that wait for work may serve another, for a while; the others end."""
@@ -169,7 +194,7 @@ class Cluster:
         for node, found in alive.items():
             if node not in self.machines and node not in self.coming and node not in self.left:
                 keeper = self._keeper(node, found["NodeManagerAddress"])
-                one = Machine(node, max(1, int(found["Resources"]["CPU"])), keeper)
+                one = Machine(node, max(1, int(found["Resources"]["CPU"])), keeper, dict(found["Resources"]))
                 self.coming[node] = (one, keeper.call.remote("place"))
         for node, (one, place) in list(self.coming.items()):
             if ray.wait([place], timeout=wait)[0]:

@@ -6,9 +6,10 @@ from contextlib import ExitStack
 from typing import Any, Literal
 
 from dataflow.driving.driver import Driver, RunnerWorkers, source_bytes
-from dataflow.driving.memory import machine_memory, parse_size
+from dataflow.driving.memory import machine_memory
 from dataflow.physical.stages import PhysicalPlan
 from dataflow.scheduling.work import SMALL_BYTES
+from dataflow.sizes import parse_size
 from runners.ray.workers import RayWorkers
 
 __all__ = ["RayRunner"]

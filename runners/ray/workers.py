@@ -19,10 +19,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflow.driving.in_process import InProcess
-from dataflow.errors import DataflowError
+from dataflow.errors import DataflowError, Report
 from dataflow.execution.context import TaskContext
 from dataflow.execution.task import Attempt
 from dataflow.physical.program import ShuffleInput, TaskInput
+from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, PlaceLost, Progress
 from dataflow.scheduling.work import Work
 from dataflow.shard.runfile import RunFile
@@ -35,6 +36,7 @@ __all__ = ["RayWorkers"]
 
 DEPTH = 2  # attempts in the hands of one hand: the second begins when the first ends, without asking the driver
 ASK = 0.5  # seconds between looks at the marks
+HOMELESS = 60.0  # seconds that a step waits for a machine that may come
 SILENT = 2.0  # seconds after which a keeper that does not answer is looked for
 
 
@@ -55,6 +57,7 @@ class RayWorkers:
         self._known: dict[str, Machine] = {}
         self._marks: dict[str, tuple[Any, float]] = {}  # by machine: the answer that is awaited, since when
         self._misstarts = 0
+        self._homeless = 0.0  # since when a step finds no machine
 
     # -- what the scheduler asks
 
@@ -93,7 +96,7 @@ class RayWorkers:
 
     def start(self, attempt: AttemptId, payload: Work) -> None:
         """Begin an attempt, here or there."""
-        if payload.here or (self.mode == "auto" and payload.small):
+        if payload.here or (self.mode == "auto" and payload.small and payload.program.resources is None):
             self.here.start(attempt, payload)
             return
         self.warm()
@@ -155,10 +158,9 @@ class RayWorkers:
             return
         if self._connecting.done():
             self.cluster = self._connecting.result()
-            self._hire()
-        elif self.queue and not self._events:
-            attempt, work = self.queue.popleft()
-            self.here.start(attempt, work)
+        elif not self._events and (item := next((item for item in self.queue if item[1].program.resources is None), None)):
+            self.queue.remove(item)
+            self.here.start(*item)
             self._events.append(self.here.run())
         elif not self._events:
             time.sleep(min(timeout, 0.05))
@@ -166,25 +168,47 @@ class RayWorkers:
     # -- hands
 
     def _hire(self) -> None:
-        """As many hands as there are cores."""
+        """Hands for what is queued, as many as the machines have room for; those that nothing is queued for make room."""
         assert self.cluster is not None
-        for one in list(self.cluster.machines.values()):
-            self._known[one.node] = one
-            for _ in range(one.cores - sum(hand.machine is one for hand in self.hands)):
-                self.hands.append(self.cluster.hire(one))
+        self._known.update(self.cluster.machines)
+        wanted = dict.fromkeys(work.program.resources for _, work in self.queue)
+        lacking = [asked for asked in wanted if not any(hand.resources == asked for hand in self.hands)]
+        for hand in [hand for hand in self.hands if lacking and not hand.calls and hand.resources not in wanted]:
+            self._end(hand)
+        for asked in wanted:
+            for one in self.cluster.machines.values():
+                there = [hand for hand in self.hands if hand.machine is one]
+                for _ in range(one.room(asked, [hand.resources for hand in there])):
+                    self.hands.append(self.cluster.hire(one, asked))
+        if any(not any(hand.resources == asked for hand in self.hands) for asked in lacking) and not any(hand.calls for hand in self.hands):
+            self._unplaced(lacking)
+
+    def _unplaced(self, lacking: list[Resources | None]) -> None:
+        """No machine has room for a step, and nothing runs that could give some."""
+        assert self.cluster is not None
+        self._homeless = self._homeless or time.monotonic()
+        if time.monotonic() - self._homeless > HOMELESS:
+            has = "; ".join(", ".join(f"{amount:g} {name}" for name, amount in one.has().items()) for one in self._known.values())
+            text = f"no machine of the Ray cluster has what a step asks for: {lacking[0]}"
+            raise DataflowError(Report(text, hint=f"the machines have: {has}"))
 
     def _deal(self) -> None:
         """Give what is queued to hands that have room, each to the machine that has most of its input."""
-        if self.cluster is None:
+        if self.cluster is None or not self.queue:
             return
         import cloudpickle
         import ray
 
+        self._hire()
+        waiting: deque[tuple[AttemptId, Work]] = deque()
         while self.queue:
-            free = [hand for hand in self.hands if hand.process and len(hand.calls) < DEPTH]
-            if not free:
-                return
             attempt, work = self.queue.popleft()
+            asked = work.program.resources
+            free = [hand for hand in self.hands if hand.process and len(hand.calls) < DEPTH and hand.resources == asked]
+            if not free:
+                waiting.append((attempt, work))
+                continue
+            self._homeless = 0.0
             given = work.attempt(attempt.task, attempt.number)
             given = _placed(replace(given, input=_narrowed(given.input)), self.cluster.here)
             near = _bytes_by_place(given.input)
@@ -192,11 +216,11 @@ class RayWorkers:
             name = work.program.phase
             if name not in self.programs:
                 self.programs[name] = ray.put(cloudpickle.dumps(work.program, 5))
-            ref = hand.actor.call.remote(
-                "attempt", self.run, attempt.task, attempt.number, name, [self.programs[name]], cloudpickle.dumps(given, 5)
-            )
+            sent = (self.run, attempt.task, attempt.number, name, [self.programs[name]], cloudpickle.dumps(given, 5))
+            ref = hand.actor.call.remote("attempt", *sent)
             hand.calls[ref] = attempt
             hand.ran.add(attempt.task)
+        self.queue = waiting
 
     def _ready(self, timeout: float) -> None:
         """Take in what has ended."""
@@ -267,7 +291,6 @@ class RayWorkers:
                 self.queue.appendleft((attempt, self.works[attempt]))
         if not hand.process and not calls:
             self._failed_starts(error)
-        self._hire()
 
     def _failed_starts(self, error: Exception) -> None:
         """A hand that never said hello: after a few, it is not chance."""
@@ -287,7 +310,6 @@ class RayWorkers:
         for attempt in reversed(waiting):
             if attempt in self.works:
                 self.queue.appendleft((attempt, self.works[attempt]))
-        self._hire()
 
     def _forget(self, hand: Hired) -> None:
         self.hands = [one for one in self.hands if one is not hand]
@@ -307,7 +329,6 @@ class RayWorkers:
         self.cluster.look()
         for one in [one for node, one in self._known.items() if node not in self.cluster.machines]:
             self._gone(one)
-        self._hire()
         known = {str(attempt)[:255]: attempt for hand in self.hands for attempt in hand.calls.values()}
         for one in list(self._known.values()):
             if one.node not in self._marks:
