@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflow.expr.built import Built, as_node, as_nodes, sort_keys
@@ -140,7 +141,18 @@ class Aggregation(Built):
             raise TypeError("filter() on an expression follows an aggregate; a collection's rows are filtered by its own filter()")
         node = self.node
         both = predicate.node if node.where is None else Call("and", (node.where, predicate.node))
-        return self._new(Aggregate(node.function, node.args, both, node.order, node.options))
+        return self._new(replace(node, where=both))
+
+    def distinct(self) -> Expr:
+        """The aggregate of different values only, each counted once.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"x": 3}, {"x": 3}, {"x": 4}]).group_by().agg(s=col("x").sum(), d=col("x").sum().distinct()).collect()
+        [{'s': 10, 'd': 7}]
+        """
+        if not isinstance(self.node, Aggregate) or not self.node.args:
+            raise TypeError("distinct() on an expression follows an aggregate of values: col('x').sum().distinct()")
+        return self._new(replace(self.node, distinct=True))
 
     # -- windows
 

@@ -7,6 +7,7 @@ An expression above a grouping is made of its keys and aggregates only; a column
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, product
 
 from sqlglot import exp
@@ -110,12 +111,10 @@ class Grouping:
                 inner = Aggregate("first", (*one.function.args, one.function.where or Literal(None)))  # any node that keeps the parts apart
                 parts = [self.lift(part, at) for part in inner.args]
                 where = None if one.function.where is None else parts[-1]
-                function = Aggregate(one.function.function, tuple(parts[:-1]), where, one.function.order, one.function.options)
+                function = replace(one.function, args=tuple(parts[:-1]), where=where)
                 outer = rewritten(Call("parts", (*one.partition, *(key.expr for key in one.order))), change)
                 assert isinstance(outer, Call)
                 split = len(one.partition)
-                from dataclasses import replace
-
                 order = tuple(replace(key, expr=expr) for key, expr in zip(one.order, outer.args[split:]))
                 return Window(function, outer.args[:split], order, one.frame)
             if isinstance(one, Column) and one.name in self.of.groupings:

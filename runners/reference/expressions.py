@@ -35,7 +35,7 @@ from dataflow.expr.nodes import (
 from dataflow.expr.operations import OPERATIONS
 from dataflow.expr.types import Schema
 from dataflow.expr.typing import ExprError, fitted, type_of
-from runners.reference.aggregates import AGGREGATE_MEANINGS, RANKING_MEANINGS, Place
+from runners.reference.aggregates import AGGREGATE_MEANINGS, RANKING_MEANINGS, Place, different
 from runners.reference.casts import cast
 from runners.reference.membership import members_of
 from runners.reference.operations import MEANINGS
@@ -135,7 +135,7 @@ def _aggregated(node: Aggregate, rows: list[Row], schema: Schema) -> Any:
         rows = sorted_rows(rows, node.order, schema)
     values = column(node.args[0], rows, schema) if node.args else [None] * len(rows)
     if node.distinct:
-        values = list({identity(value): value for value in reversed(values)}.values())[::-1]
+        values = different(values)
     kind = type_of(node.args[0], schema) if node.args else result
     return fit(AGGREGATE_MEANINGS[node.function](values, kind, dict(node.options)), result)
 

@@ -26,7 +26,8 @@ AGGREGATES = {
     "count": lambda: col("i").count(), "small": lambda: col("i8").sum(), "total": lambda: col("d").sum(), "least": lambda: col("s").min(),
     "most": lambda: col("f").max(), "mean": lambda: col("i8").mean(), "rows": len_, "kinds": lambda: col("s").n_unique(),
     "both": lambda: col("i8").max() + col("i8").min(), "day": lambda: col("day").max().filter(col("flag")),
-    "some": lambda: col("flag").any(),
+    "some": lambda: col("flag").any(), "different": lambda: col("i8").sum().distinct(), "spread": lambda: col("i8").std().distinct(),
+    "joined": lambda: col("s").str.join("-", order_by="s").distinct(),
 }  # fmt: skip
 KEYS = ("flag", "i8", "f", "d", "s", "day", "z")
 
