@@ -8,7 +8,7 @@ side values (kept files of the run) ────┘
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,13 +18,14 @@ import pyarrow as pa
 from dataflow.errors import DataflowError, InputError, Report, SchemaError, StepError
 from dataflow.execution.context import TaskContext, text_of
 from dataflow.execution.failures import trace_of, user_frames
-from dataflow.execution.leaves import Leaf, leaf_of_scan, leaf_of_stream, leaf_of_table, results, stops_early
+from dataflow.execution.leaves import Leaf, counts, leaf_of_scan, leaf_of_stream, leaf_of_table, results, stops_early
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
 from dataflow.io.checksums import has_checksums
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Source, Split
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
+from dataflow.plan.nodes import Relation
 from dataflow.plan.origin import Origin
 from dataflow.shard.batch import Batch, Records
 from dataflow.shard.codec import decode_batch
@@ -34,7 +35,7 @@ SCANNED = 1 << 25
 _WORDS = "all|columns|counts|exchange|fit|given|merge|order|part|pieces|present|records|sets?|side|step|values|whole"
 _PARTS = re.compile(rf"·?( ({_WORDS}) \d+)*$")  # by which the steps of a query that was cut are told apart
 
-__all__ = ["kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
+__all__ = ["count_records", "kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
 
 
 def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Batch]:
@@ -42,14 +43,22 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
     leaves: list[Leaf] = []
     with named(root.origin, label, lambda: _places(leaves)):
         for given in root.inputs:
-            if isinstance(given, str):
-                leaves.append(_kept_leaf(sides[given]))
-            elif (scan := given.kernel_scan()) is not None and not (stops_early(root.relation) and has_checksums(scan.paths[0])):
-                leaves.append(leaf_of_scan(scan))
-            else:
-                leaves.append(_read_leaf(given))
+            leaves.append(_kept_leaf(sides[given]) if isinstance(given, str) else _source_leaf(given, root.relation))
         for table in results(root.relation, leaves):
             yield Records(table)
+
+
+def count_records(root: Relation, sources: Sequence[Source]) -> dict[int, int]:
+    """How many records each node of a query gives, by its id. It is run for that."""
+    return counts(root, [_source_leaf(source, root) for source in sources])
+
+
+def _source_leaf(source: Source, root: Relation) -> Leaf:
+    """A source as the kernel scans it, if it can; not where it would stop early, and read what it has not verified."""
+    scan = source.kernel_scan()
+    if scan is not None and not (stops_early(root) and has_checksums(scan.paths[0])):
+        return leaf_of_scan(scan)
+    return _read_leaf(source)
 
 
 def _places(leaves: list[Leaf]) -> str:
