@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dataflow.expr.types import DType
 from dataflow.plan.statistics import ColumnStatistics, Statistics, as_number, width_of
+from dataflow.record import record
 
 __all__ = ["of_footers", "of_sample", "scattered", "spread"]
 
@@ -30,7 +30,7 @@ _PHYSICAL = {"INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "INT96": 12}
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Chunk:
     """A column in one row group. ``in_runs``: its different values if equal ones stand together."""
 

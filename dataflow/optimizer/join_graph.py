@@ -22,11 +22,12 @@ from dataflow.plan.columns_out import named, shared_keys
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import Join, Project, Where
 from dataflow.plan.traversal import consumers, topological
+from dataflow.record import record
 
 __all__ = ["Equality", "JoinGraph", "graphs_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Equality:
     """A key of two tables that is no column of both, or of two types: it stays a pair."""
 

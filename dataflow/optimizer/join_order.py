@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from dataflow.record import record
 
 __all__ = ["Tree", "cheapest", "tree_cost"]
 
@@ -25,7 +26,7 @@ Tree: TypeAlias = "int | tuple[Tree, Tree]"
 Rows = Callable[[int], float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Plan:
     """The best tree known for a set."""
 

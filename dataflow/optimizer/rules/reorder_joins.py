@@ -33,11 +33,10 @@ TABLES = 3  # two are joined in the one order there is
 
 def reorder_joins(plan: Plan, remarks: Remarks) -> Plan:
     """Put every tree of inner joins in the order that is expected to make the fewest records."""
-    order = topological(plan)
-    if sum(isinstance(node, Join) and node.how in ("inner", "cross") for node in order) < TABLES - 1:
-        return plan
     graphs = [graph for graph in graphs_of(plan) if len(graph.tables) >= TABLES]
-    known = estimates([table for graph in graphs for table in graph.tables], columns_that_matter(order))
+    if not graphs:
+        return plan
+    known = estimates([table for graph in graphs for table in graph.tables], columns_that_matter(topological(plan)))
     better: dict[int, tuple[JoinGraph, GraphSizes, Tree]] = {}
     for graph in graphs:
         given = [known[id(table)] for table in graph.tables if id(table) in known]
