@@ -170,7 +170,7 @@ def _kept_leaf(kept: KeptIterable) -> Leaf:
         if not any(table.schema.equals(layout) for layout in layouts):  # a schema with types of others' making may have no hash
             layouts.append(table.schema.remove_metadata())
     layout = unify([("the records", one) for one in layouts])
-    return leaf_of_stream(lambda: (conform(table, layout) for table in _blocks(kept)), layout)
+    return leaf_of_stream(lambda names: (conform(table, layout) for table in _blocks(kept)), layout)
 
 
 def _read_leaf(source: Source) -> Leaf:
@@ -179,11 +179,15 @@ def _read_leaf(source: Source) -> Leaf:
     if layout is None:
         raise InputError(Report("the columns of the input are not known", location=source.describe()))
 
-    def tables() -> Iterator[pa.Table]:
-        for split in source.splits(1 << 26):
-            for piece in source.read(split):
+    def tables(names: Sequence[str] | None) -> Iterator[pa.Table]:
+        chosen: Any = source
+        wanted = layout
+        if names is not None and hasattr(source, "pruned"):
+            chosen, wanted = source.pruned(tuple(names)), pa.schema([layout.field(name) for name in names])
+        for split in chosen.splits(1 << 26):
+            for piece in chosen.read(split):
                 if len(piece.batch):
-                    yield conform(table_of(piece.batch, None), layout)
+                    yield conform(table_of(piece.batch, None), wanted)
 
     return leaf_of_stream(tables, layout)
 
