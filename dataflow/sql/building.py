@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.expr.nodes import Aggregate, Alias, Cast, Column, ExprNode, Literal, SortKey, Window, columns_of
 from dataflow.expr.types import DType
@@ -18,6 +18,9 @@ from dataflow.plan.nodes import Node
 from dataflow.plan.origin import Origin
 from dataflow.plan.relational import Distinct, GroupAggregate, HowToJoin, Join, Limit, OrderBy, Project, Relation, Where
 from dataflow.sql.trees import both, rewritten
+
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 __all__ = ["Builder", "own_expressions"]
 
@@ -33,6 +36,7 @@ class Builder:
         self.text, self.tables, self.schemas, self.label, self.origin = text, tables, schemas, label, origin
         self.types: dict[str, DType] = {}
         self.scans: set[Node] = set()  # below them is the user's plan
+        self.at: exp.Expr | None = None  # what is being translated, for errors that know no better place
 
     # -- names
 

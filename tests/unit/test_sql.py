@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlglot import exp
 
 from dataflow.expr.types import parse_type
 from dataflow.io.whole import ListSource
@@ -22,6 +23,7 @@ from dataflow.plan.origin import Origin
 from dataflow.plan.relational import Join, Relation
 from dataflow.plan.traversal import topological
 from dataflow.sql import SqlError, translate
+from dataflow.sql.parse import parse
 from runners.reference.relations import relation_rows
 
 D = dt.date
@@ -362,18 +364,34 @@ def test_a_scan_takes_only_the_columns_that_the_text_names() -> None:
         ("select sum(sum(a)) from t", "an aggregate stands within an aggregate", (1, 8), "subquery"),
         ("select a from t order by 3", "ORDER BY 3", (1, 26), ""),
         ("select nofunc(a) from t", "nofunc is not supported", (1, 8), "with_columns"),
-        ("select * from t tablesample 10 percent", "TABLESAMPLE", (1, 15), "sample()"),
+        ("select * from t tablesample 10 percent", "TABLESAMPLE", (1, 17), "sample()"),
         ("with recursive r as (select 1 union all select * from r) select * from r", "WITH RECURSIVE", (1, 16), "iterate"),
-        ("select * from t asof join u on t.a >= u.a", "ASOF JOIN", (1, 27), "join_asof"),
+        ("select * from t asof join u on t.a >= u.a", "ASOF JOIN", (1, 17), "join_asof"),
         ("select * from read_csv('/etc/passwd')", "functions are not supported in FROM", (1, 15), "read_parquet"),
         ("select * from t join t on true", "two tables are called 't'", (1, 22), "AS"),
-        ("select (select a, b from u)", "one column", (1, 16), ""),
-        ("select a from t union select a, b from t", "UNION of 1 columns with 2", (1, 8), ""),
+        ("select (select a, b from u)", "one column", (1, 8), ""),
+        ("select a from t union select a, b from t", "UNION of 1 columns with 2", (1, 17), ""),
         ("select id from l where d > 'yesterday'", "'yesterday' is no date", (1, 28), "1995-03-15"),
-        ("select date '2020-13-01'", "no date", (1, 13), ""),
-        ("select ?", "placeholder", (1, 1), ""),
-        ("select 1 limit -1", "whole numbers", (1, 17), ""),
-        ("select current_date", "differs from run to run", (1, 1), ""),
+        ("select date '2020-13-01'", "no date", (1, 8), ""),
+        ("select ?", "placeholder", (1, 8), ""),
+        ("select 1 limit -1", "whole numbers", (1, 10), ""),
+        ("select current_date", "differs from run to run", (1, 8), ""),
+        ("select sum(a), a from t group by s", "'a' is neither in GROUP BY", (1, 16), "any_value"),
+        ("select a from t union select a from u\nunion select a, b from t", "UNION of 1 columns with 2", (2, 1), "as many"),
+        ("select id, a from t union all select a,\n  s from u", "column 2 (s) of UNION is int32", (2, 3), "CAST"),
+        ("select distinct a from t order by a, b", "ORDER BY takes columns of the result", (1, 38), "add it"),
+        ("select s,\n grouping(a) from t group by s", "GROUPING takes columns", (2, 2), ""),
+        ("select id,\n min() from t", "an argument is missing", (2, 2), ""),
+        ("select id from t where a > 1 and\n a", "a condition is needed", (2, 2), "compare"),
+        ("select id from t\n left join u using (v)", "the left side has no such column", (2, 2), "ON"),
+        ("select id,\n sum(sum(a) over ()) over () from t group by id", "a window function stands within an aggregate", (2, 2), ""),
+        ("select id from t order by id\nfetch first 3 rows with ties", "WITH TIES", (2, 1), "QUALIFY"),
+        (
+            "select id,\n (select max(q.v) from (select * from u where u.b = t.b) q full join e on q.a = e.a) from t",
+            "inside a FULL JOIN",
+            (2, 2),
+            "LEFT JOIN",
+        ),
     ],
 )
 def test_an_error_names_the_construct_its_place_and_what_to_use(text: str, sentence: str, place: tuple[int, int], hint: str) -> None:
@@ -438,6 +456,34 @@ def test_texts_cut_and_mixed_give_queries_or_sql_errors() -> None:
             at = rng.randrange(len(text))
             text[at] = rng.choice(("", rng.choice(words), rng.choice(words)))
         try:
-            plan("".join(text))
+            plan("\n\n  " + "".join(text))
         except SqlError as error:
             assert "fault of ours" not in error.hint, "".join(text)
+            assert (error.line, error.column) >= (3, 3), f"no place is known: {error}: {''.join(text)}"
+
+
+WRONG = {
+    "zzq": "no column 'zzq'", "t.zzq": "no column 'zzq'|no table 't'|has no column 'zzq'", "?": "placeholder", "current_date": "differs from run",
+    "nofunc(1)": "nofunc", "date 'x'": "'x' is no date", "cast('y' as date)": "'y' is no date", "nth_value(1, 2) over ()": "nth_value",
+    "extract(foo from date '2020-01-01')": "extract", "count(1, 2)": "count takes", "sum(max(1))": "aggregate",
+    "'a' + 1": "put together", "quantile_cont(1, 3)": "quantile lies", "lag(1, 'x') over (order by 1)": "distance of lag", "mode(1)": "mode",
+    "substring('a', 'b')": "substring takes", "sum(1) over (rows between 1 following and 2 preceding)": "ends before",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_error_points_at_the_wrong_part_wherever_it_stands(wrong: str) -> None:
+    """In place of every column of a third of the queries above. Where another error is found first, that is as well."""
+    found = 0
+    for _, text, _ in CASES[len(wrong) % 3 :: 3]:
+        for marks in [[part.meta for part in column.parts] for column in parse(text).find_all(exp.Column)]:
+            if not all("start" in mark for mark in marks):
+                continue
+            start, end = marks[0]["start"], marks[-1]["end"] + 1
+            try:
+                plan(f"\n  {text[:start]}{wrong}{text[end:]}")
+            except SqlError as error:
+                if re.search(WRONG[wrong], error.sentence):
+                    found += 1
+                    assert (error.line, error.column) == (2, start + 3), f"{error}: {text[:start]}{wrong}{text[end:]}"
+    assert found > 30
