@@ -125,6 +125,33 @@ class Aggregating(Deferred[T]):
         known = self.pipeline.columns(self.node) if self._holds_records() else None
         return lowest_ranks(cast("PCollection[T]", self), n or 0, seed, known, label or "sample")
 
+    def describe(
+        self, percentiles: Sequence[float] = (0.25, 0.5, 0.75), *, interpolation: str = "nearest", label: str | None = None
+    ) -> PCollection[dict[str, Any]]:
+        """What the columns of records look like: a record for every statistic, with its name in ``statistic``, as in Polars.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([{"n": 1, "s": "b"}, {"n": 2, "s": "a"}, {"n": 6, "s": None}]).describe().show()
+        statistic   n                   s
+        ----------  ------------------  ----
+        count       3.0                 2
+        null_count  0.0                 1
+        mean        3.0                 None
+        std         2.6457513110645907  None
+        min         1.0                 a
+        25%         2.0                 None
+        50%         2.0                 None
+        75%         6.0                 None
+        max         6.0                 b
+
+        Of numbers, bools (as 0 and 1, without ``std`` and percentiles) and durations (in seconds) in float64; of text, dates and
+        times ``min`` and ``max``, and the counts, as text; of other types the counts alone. Percentiles are exact, so all values of a
+        column are needed together. `dataflow.lib.describe` is the same for a collection of numbers, in one pass.
+        """
+        from dataflow.api.describing import described
+
+        return described(cast("PCollection[Any]", self), percentiles, interpolation, label or "describe")
+
     # -- as side inputs
 
     def as_list(self) -> PObject[list[T]]:
