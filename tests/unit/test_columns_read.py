@@ -96,7 +96,7 @@ STEPS: dict[str, tuple[list[str] | None, Callable[[PCollection[Any]], PCollectio
         ["k", "s.a"],
         lambda e: e.join(e.pipeline.create([{"k": 0, "z": 1}, {"k": 2, "z": 2}]), "k").select("z", v=col("s").struct.field("a")),
     ),
-    "fields as columns": (["k", "s.a"], lambda e: e.unnest("s").select("k", "a")),
+    "fields as columns": (["k", "s.c.x", "s.c.y"], lambda e: e.unnest("s").select("k", "c")),
     "once a key": (["k", "s.a"], lambda e: e.distinct(["k"]).select(v=col("s").struct.field("a"))),
     "a field, and all of it": (None, lambda e: e.select("s", v=col("s").struct.field("a"))),
     "all of a field": (["s.c.x", "s.c.y"], lambda e: e.select(v=col("s").struct.field("c"))),
