@@ -95,9 +95,9 @@ class TaskContext:
         """The numbers of a step."""
         return self.stats.setdefault(label, StepStats())
 
-    def random(self) -> random.Random:
-        """A generator that depends on the shard, not on the attempt or the worker."""
-        return random.Random(self.seed)
+    def random(self, seed: int = 0) -> random.Random:
+        """A generator that depends on the shard and the user's seed, not on the attempt or the worker."""
+        return random.Random(f"{self.seed}/{seed}" if seed else self.seed)
 
     def spill_path(self, kind: str) -> str:
         """A fresh name for a file of this attempt."""

@@ -14,7 +14,8 @@ map_batches   batch -> batch             in the format of `arg`, `batch_size` ro
 query         (none; relation in `arg`)  records to records, by a relational tree over them and the sides
 do            a DoFn                     anything, with set-up, bundles and tagged outputs
 combine       an aggregator in `arg`     (k, group) -> (k, result); `merge`: groups hold accumulators
-number        seed in `arg`              x becomes (random rank, x), seeded by shard
+number        (seed, name) in `arg`      x becomes (random rank, x), seeded by shard; with a name, a record has the rank in that column
+chance        (fraction, seed) in `arg`  x with that chance, seeded by shard; columns stay columns
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["OnError", "Resources", "Step", "StepKind"]
 
 StepKind = Literal[
     "map", "flat_map", "filter", "map_columns", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap",
-    "map_batches", "query", "do", "combine", "merge", "number",
+    "map_batches", "query", "do", "combine", "merge", "number", "chance",
 ]  # fmt: skip
 
 
