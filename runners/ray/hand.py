@@ -65,9 +65,12 @@ class Hand:
 
     def _stamp(self, result: Any) -> None:
         """The files of a result are at this place."""
+        from dataflow.shard.places import is_shared
         from dataflow.shard.runfile import RunFile
 
-        result.outputs = [replace(one, place=self.setup.place) if isinstance(one, RunFile) else one for one in result.outputs]
+        result.outputs = [
+            replace(one, place=self.setup.place) if isinstance(one, RunFile) and not is_shared(one.path) else one for one in result.outputs
+        ]
 
     def forget(self, run: str) -> None:
         """Tear down what the programs of a run set up."""

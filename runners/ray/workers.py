@@ -26,6 +26,7 @@ from dataflow.physical.program import ShuffleInput, TaskInput
 from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, PlaceLost, Progress
 from dataflow.scheduling.work import Work
+from dataflow.shard.places import is_shared
 from dataflow.shard.runfile import RunFile
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ SILENT = 2.0  # seconds after which a keeper that does not answer is looked for
 
 
 class RayWorkers:
-    """The `Workers` of the Ray runner. ``mode``: "auto" keeps small phases in this process, "cluster" does not."""
+    """The `Workers` of the Ray runner. ``mode``: "auto" keeps small phases in this process, "cluster" does not. ``shared``: where hands
+    write what other tasks read, if not on their machines."""
 
-    def __init__(self, run: str, settings: RaySettings, folders: list[str], mode: str) -> None:
-        self.run, self.settings, self.folders, self.mode = run, settings, folders, mode
+    def __init__(self, run: str, settings: RaySettings, folders: list[str], mode: str, shared: str = "") -> None:
+        self.run, self.settings, self.folders, self.mode, self.shared = run, settings, folders, mode, shared
         self.here = InProcess()
         self.queue: deque[tuple[AttemptId, Work]] = deque()
         self.works: dict[AttemptId, Work] = {}
@@ -210,7 +212,7 @@ class RayWorkers:
                 continue
             self._homeless = 0.0
             given = work.attempt(attempt.task, attempt.number)
-            given = _placed(replace(given, input=_narrowed(given.input)), self.cluster.here)
+            given = _placed(replace(given, input=_narrowed(given.input), shared=self.shared), self.cluster.here)
             near = _bytes_by_place(given.input)
             hand = min(free, key=lambda h: (attempt.task in h.ran, len(h.calls), -near.get(h.machine.place, 0)))
             name = work.program.phase
@@ -390,7 +392,7 @@ def _placed(attempt: Attempt, here: str) -> Attempt:
     """An attempt whose files of this process say where that is."""
 
     def placed(files: tuple[RunFile, ...]) -> tuple[RunFile, ...]:
-        return tuple(file if file.place else replace(file, place=here) for file in files)
+        return tuple(file if file.place or is_shared(file.path) else replace(file, place=here) for file in files)
 
     given = attempt.input
     shuffle = replace(given.shuffle, files=placed(given.shuffle.files)) if given.shuffle is not None else None
