@@ -2,6 +2,7 @@
 
 Scheduler ──start(attempt)──> Workers ──> Progress…, then one of Finished, Failed, Died, Lost
           ──cancel(attempt)─>
+          ──expect(left)────>             (what more of them could do)
 
 They are named tuples because a run makes hundreds of thousands, and the classes themselves are made at every start.
 """
@@ -118,6 +119,10 @@ class Workers(Protocol):
 
     def cancel(self, attempt: AttemptId) -> None:
         """Stop an attempt; no event of it needs to follow."""
+        ...
+
+    def expect(self, left: Sequence[tuple[Any, int]]) -> None:
+        """What is left to do, for workers that can become more or fewer: of each group a payload, and how many tasks are not done."""
         ...
 
     def hang_report(self, attempt: AttemptId) -> str:

@@ -6,7 +6,7 @@ in this process, and a small input that grew goes to the pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from dataflow.driving.in_process import InProcess
@@ -73,6 +73,9 @@ class LocalWorkers:
         if attempt in self.away and self.pool is not None:
             self.away.discard(attempt)
             self.pool.cancel(attempt)
+
+    def expect(self, left: Sequence[tuple[Work, int]]) -> None:
+        """Nothing: there are as many workers as the user said."""
 
     def hang_report(self, attempt: AttemptId) -> str:
         return self.pool.hang_report(attempt) if self.pool is not None else ""

@@ -120,6 +120,9 @@ class RayWorkers:
                     hand.calls = {ref: one for ref, one in hand.calls.items() if one != attempt}
         self._deal()
 
+    def expect(self, left: Sequence[tuple[Work, int]]) -> None:
+        """What is left to do, by which the cluster may grow."""
+
     def hang_report(self, attempt: AttemptId) -> str:
         """The stack of an attempt's hand."""
         hand = next((hand for hand in self.hands if attempt in hand.calls.values()), None)

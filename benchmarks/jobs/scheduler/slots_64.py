@@ -4,6 +4,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from dataflow.scheduling.events import AttemptId, Event, Finished, Task
@@ -26,6 +27,9 @@ class SimWorkers:
 
     def cancel(self, attempt: AttemptId) -> None:
         self.running.pop(attempt, None)
+
+    def expect(self, left: Sequence[tuple[Any, int]]) -> None:
+        """Nothing: the slots are as many as they are."""
 
     def hang_report(self, attempt: AttemptId) -> str:
         return ""
