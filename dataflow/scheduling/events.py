@@ -15,7 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 from dataflow.errors import Report
 
-__all__ = ["AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Lost", "PlaceLost", "Progress", "Task", "Workers"]
+__all__ = [
+    "AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "PlaceLost", "Progress", "Task", "Workers",
+]  # fmt: skip
 
 
 class AttemptId(NamedTuple):
@@ -91,6 +93,14 @@ class Progress(NamedTuple):
     pulse: int = 0
 
 
+class Left(NamedTuple):
+    """What is left of a group: the payload of a task, how many are not done, and their mean seconds from start to end, 0 before one is."""
+
+    payload: Any
+    tasks: int
+    seconds: float
+
+
 Event = Finished | Failed | Died | Lost | Progress
 
 
@@ -121,8 +131,8 @@ class Workers(Protocol):
         """Stop an attempt; no event of it needs to follow."""
         ...
 
-    def expect(self, left: Sequence[tuple[Any, int]]) -> None:
-        """What is left to do, for workers that can become more or fewer: of each group a payload, and how many tasks are not done."""
+    def expect(self, left: Sequence[Left]) -> None:
+        """What is left to do, group by group, for workers that can become more or fewer."""
         ...
 
     def hang_report(self, attempt: AttemptId) -> str:

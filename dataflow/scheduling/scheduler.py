@@ -32,6 +32,7 @@ from dataflow.scheduling.events import (
     Event,
     Failed,
     Finished,
+    Left,
     Lost,
     PlaceLost,
     Policy,
@@ -72,6 +73,11 @@ class _Group:
     total: int = 0
     done: int = 0
     seconds: list[float] = field(default_factory=list)
+    spent: float = 0.0
+
+    def left(self) -> Left:
+        """What is left of it."""
+        return Left(self.payload, self.total - self.done, self.spent / self.done if self.done else 0.0)
 
 
 class Scheduler:
@@ -185,7 +191,7 @@ class Scheduler:
                 self._start(state)
             else:  # its input is being made again
                 self._later(state, 0.05)
-        self.workers.expect([(group.payload, group.total - group.done) for group in self.groups.values() if group.done < group.total])
+        self.workers.expect([group.left() for group in self.groups.values() if group.done < group.total])
 
     def _start(self, state: _State) -> None:
         attempt = AttemptId(state.task.id, state.attempts)
@@ -273,6 +279,7 @@ class Scheduler:
         group = self.groups[state.task.group]
         group.done += 1
         group.seconds.append(seconds)
+        group.spent += seconds
         del self.states[state.task.id]
         self.done(state.task, result)
 

@@ -41,7 +41,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.errors import Report, StepError
-from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Progress, Task
+from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, Progress, Task
 
 __all__ = ["SimClock", "SimResult", "SimWorkers", "Weather", "halves"]
 
@@ -155,7 +155,7 @@ class SimWorkers:
         if random.Random(f"{self.seed}/{attempt}/cancel").random() >= self.weather.late:
             self._cancelled.add(attempt)
 
-    def expect(self, left: Sequence[tuple[Any, int]]) -> None:
+    def expect(self, left: Sequence[Left]) -> None:
         """Nothing: there are as many slots as there are."""
 
     def hang_report(self, attempt: AttemptId) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dataflow.driving.in_process import InProcess
 from dataflow.execution.context import TaskContext
-from dataflow.scheduling.events import AttemptId, Event, Failed
+from dataflow.scheduling.events import AttemptId, Event, Failed, Left
 from dataflow.scheduling.work import Work
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class LocalWorkers:
             self.away.discard(attempt)
             self.pool.cancel(attempt)
 
-    def expect(self, left: Sequence[tuple[Work, int]]) -> None:
+    def expect(self, left: Sequence[Left]) -> None:
         """Nothing: there are as many workers as the user said."""
 
     def hang_report(self, attempt: AttemptId) -> str:

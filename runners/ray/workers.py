@@ -24,7 +24,7 @@ from dataflow.execution.context import TaskContext
 from dataflow.execution.task import Attempt
 from dataflow.physical.program import ShuffleInput, TaskInput
 from dataflow.plan.steps import Resources
-from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, PlaceLost, Progress
+from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, Lost, PlaceLost, Progress
 from dataflow.scheduling.work import Work
 from dataflow.shard.places import is_shared
 from dataflow.shard.runfile import RunFile
@@ -120,7 +120,7 @@ class RayWorkers:
                     hand.calls = {ref: one for ref, one in hand.calls.items() if one != attempt}
         self._deal()
 
-    def expect(self, left: Sequence[tuple[Work, int]]) -> None:
+    def expect(self, left: Sequence[Left]) -> None:
         """What is left to do, by which the cluster may grow."""
 
     def hang_report(self, attempt: AttemptId) -> str:

@@ -348,8 +348,9 @@ def test_workers_are_told_how_many_tasks_of_each_group_are_left():
         told = []
 
         def look(left, run=run, told=told):
-            assert sum(count for _, count in left) == len(run.scheduler.states)
-            told.append({payload.split()[0]: count for payload, count in left})
+            assert sum(one.tasks for one in left) == len(run.scheduler.states)
+            assert all((one.seconds > 0) == (one.tasks < {"map": 29, "reduce": 20}[one.payload.split()[0]]) for one in left)
+            told.append({one.payload.split()[0]: one.tasks for one in left})
 
         run.workers.expect = look
         run.scheduler.drop("map/00007")
