@@ -11,6 +11,7 @@ import atexit
 import logging
 import os
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -265,7 +266,7 @@ def _join(settings: RaySettings) -> None:
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = settings.address
-    remote = address is not None and address not in ("local", "auto") and not address.startswith(("127.", "localhost"))
+    remote = address is not None and _elsewhere(address)
     secure = os.environ.get("RAY_AUTH_MODE") == "token" or os.environ.get("RAY_USE_TLS") == "1"
     if remote and not secure and not settings.insecure:
         raise DataflowError(
@@ -289,6 +290,20 @@ def _join(settings: RaySettings) -> None:
         text = _last_line(str(error))
         hint = "use the Ray and Python of the cluster" if "ersion" in text else "is it running? `ray status` tells"
         raise DataflowError(Report(f"no connection to the Ray cluster: {text}", hint=hint)) from error
+
+
+def _elsewhere(address: str) -> bool:
+    """Whether an address is another machine's: none of this machine's own can be bound to."""
+    host = address.rpartition("://")[2].rpartition(":")[0]
+    if address in ("local", "auto") or not host:
+        return False
+    try:
+        found = socket.getaddrinfo(host, None)[0]
+        with socket.socket(found[0], socket.SOCK_DGRAM) as one:
+            one.bind((found[4][0], 0))
+    except OSError:
+        return True
+    return False
 
 
 def _packages() -> list[str]:

@@ -163,12 +163,16 @@ class RayWorkers:
             return
         if self._connecting.done():
             self.cluster = self._connecting.result()
-        elif not self._events and (item := next((item for item in self.queue if item[1].program.resources is None), None)):
+        elif not self._events and (item := self._for_now()) is not None:
             self.queue.remove(item)
             self.here.start(*item)
             self._events.append(self.here.run())
         elif not self._events:
             time.sleep(min(timeout, 0.05))
+
+    def _for_now(self) -> tuple[AttemptId, Work] | None:
+        """An attempt that this process may do while nobody else is there."""
+        return next((item for item in self.queue if item[1].program.resources is None), None) if self.mode == "auto" else None
 
     # -- hands
 
