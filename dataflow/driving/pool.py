@@ -16,6 +16,7 @@ import contextlib
 import pickle
 import selectors
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -236,7 +237,8 @@ class WorkerPool:
                 self.news.append(Lost(worker.busy, death.how))
 
     def _cannot_start(self, death: Death) -> DataflowError:
-        return DataflowError(Report(f"worker processes cannot be started: {death.how}", hint="try: python -m dataflow.worker"))
+        how = death.how.removeprefix("worker crashed (").removesuffix(")")
+        return DataflowError(Report(f"worker processes cannot be started: {how}", hint=f"try: {sys.executable} -m dataflow.worker"))
 
     def _add(self, worker: PooledWorker) -> None:
         self.selector.register(worker.channel.sock, selectors.EVENT_READ, worker)

@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Iterable
 
+from dataflow.driving import memory
 from dataflow.driving.kernel_limits import for_workers
-from dataflow.driving.memory import available_share, resident
 from dataflow.driving.pool import Death
 from dataflow.execution.serving import ask_for_stack, last_stack, read_mark
 
@@ -65,7 +65,7 @@ class WorkerProcess:
 
 def end_largest(processes: Iterable[WorkerProcess], least: float) -> None:
     """When less than a share of the machine's memory is left, end the largest before the kernel ends anything."""
-    if available_share() < least and (busy := list(processes)):
-        largest = max(busy, key=lambda one: resident(one.process.pid))
-        largest.blamed = f"out of memory (its worker held {resident(largest.process.pid) / 2**30:.1f} GiB)"
+    if memory.available_share() < least and (busy := list(processes)):
+        largest = max(busy, key=lambda one: memory.resident(one.process.pid))
+        largest.blamed = f"out of memory (its worker held {memory.resident(largest.process.pid) / 2**30:.1f} GiB)"
         largest.kill()
