@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dataflow.driving.in_process import InProcess
 from dataflow.execution.context import TaskContext
-from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, PlaceLost
+from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, PlaceLost
 from dataflow.scheduling.work import Work
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ class LocalWorkers:
         if attempt in self.away and self.pool is not None:
             self.away.discard(attempt)
             self.pool.cancel(attempt)
+
+    def expect(self, left: Sequence[Left]) -> None:
+        """Nothing: there are as many workers as the user said."""
 
     def hang_report(self, attempt: AttemptId) -> str:
         return self.pool.hang_report(attempt) if self.pool is not None else ""

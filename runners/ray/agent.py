@@ -35,18 +35,20 @@ WATCH = 0.25
 
 
 class Agent:
-    """Works on one machine for a driver that listens at ``driver``. ``address``: at which others reach this machine."""
+    """Works on one machine for a driver. ``address``: at which others reach this machine; ``parent``: where its folder may be; ``slots``:
+    how many workers it has room for, each with so many ``gpus``."""
 
-    def __init__(self, token: str, driver: tuple[str, int], address: str, parent: str | None, cores: int) -> None:
+    def __init__(self, token: str, address: str, parent: str | None, slots: int, gpus: float) -> None:
         parent = parent or tempfile.gettempdir()
         os.makedirs(parent, exist_ok=True)
         _clear(parent)
         self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}-", dir=parent)
         self.lock = open(os.path.join(self.folder, LOCK), "w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
-        self.token, self.driver, self.cores = token, driver, cores
+        self.token, self.slots, self.gpus = token, slots, gpus
         self.server = FileServer(address, token, [self.folder])
         self.workers: dict[str, WorkerProcess] = {}
+        self.seats: dict[str, int] = {}
         threading.Thread(target=self.server.serve, daemon=True).start()
         threading.Thread(target=self._watch_memory, daemon=True).start()
 
@@ -58,17 +60,29 @@ class Agent:
         """Serve other folders too: the driver's, on the driver's machine."""
         self.server.folders += map(os.path.realpath, folders)
 
-    def launch(self, number: int, run: str) -> str:
-        """Start a worker that reports to the driver. Gives its name."""
+    def ping(self) -> None:
+        """It is there."""
+
+    def launch(self, number: int, run: str, driver: tuple[str, int]) -> None:
+        """Start a worker that reports to the driver."""
         os.makedirs(os.path.join(self.folder, run), exist_ok=True)
         name = os.path.join(self.folder, f"worker-{number}")
-        with socket.create_connection(self.driver, timeout=10.0) as connection:
+        with socket.create_connection(driver, timeout=10.0) as connection:
             connection.settimeout(None)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             hello = json.dumps({"token": self.token, "number": number}).encode()
             connection.sendall(len(hello).to_bytes(4, "big") + hello)
-            self.workers[name] = WorkerProcess(name, connection.fileno(), self.cores, self.server.place)
-        return name
+            self.workers[name] = WorkerProcess(name, connection.fileno(), self.slots, self.server.place, self._own_gpus(name))
+
+    def _own_gpus(self, name: str) -> dict[str, str]:
+        """The environment of a worker: which of the agent's GPUs are its own."""
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        taken = {place for one, place in self.seats.items() if one in self.workers}
+        self.seats[name] = seat = next(place for place in range(len(taken) + 1) if place not in taken)
+        if not self.gpus:
+            return {}
+        first = int(seat * self.gpus)
+        return {"CUDA_VISIBLE_DEVICES": ",".join(visible[first : first + max(1, int(self.gpus))])}
 
     def kill(self, name: str) -> None:
         """End a worker."""
