@@ -52,7 +52,8 @@ class RayRunner(Driver):
 
         settings = RaySettings(self.address, self.runtime_env, self.insecure, self.spill_folder, ())
         shared = shared_folder(self.shuffle_folder, run, stack) if self.shuffle_folder is not None else ""
-        workers = RayWorkers(run, settings, folders, self.mode, shared)
+        asked = tuple(dict.fromkeys(phase.program.resources for phase in plan.phases if phase.program.resources is not None))
+        workers = RayWorkers(run, settings, folders, self.mode, shared, asked)
         stack.callback(workers.close)
         if self.mode == "cluster" or source_bytes(plan) > SMALL_BYTES:
             workers.warm()
