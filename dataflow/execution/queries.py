@@ -24,6 +24,7 @@ from dataflow.expr.typing import ExprError
 from dataflow.io.checksums import has_checksums
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Source, Split
+from dataflow.io.whole import ArrowSource
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
 from dataflow.plan.nodes import Relation
 from dataflow.plan.origin import Origin
@@ -174,7 +175,9 @@ def _kept_leaf(kept: KeptIterable) -> Leaf:
 
 
 def _read_leaf(source: Source) -> Leaf:
-    """The records of a source that the kernel cannot scan, read as the query wants them."""
+    """The records of a source that the kernel cannot scan, read as the query wants them; a table at hand as it is."""
+    if isinstance(source, ArrowSource):
+        return leaf_of_table(source.table)
     layout = source.columns()
     if layout is None:
         raise InputError(Report("the columns of the input are not known", location=source.describe()))
