@@ -96,15 +96,15 @@ def _together(splits: tuple[Split, ...]) -> Iterator[list[Split]]:
 
 def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskContext) -> Iterator[Batch]:
     """The records that a query makes of a range of a shuffle."""
-    from dataflow.execution.group import read_range
+    from dataflow.execution.pieces import read_piece
 
     parts: list[list[pa.Table]] = [[] for _ in range(root.sides)]
-    for coded in read_range(given, given.first or 0, given.last if given.last is not None else 1 << 16):
+    for side, coded in read_piece(given):
         context.bytes_read += coded.nbytes
         batch = decode_batch(coded)
         assert isinstance(batch, Records)
-        parts[int((coded.schema.metadata or {}).get(b"side", b"0"))].append(batch.table)
-    if not any(parts) and given.first:
+        parts[side].append(batch.table)
+    if not any(parts) and (given.first or given.hashes is not None):
         return  # nothing fell here; the first piece alone answers for a collection that is empty altogether
     with named(root.origin, label):
         for table in results(root.relation, [leaf_of_table(united(tables)) for tables in parts]):

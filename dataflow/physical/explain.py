@@ -55,8 +55,8 @@ def _root(root: Root, label: str) -> str:
             from dataflow.plan.explain_relational import query_text
 
             return f"{label}: scan {source.describe()} [{query_text(relation)}]"
-        case PieceRoot():
-            return f"{label}: query in the kernel, piece by piece"
+        case PieceRoot(splittable=splittable):
+            return f"{label}: query in the kernel, piece by piece{', heavy keys split' if splittable else ''}"
         case OperateRoot():
             return f"{label}: one call"
 

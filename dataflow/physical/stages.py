@@ -286,7 +286,7 @@ def _root(node: Node, merge: Any) -> Root:
         case Redistribute():
             return DealRoot()
         case Exchange():
-            return PieceRoot(node.root, len(node.parts), node.origin)
+            return PieceRoot(node.root, len(node.parts), node.origin, node.splittable)
         case Query():
             inputs = tuple(one.source if isinstance(one, Read) else one.label for one in node.sources)
             return QueryRoot(node.root, inputs, node.origin)  # type: ignore[arg-type]

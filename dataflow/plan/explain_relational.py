@@ -72,7 +72,9 @@ def described(node: Node) -> str:
 def exchanged(node: Exchange) -> str:
     """An exchange: what meets, and what is made of each piece."""
     keys = " | ".join(_list(keys) or "one piece" for keys in node.keys)
-    return f"Exchange by {keys} [{query_text(node.root)}]"
+    names = ("left", "right")[: len(node.parts)] if len(node.parts) == len(node.keys) == 2 else ()
+    apart = " or ".join(names[side] for side in node.splittable) if names else ""
+    return f"Exchange by {keys}{f', splittable by {apart}' if apart else ''} [{query_text(node.root)}]"
 
 
 def shown_keys(order: tuple[SortKey, ...]) -> str:

@@ -238,12 +238,16 @@ class Exchange(Node):
 
     Records of all ``parts`` whose ``keys`` (an expression each, of types ``types``) are equal meet in one piece; ``root``, over
     `Given` leaves that stand for the parts, gives the piece's records. Without keys there is one piece.
+
+    ``splittable``: parts whose records need not meet: what the tree gives for any of them, with all of the other part's that have their
+    keys, is put together the same. Sizes decide at the shuffle whether they are split.
     """
 
     parts: tuple[Node, ...]
     keys: tuple[tuple[ExprNode, ...], ...]
     types: tuple[DType, ...]
     root: Relation
+    splittable: tuple[int, ...] = ()
 
     @property
     def inputs(self) -> tuple[Node, ...]:

@@ -106,6 +106,8 @@ class Job:
         self.result.seconds = self.clock.now() - begun
         self.result.steps = list(self.accounts.steps.values())
         self.result.phases = list(self.accounts.phases.values())
+        for summary in self.result.phases:
+            summary.remarks = self.maker.remarks.get(summary.name, [])
         self.result.retries, self.result.backups = self.scheduler.retries, self.scheduler.backups
         self.result.compared = self.scheduler.compared
         self.result.log = self.scheduler.log

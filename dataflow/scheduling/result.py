@@ -25,7 +25,7 @@ class StepSummary:
 class PhaseSummary:
     """One pass over the whole run: what its tasks read and spilled, and the most memory a process of theirs had, in bytes.
 
-    ``seconds`` are summed over tasks.
+    ``seconds`` are summed over tasks. ``remarks``: what the sizes that were seen decided.
     """
 
     name: str
@@ -35,6 +35,7 @@ class PhaseSummary:
     bytes_spilled: int = 0
     seconds: float = 0.0
     peak_memory: int = 0
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class RunResult:
                 f"{phase.name[:width]:<{width}} {phase.tasks:>6,} {phase.rows:>14,} {'':>14} {phase.seconds:>9.2f} "
                 f"{_size(phase.bytes_read):>10} {_size(phase.bytes_spilled):>10} {_size(phase.peak_memory):>10}"
             )
+            lines.extend(f"  {remark}" for remark in phase.remarks)
         for step in self.steps:
             lines.append(f"  {step.label[: width - 2]:<{width - 2}} {'':>6} {step.rows_in:>14,} {step.rows_out:>14,} {step.seconds:>9.2f}")
         return "\n".join([*lines, f"{self.tasks:,} tasks in {self.seconds:.2f} s"])

@@ -35,6 +35,7 @@ from dataflow.plan.nodes import Operate
 from dataflow.scheduling.events import Task
 from dataflow.scheduling.filed import FiledFiles
 from dataflow.scheduling.inputs import gathered, hash_ranges, key_ranges
+from dataflow.scheduling.pieces import piece_ranges, smaller
 from dataflow.scheduling.work import SMALL_BYTES, SPLIT_BYTES, JobOptions, Work, of_this_process
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class TaskMaker:
 
     def __init__(self, plan: PhysicalPlan, options: JobOptions, files: FiledFiles, targets: list[Staged], slots: Callable[[], int]) -> None:
         self.plan, self.options, self.files, self.targets, self.slots = plan, options, files, targets, slots
+        self.remarks: dict[str, list[str]] = {}  # on the tasks of a phase
 
     def phase(self, name: str) -> Phase:
         """The phase of a name."""
@@ -99,6 +101,13 @@ class TaskMaker:
 
         return Task(name, phase, Work(order, phase, given, program, total < SMALL_BYTES, of_this_process(program), attempt), twice)
 
+    def smaller(self, work: Work) -> list[TaskInput] | None:
+        """The input of a task that ran out of memory in parts, where that is known to help; None where it is not."""
+        root = work.program.root
+        if not isinstance(root, PieceRoot) or work.input.rows != (0, None):
+            return None
+        return smaller(work.input, self.files.kept(self.phase(work.phase).shuffle or ""), root.sides, root.splittable)
+
     def _staged(self, leaf: Any) -> Any:
         if isinstance(leaf, SinkLeaf):
             target = self.targets[leaf.index]
@@ -115,7 +124,11 @@ class TaskMaker:
                 except (InputError, SchemaError) as error:
                     raise of_source(error, phase.program) from error.__cause__
                 return gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
-            case GroupRoot() | DealRoot() | PieceRoot():
+            case PieceRoot(sides=sides, splittable=splittable):
+                found = piece_ranges(self.files.kept(phase.shuffle or ""), sides, splittable, self.options.memory)
+                self.remarks[phase.name] = found.remarks
+                return found.inputs
+            case GroupRoot() | DealRoot():
                 return hash_ranges(self._feeding(phase.shuffle or ""), self.files.kept(phase.shuffle or ""), self.options.memory)
             case SortRoot():
                 ranges = key_ranges(self.files.kept(phase.shuffle or ""), self.options.memory)

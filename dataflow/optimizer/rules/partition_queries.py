@@ -10,7 +10,8 @@ its neighbours; what needs equal keys together becomes an `Exchange`; an order b
 to every part of the other instead of both being exchanged.
 
 Life of a node: `_Cutter.cut` gives each relational node a `_Part`: a plan node and the tree still to be run on any part of it;
-a node that needs more than a part first lets that tree run (`_Cutter.made`).
+a node that needs more than a part first lets that tree run (`_Cutter.made`). The tree of an exchange that distributes over a side
+(a join, with what works on any part above it) is marked as splittable by it, for keys that turn out to be heavy.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from dataflow.expr.nodes import (
 )  # fmt: skip
 from dataflow.expr.types import DType, Schema, promoted
 from dataflow.expr.typing import type_of
+from dataflow.optimizer.distributes import distributes
 from dataflow.optimizer.estimates import estimated_bytes, needed_columns
 from dataflow.optimizer.halves import distinct_first, halves
 from dataflow.optimizer.rule import Plan, Remarks
@@ -170,7 +172,7 @@ class _Cutter:
         label = self.label(node, "exchange")
         made = Exchange(
             label=label, origin=node.origin, element=dict[str, Any], parts=tuple(self.made(part) for part in parts), keys=tuple(keys),
-            types=tuple(types), root=root,
+            types=tuple(types), root=root, splittable=distributes(root),
         )  # fmt: skip
         names = frozenset(key.name for key in keys[0] if isinstance(key, Column)) if keys[0] else frozenset()
         whole = len(names) == len(keys[0])  # a key that is an expression has no column whose equal values are together
@@ -281,7 +283,7 @@ class _Cutter:
         """A node that needs equal keys together, run on the pieces in which they are."""
         assert isinstance(part.node, Exchange)
         root = replace(node, input=_planted(part.tree, part.node.root), label=self.label(node, "pieces"))
-        made = replace(part.node, root=root, label=self.label(node, "exchange"))
+        made = replace(part.node, root=root, splittable=(), label=self.label(node, "exchange"))
         return replace(self.over(made, node.schema, part.bytes), together=part.together)
 
     def grouping_sets(self, node: GroupAggregate, part: _Part) -> _Part:
