@@ -95,12 +95,14 @@ class ScanRoot:
 @record
 class PieceRoot:
     """The records that a relational tree makes of a range of a shuffle with ``sides`` parts; never less than a whole key, except of
-    the parts in ``splittable``: the tree may run on any of their records apart."""
+    the parts in ``splittable``: the tree may run on any of their records apart. ``first``, ``whole_below``: as of `Exchange`."""
 
     relation: Relation
     sides: int
     origin: Origin
     splittable: tuple[int, ...] = ()
+    first: int | None = None
+    whole_below: int = 0
 
 
 Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot | PieceRoot | ScanRoot

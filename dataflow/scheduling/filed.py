@@ -7,8 +7,8 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from dataflow.physical.phases import Phase
 from dataflow.physical.program import TaskInput
-from dataflow.physical.stages import Phase
 from dataflow.shard.runfile import RunFile
 
 __all__ = ["Filed", "FiledFiles"]

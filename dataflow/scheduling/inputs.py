@@ -17,6 +17,7 @@ __all__ = ["BUCKETS", "gathered", "hash_ranges", "key_ranges", "range_count"]
 
 BUCKETS = 1 << 16
 RANGE_BYTES = 64 << 20
+LEAST_BYTES = 1 << 18  # of a range: a task takes some milliseconds, whatever it does
 
 
 def hash_ranges(leaf: ShuffleLeaf, files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
@@ -50,7 +51,7 @@ def key_ranges(files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
 
 def range_count(total: int, memory: int) -> int:
     """How many ranges a shuffle of so many bytes is read in."""
-    size = min(RANGE_BYTES, max(1 << 18, memory // 12))
+    size = min(RANGE_BYTES, max(LEAST_BYTES, memory // 12))
     return max(math.ceil(total / size), 4 if total > 16 << 20 else 1)
 
 

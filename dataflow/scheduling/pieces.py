@@ -29,6 +29,7 @@ import numpy as np
 
 from dataflow.physical.program import Share, ShuffleInput, TaskInput
 from dataflow.scheduling.inputs import BUCKETS, range_count
+from dataflow.scheduling.result import shown_bytes
 from dataflow.shard.runfile import Block, RunFile
 
 __all__ = ["Pieces", "piece_ranges", "pieces_of", "smaller"]
@@ -211,12 +212,12 @@ class _Cutter:
         whole = _input(bucket, bucket + 1, sum(sizes), (one, one))
         ways = self._ways(sizes)
         if math.prod(ways.values()) == 1:
-            self.remarks.append(f"one key of {shown(sum(sizes))} in one piece: it cannot be split")
+            self.remarks.append(f"one key of {shown_bytes(sum(sizes))} in one piece: it cannot be split")
             yield whole
             return
         for side, count in ways.items():
             name = NAMES[side] if self.index.sides == len(NAMES) else f"side {side}"
-            self.remarks.append(f"split {count} ways: one key of {shown(sizes[side])} on the {name}")
+            self.remarks.append(f"split {count} ways: one key of {shown_bytes(sizes[side])} on the {name}")
         each = sum(sizes[side] / count for side, count in ways.items()) + sum(sizes[side] for side in range(len(sizes)) if side not in ways)
         for shares in itertools.product(*(self._shares(bucket, one, side, count) for side, count in ways.items())):
             assert whole.shuffle is not None
@@ -252,11 +253,6 @@ class _Cutter:
             edges.append((numbers[which], round((wanted - ends[which] + size) / size * rows)))
         edges.append((len(self.index.files), 0))
         return [Share(side, begin, end) for begin, end in itertools.pairwise(edges)]
-
-
-def shown(size: float) -> str:
-    """Bytes for people."""
-    return f"{size / 2**20:,.1f} MiB" if size >= 1 << 20 else f"{size / 2**10:,.0f} KiB"
 
 
 def _hashes(bucket: int) -> Range:

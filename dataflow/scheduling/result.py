@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Output", "PhaseSummary", "RunResult", "RunState", "SkippedRecord", "StepSummary"]
+__all__ = ["Output", "PhaseSummary", "RunResult", "RunState", "SkippedRecord", "StepSummary", "shown_bytes"]
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ class RunResult:
         for phase in self.phases:
             lines.append(
                 f"{phase.name[:width]:<{width}} {phase.tasks:>6,} {phase.rows:>14,} {'':>14} {phase.seconds:>9.2f} "
-                f"{_size(phase.bytes_read):>10} {_size(phase.bytes_spilled):>10} {_size(phase.peak_memory):>10}"
+                f"{shown_bytes(phase.bytes_read):>10} {shown_bytes(phase.bytes_spilled):>10} {shown_bytes(phase.peak_memory):>10}"
             )
             lines.extend(f"  {remark}" for remark in phase.remarks)
         for step in self.steps:
@@ -116,10 +116,10 @@ class RunResult:
     def __str__(self) -> str:
         lines = [
             f"run {self.run}: {self.tasks} tasks in {self.seconds:.2f} s, "
-            f"{_size(self.bytes_read)} read, {_size(self.bytes_spilled)} spilled"
+            f"{shown_bytes(self.bytes_read)} read, {shown_bytes(self.bytes_spilled)} spilled"
         ]
         for output in self.outputs:
-            lines.append(f"  wrote {output.path}: {output.rows:,} rows, {_size(output.bytes)}, {output.files} files")
+            lines.append(f"  wrote {output.path}: {output.rows:,} rows, {shown_bytes(output.bytes)}, {output.files} files")
         for step in self.steps:
             skipped = f", {step.skipped:,} skipped" if step.skipped else ""
             lines.append(f"  {step.label:<28} {step.rows_in:>12,} -> {step.rows_out:>12,} rows  {step.seconds:8.2f} s{skipped}")
@@ -131,7 +131,8 @@ class RunResult:
         return "\n".join(lines)
 
 
-def _size(count: float) -> str:
+def shown_bytes(count: float) -> str:
+    """Bytes for people."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
