@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dataflow.physical.phases import Phase, PhysicalPlan, in_order, side_of
-from dataflow.physical.program import BoundStep, Branch, Leaf, PieceRoot, Program, ShuffleLeaf
+from dataflow.physical.program import BoundStep, Branch, Leaf, PieceRoot, Program, ScanRoot, ShuffleLeaf
 from dataflow.plan.nodes import Relation
 from dataflow.plan.relational import Given
 from dataflow.plan.steps import Step
@@ -82,29 +82,38 @@ def with_whole_side(plan: PhysicalPlan, shuffle: str, first: int) -> PhysicalPla
 
 
 def _taking(phase: Phase, readers: list[Phase], shuffle: str, first: int) -> Phase:
-    """A phase with the step of a join, and the readers' steps behind it, where it would have fed the exchange."""
-    program = phase.program
-    root = readers[0].program.root
+    """A phase with a join, and the readers' steps behind it, where it would have fed the exchange."""
+    program, root = phase.program, readers[0].program.root
     assert isinstance(root, PieceRoot)
-    leaves: list[Leaf] = []
-    places: dict[int, int] = {}  # of the leaves that stay
-    for at, leaf in enumerate(program.leaves):
-        if not (isinstance(leaf, ShuffleLeaf) and leaf.shuffle == shuffle):
-            places[at] = len(leaves)
-            leaves.append(leaf)
+    places = {at: leaf for at, leaf in enumerate(program.leaves) if not (isinstance(leaf, ShuffleLeaf) and leaf.shuffle == shuffle)}
+    leaves: list[Leaf] = list(places.values())
     behind = []
     for reader in readers:
         behind.append(_moved(reader.program.tree, len(leaves)))
         leaves += reader.program.leaves
     side = side_of(shuffle, first)
-    label = readers[0].program.label
-    step = Step("query", label, root.origin, arg=_over_batches(root.relation, 1 - first))
-    joined = Branch((BoundStep(step, (side,)),), tuple(behind))
+    own, tree = program.root, program.tree
+    scan = own if isinstance(own, ScanRoot) and _only_feeds(tree) else None
+    if scan is not None:  # the kernel then scans for what the side holds
+        given = Given(label=side, origin=root.origin, schema=_given(root.relation, first).schema, index=len(scan.sides) + 1)
+        relation = _with_inputs(root.relation, {1 - first: scan.relation, first: given})
+        own, tree = replace(scan, relation=relation, sides=(*scan.sides, side)), Branch((), tuple(behind))
+    else:
+        batches, whole = (_given(root.relation, at) for at in (1 - first, first))
+        relation = _with_inputs(root.relation, {1 - first: replace(batches, index=0), first: replace(whole, index=1)})
+        step = Step("query", readers[0].program.label, root.origin, arg=relation)
+        joined = Branch((BoundStep(step, (side,)),), tuple(behind))
+        tree = _replanted(tree, {at: new for new, at in enumerate(places)}, joined)
     sides = tuple(dict.fromkeys((*program.sides, side, *(name for reader in readers for name in reader.program.sides))))
-    after = tuple(sorted({*phase.after, shuffle}))  # whose files are the side
-    return replace(
-        phase, after=after, program=replace(program, tree=_replanted(program.tree, places, joined), leaves=tuple(leaves), sides=sides)
-    )
+    program = replace(program, root=own, tree=tree, leaves=tuple(leaves), sides=sides)
+    return replace(phase, after=tuple(sorted({*phase.after, shuffle})), program=program)  # after the shuffle, whose files are the side
+
+
+def _only_feeds(branch: Branch) -> bool:
+    """Whether everything goes into one leaf as it is."""
+    if branch.steps or len(branch.branches) + len(branch.leaves) != 1:
+        return False
+    return not branch.branches or _only_feeds(branch.branches[0])
 
 
 def _replanted(branch: Branch, places: dict[int, int], joined: Branch) -> Branch:
@@ -118,13 +127,15 @@ def _moved(branch: Branch, by: int) -> Branch:
     return Branch(branch.steps, tuple(_moved(one, by) for one in branch.branches), tuple(at + by for at in branch.leaves), branch.tag)
 
 
-def _over_batches(root: Relation, batches: int) -> Relation:
-    """A tree of two inputs as a step's: its batches are input 0, the side is input 1."""
+def _given(root: Relation, index: int) -> Given:
+    return next(node for node in topological((root,)) if isinstance(node, Given) and node.index == index)
+
+
+def _with_inputs(root: Relation, inputs: dict[int, Relation]) -> Relation:
+    """A tree with other trees for its inputs."""
     done: dict[int, Relation] = {}
     for node in topological((root,)):
         assert isinstance(node, Relation)
-        if isinstance(node, Given):
-            done[id(node)] = replace(node, index=0 if node.index == batches else 1)
-        else:
-            done[id(node)] = node.with_inputs(tuple(done[id(child)] for child in node.inputs))  # type: ignore[assignment]
+        own = inputs[node.index] if isinstance(node, Given) else node.with_inputs(tuple(done[id(child)] for child in node.inputs))
+        done[id(node)] = own  # type: ignore[assignment]
     return done[id(root)]

@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TypedDict
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dataflow import Pipeline, col
@@ -59,6 +61,25 @@ def test_the_left_may_be_the_small_one(how):
     measured = agrees(lambda p: names(p).join(facts(p), "k", how=how))
     assert f"the left side of join {how} is" in measured
     assert "goes whole to every part" in measured
+
+
+def test_the_scan_of_the_other_side_joins_as_it_reads(tmp_path):
+    pq.write_table(
+        pa.table({"k": np.arange(MANY) % FEW, "x": np.arange(MANY), "text": [f"{at:0400d}" for at in range(MANY)]}), tmp_path / "a"
+    )
+
+    def query(p):
+        table = p.read_parquet(str(tmp_path / "a"), label="facts").filter(col("x") != 5)
+        return (
+            table.join(names(p), "k", how="left")
+            .with_columns(z=col("x") + col("t_names").str.len_chars())
+            .group_by("z")
+            .agg(col("text").max())
+        )
+
+    measured = agrees(query)
+    assert "goes whole to every part" in measured
+    assert "join" not in measured.replace("side of join left", ""), "the join is a part of the scan"
 
 
 def test_a_full_join_needs_both_sides_together():
