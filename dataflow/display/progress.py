@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from dataflow.scheduling.result import RunState, _size
+from dataflow.scheduling.result import RunState, shown_bytes
 
 __all__ = ["line", "show_progress"]
 
@@ -27,9 +27,9 @@ def line(state: RunState, seconds: float) -> str:
     'count: 3/10 tasks, 5,000 rows, 1.0 MiB, 512.0 KiB/s, 6 s left'
     """
     rows, done = state.now()
-    text = f"{state.phase}: {state.tasks_done}/{state.tasks_total} tasks, {rows:,} rows, {_size(done)}"
+    text = f"{state.phase}: {state.tasks_done}/{state.tasks_total} tasks, {rows:,} rows, {shown_bytes(done)}"
     if seconds > 0 and done:
-        text += f", {_size(done / seconds)}/s"
+        text += f", {shown_bytes(done / seconds)}/s"
         left = (state.bytes_total - done) / (done / seconds)
         if left > 0:
             text += f", {left:.0f} s left"

@@ -23,9 +23,10 @@ from dataflow.execution.context import TaskContext
 from dataflow.execution.sides import KeptIterable, load_side
 from dataflow.optimizer.optimize import optimize, placing
 from dataflow.optimizer.rule import Remarks, Rule
+from dataflow.physical.phases import PhysicalPlan
 from dataflow.physical.preflight import preflight
 from dataflow.physical.program import SourceRoot
-from dataflow.physical.stages import PhysicalPlan, plan_phases
+from dataflow.physical.stages import plan_phases
 from dataflow.plan.nodes import Node
 from dataflow.scheduling.events import Policy, Workers
 from dataflow.scheduling.job import Job

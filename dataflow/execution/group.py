@@ -17,14 +17,14 @@ import pyarrow as pa
 from dataflow.execution.context import TaskContext
 from dataflow.execution.group_external import SPREAD, external_groups
 from dataflow.execution.group_in_memory import groups_in_memory, merged_groups
-from dataflow.execution.shuffle import bucket_of
+from dataflow.execution.hashed_run import bucket_of
 from dataflow.physical.program import GroupRoot, ShuffleInput
 from dataflow.shard.arrow import to_numpy
 from dataflow.shard.batch import Batch
 from dataflow.shard.codec import HASH
-from dataflow.shard.runfile import read_block
+from dataflow.shard.runfile import Block, RunFile, read_block
 
-__all__ = ["read_groups", "read_range"]
+__all__ = ["read_groups", "read_range", "rows_of_buckets"]
 
 
 def read_groups(root: GroupRoot, given: ShuffleInput, context: TaskContext) -> Iterator[Batch]:
@@ -70,10 +70,16 @@ def read_range(given: ShuffleInput, first: int, last: int) -> Iterator[pa.Record
         for block in file.blocks:
             if block.last < first or block.first >= last:
                 continue
-            batch = read_block(file, block)
-            if block.first < first or block.last >= last:
-                buckets = bucket_of(to_numpy(batch.column(HASH)))
-                start, stop = np.searchsorted(buckets, [first, last])
-                batch = batch.slice(int(start), int(stop - start))
+            batch = rows_of_buckets(file, block, first, last)
             if batch.num_rows:
                 yield batch
+
+
+def rows_of_buckets(file: RunFile, block: Block, first: int, last: int) -> pa.RecordBatch:
+    """The rows of a block that are of buckets [first, last)."""
+    batch = read_block(file, block)
+    if block.first < first or block.last >= last:
+        buckets = bucket_of(to_numpy(batch.column(HASH)))
+        start, stop = np.searchsorted(buckets, [first, last])
+        batch = batch.slice(int(start), int(stop - start))
+    return batch

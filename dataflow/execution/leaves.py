@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dataflow.execution.imagined import imagined, without_nothing
 from dataflow.execution.lineage import Lineage, lineage
+from dataflow.execution.runtime_filters import with_key_filters
 from dataflow.plan.nodes import Relation
 from dataflow.plan.relational import Explode, Given, Limit, OrderBy, Project, Union, Unnest, Unpivot, Where
 from dataflow.plan.traversal import topological
@@ -28,11 +29,13 @@ __all__ = ["Leaf", "counts", "leaf_of_scan", "leaf_of_stream", "leaf_of_table", 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """An input of a query: its columns as Arrow has them, and the frame of it, given the columns that expressions read."""
+    """An input of a query: its columns as Arrow has them, and the frame of it, given the columns that expressions read. ``scan``: of
+    files that the kernel reads; ``table``: of what is at hand."""
 
     layout: pa.Schema
     frame: Callable[[Collection[str]], Frame]
     scan: ParquetScan | None = None
+    table: pa.Table | None = None
 
 
 def leaf_of_table(table: pa.Table) -> Leaf:
@@ -43,7 +46,7 @@ def leaf_of_table(table: pa.Table) -> Leaf:
 
         return frame_of_table(table, read)
 
-    return Leaf(table.schema, frame)
+    return Leaf(table.schema, frame, table=table)
 
 
 def leaf_of_stream(make: Callable[[Sequence[str] | None], Iterator[pa.Table]], layout: pa.Schema) -> Leaf:
@@ -88,6 +91,7 @@ def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
     if unknown:
         planned = {**imagined(root), **planned}
     leaves = [leaf if len(leaf.layout) or not planned.get(at) else _empty(planned[at]) for at, leaf in enumerate(leaves)]
+    root = with_key_filters(root, leaves)
     flow = lineage(root, [leaf.layout.names for leaf in leaves])
     frames = [leaf.frame({name for index, name in flow.read if index == at}) for at, leaf in enumerate(leaves)]
     found = query(root, {id(node): frames[node.index] for node in givens})

@@ -24,6 +24,7 @@ from dataflow.expr.typing import ExprError
 from dataflow.io.checksums import has_checksums
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Source, Split
+from dataflow.io.whole import ArrowSource
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
 from dataflow.plan.nodes import Relation
 from dataflow.plan.origin import Origin
@@ -95,15 +96,15 @@ def _together(splits: tuple[Split, ...]) -> Iterator[list[Split]]:
 
 def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskContext) -> Iterator[Batch]:
     """The records that a query makes of a range of a shuffle."""
-    from dataflow.execution.group import read_range
+    from dataflow.execution.pieces import read_piece
 
     parts: list[list[pa.Table]] = [[] for _ in range(root.sides)]
-    for coded in read_range(given, given.first or 0, given.last if given.last is not None else 1 << 16):
+    for side, coded in read_piece(given):
         context.bytes_read += coded.nbytes
         batch = decode_batch(coded)
         assert isinstance(batch, Records)
-        parts[int((coded.schema.metadata or {}).get(b"side", b"0"))].append(batch.table)
-    if not any(parts) and given.first:
+        parts[side].append(batch.table)
+    if not any(parts) and (given.first or given.hashes is not None):
         return  # nothing fell here; the first piece alone answers for a collection that is empty altogether
     with named(root.origin, label):
         for table in results(root.relation, [leaf_of_table(united(tables)) for tables in parts]):
@@ -174,7 +175,9 @@ def _kept_leaf(kept: KeptIterable) -> Leaf:
 
 
 def _read_leaf(source: Source) -> Leaf:
-    """The records of a source that the kernel cannot scan, read as the query wants them."""
+    """The records of a source that the kernel cannot scan, read as the query wants them; a table at hand as it is."""
+    if isinstance(source, ArrowSource):
+        return leaf_of_table(source.table)
     layout = source.columns()
     if layout is None:
         raise InputError(Report("the columns of the input are not known", location=source.describe()))

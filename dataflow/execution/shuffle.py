@@ -8,7 +8,7 @@
     deal     nothing: shares in turn                     hash    the share's number
 
 A hash run is ordered only by 16 bits, because NumPy sorts 16-bit integers by radix (10 ns a row here against 90 for
-64-bit ones) and the reader orders each small range by the whole hash anyway.
+64-bit ones) and the reader orders each small range by the whole hash anyway. What is heavy has blocks of its own (`hashed_run`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dataflow.errors import DataflowError, KeyTypeError, Report, SchemaError, St
 from dataflow.execution.combine import MapCombiner
 from dataflow.execution.context import TaskContext, text_of
 from dataflow.execution.failures import trace_of, user_frames
+from dataflow.execution.hashed_run import Segment, bucket_of, laid_out
 from dataflow.execution.runner import exited
 from dataflow.io.schema import table_of
 from dataflow.kernels.sorting import key_at, sort_order
@@ -36,15 +37,10 @@ from dataflow.shard.codec import HASH, ORDER, coding_of, decode, encode, encode_
 from dataflow.shard.keys import hash_keys
 from dataflow.shard.runfile import RunFile, RunWriter
 
-__all__ = ["KeepWriter", "ShuffleWriter", "bucket_of", "sort_column", "with_column"]
+__all__ = ["KeepWriter", "ShuffleWriter", "sort_column", "with_column"]
 
 BLOCK_BYTES = 1 << 20
 CHECK_ROWS = 1 << 16
-
-
-def bucket_of(hashes: np.ndarray) -> np.ndarray:
-    """The bucket of each hash: its top 16 bits."""
-    return (hashes >> np.uint64(48)).astype(np.uint16)
 
 
 class ShuffleWriter:
@@ -159,13 +155,12 @@ class ShuffleWriter:
         return self._hashed(encode_batch(Pairs(keys_, values)), keys_)
 
     def _by_columns(self, batch: Batch) -> pa.RecordBatch:
-        """Records with the hash or the order of their columns; the schema says which part of the shuffle they are."""
+        """Records with the hash or the order of their columns."""
         from dataflow.kernels.carrying import shuffled
         from dataflow.kernels.shuffling import key_hashes, order_bytes
 
         table = shuffled(batch.table if isinstance(batch, Records) else table_of(batch, None))
         coded = encode_batch(Records(table))
-        coded = coded.replace_schema_metadata({**(coded.schema.metadata or {}), b"side": str(self.leaf.side).encode()})
         if self.leaf.hash_on is not None:
             return with_column(coded, HASH, from_numpy(key_hashes(table, self.leaf.hash_on, self.leaf.types)))
         assert self.leaf.order is not None
@@ -204,27 +199,30 @@ class ShuffleWriter:
             batches.clear()  # no third copy while the rows are put in order
             if self.leaf.kind == "sort":
                 order = sort_order(*sort_column(whole))
+                segments = [Segment(0, len(order), False)]
             else:
-                order = np.argsort(bucket_of(to_numpy(whole.column(HASH))), kind="stable")
+                order, segments = laid_out(to_numpy(whole.column(HASH)), whole.nbytes)
             # all at once, column by column: block by block takes twice as long, as every block asks the caches for every column
             whole = taken(whole, order)
-            self._write(whole)
+            self._write(whole, segments)
         self.bytes = 0
 
-    def _write(self, whole: pa.RecordBatch) -> None:
+    def _write(self, whole: pa.RecordBatch, segments: list[Segment]) -> None:
         """Write an ordered run."""
         if self.writer is None:
-            self.writer = RunWriter(self.context.output_path("shuffle"), self.context.task)
+            self.writer = RunWriter(self.context.output_path("shuffle"), self.context.task, self.leaf.side)
         per_block = max(1, int(whole.num_rows * BLOCK_BYTES / max(whole.nbytes, 1)))
-        for start in range(0, whole.num_rows, per_block):
-            block = whole.slice(start, per_block)
-            if self.leaf.kind == "sort":
-                column, coding = sort_column(block)
-                first, last = key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1)
-            else:
-                buckets = bucket_of(to_numpy(block.column(HASH)))
-                first, last = int(buckets[0]), int(buckets[-1])
-            self.writer.write(block, self.runs, first, last)
+        for segment in segments:
+            for start in range(segment.start, segment.stop, per_block):
+                block = whole.slice(start, min(per_block, segment.stop - start))
+                if self.leaf.kind == "sort":
+                    column, coding = sort_column(block)
+                    self.writer.write(block, self.runs, key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1))
+                    continue
+                ends = to_numpy(block.column(HASH))[[0, -1]]
+                first, last = bucket_of(ends).tolist()
+                low, high = ends.tolist()
+                self.writer.write(block, self.runs, first, last, (low, high) if segment.heavy else None)
         self.runs += 1
 
     def close(self) -> RunFile | None:

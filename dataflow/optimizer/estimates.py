@@ -63,6 +63,8 @@ def columns_that_matter(order: Sequence[Node]) -> set[str]:
                 exprs = (*left_on, *right_on, *((residual,) if residual is not None else ()))
                 names.update(name for expr in exprs for name in columns_of(expr))
                 names.update([name.removesuffix(suffix) for name in names])
+            case _:
+                pass
     return names
 
 
@@ -145,6 +147,8 @@ def estimate_notes(plan: Iterable[Node], counted: Mapping[int, int] | None = Non
                 tops[id(node)] = step.arg
             case Fused(pipe=pipe) if id(node) in known:
                 tops[id(node)] = pipe.steps[-1].step.arg
+            case _:
+                pass
         for at, top in tops.items():
             if at in known:
                 notes[at] = sized(known[at].rows, known[at].bytes(top.schema or {}), counted.get(at))

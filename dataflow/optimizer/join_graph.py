@@ -108,6 +108,8 @@ def graphs_of(plan: Sequence[Node]) -> list[JoinGraph]:
             case Project(input=child, exprs=exprs) if below(child) and node.schema is not None:
                 if all(isinstance(expr, Column) for expr in named(exprs, _names(child)).values()):
                     inside.add(id(node))
+            case _:
+                pass
     absorbed = {id(child) for node in order if id(node) in inside for child in node.inputs if below(child)}
     return [_graph(node, absorbed) for node in order if isinstance(node, Relation) and id(node) in inside and id(node) not in absorbed]
 

@@ -165,6 +165,8 @@ def _narrowed(condition: ExprNode, columns: Columns) -> tuple[str, ColumnStatist
             return name, _kept(columns[name], max(1, len(values)) / max(1.0, columns[name].distinct))
         case Call("equal", (Column(name), Literal())) if name in columns and _interval(condition, columns) is None:
             return name, _kept(columns[name], 0.0)
+        case _:
+            pass
     found = _interval(condition, columns)
     if found is None:
         return "", None

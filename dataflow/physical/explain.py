@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataflow.physical.phases import PhysicalPlan
 from dataflow.physical.program import (
     Branch,
     DealRoot,
@@ -19,7 +20,7 @@ from dataflow.physical.program import (
     SortRoot,
     SourceRoot,
 )  # fmt: skip
-from dataflow.physical.stages import PhysicalPlan, stages_of
+from dataflow.physical.stages import stages_of
 
 __all__ = ["stages_text"]
 
@@ -31,7 +32,8 @@ def stages_text(physical: PhysicalPlan) -> str:
         lines.append(f"stage {number}")
         for phase in stage:
             program = phase.program
-            after = f"  (after {', '.join(program.sides)})" if program.sides else ""
+            awaited = (*program.sides, *(name for name in phase.after if name not in program.sides))
+            after = f"  (after {', '.join(awaited)})" if awaited else ""
             lines.append(f"  {_root(program.root, program.label)}{after}")
             lines.extend(f"    {line}" for line in _branch(program.tree, program.leaves))
     return "\n".join(lines)
@@ -55,8 +57,8 @@ def _root(root: Root, label: str) -> str:
             from dataflow.plan.explain_relational import query_text
 
             return f"{label}: scan {source.describe()} [{query_text(relation)}]"
-        case PieceRoot():
-            return f"{label}: query in the kernel, piece by piece"
+        case PieceRoot(splittable=splittable):
+            return f"{label}: query in the kernel, piece by piece{', heavy keys split' if splittable else ''}"
         case OperateRoot():
             return f"{label}: one call"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dataflow.errors import PreflightError, Report, shorten
 from dataflow.io.files import LocalFiles
-from dataflow.physical.stages import PhysicalPlan
+from dataflow.physical.phases import PhysicalPlan
 from dataflow.plan.nodes import GroupByKey, Node, Operate, ParallelDo, Read, Sort, View, Write
 from dataflow.plan.traversal import topological
 

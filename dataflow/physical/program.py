@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "PieceRoot", "Program", "QueryRoot",
-    "Root", "ScanRoot", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
+    "Root", "ScanRoot", "Share", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
 ]  # fmt: skip
 
 
@@ -94,11 +94,15 @@ class ScanRoot:
 
 @record
 class PieceRoot:
-    """The records that a relational tree makes of a range of a shuffle with ``sides`` parts; never less than a whole key."""
+    """The records that a relational tree makes of a range of a shuffle with ``sides`` parts; never less than a whole key, except of
+    the parts in ``splittable``: the tree may run on any of their records apart. ``first``, ``whole_below``: as of `Exchange`."""
 
     relation: Relation
     sides: int
     origin: Origin
+    splittable: tuple[int, ...] = ()
+    first: int | None = None
+    whole_below: int = 0
 
 
 Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot | PieceRoot | ScanRoot
@@ -196,13 +200,30 @@ class SideValue:
 
 
 @record
+class Share:
+    """Of one side of a range of a shuffle, the rows from one place to another: the number of a file, and of a row of the range in it.
+
+    The rows of a key stand in each file in the order in which its task met them, so a share is the same rows in every attempt.
+    """
+
+    side: int
+    begin: tuple[int, int]
+    end: tuple[int, int]
+
+
+@record
 class ShuffleInput:
-    """A range of a shuffle: all the blocks between two keys (`first` inclusive, `last` exclusive; None is open)."""
+    """A range of a shuffle: all the blocks between two keys (`first` inclusive, `last` exclusive; None is open).
+
+    A piece of an exchange may be less than a bucket: the rows whose hash is in ``hashes`` (both inclusive), and of some sides ``shares``.
+    """
 
     files: tuple[RunFile, ...]
     first: Any = None
     last: Any = None
     bytes: int = 0
+    hashes: tuple[int, int] | None = None
+    shares: tuple[Share, ...] = ()
 
 
 @record

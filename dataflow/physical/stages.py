@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataflow.physical.phases import Phase, PhysicalPlan, in_order
 from dataflow.physical.program import (
     BoundStep,
     Branch,
@@ -59,45 +60,8 @@ from dataflow.plan.nodes import (
 from dataflow.plan.origin import Origin
 from dataflow.plan.steps import Resources
 from dataflow.plan.traversal import consumers, topological
-from dataflow.record import record
 
-__all__ = ["Phase", "PhysicalPlan", "plan_phases", "stages_of"]
-
-
-@record
-class Phase:
-    """One pass: its program, what it reads, and the labels on the way (for messages)."""
-
-    program: Program
-    shuffle: str | None = None
-    kept: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.program.phase
-
-    def feeds(self) -> set[str]:
-        """The shuffles and kept files it writes."""
-        return {
-            leaf.shuffle if isinstance(leaf, ShuffleLeaf) else leaf.name for leaf in self.program.leaves if not isinstance(leaf, SinkLeaf)
-        }
-
-    def needs(self) -> set[str]:
-        """The shuffles and kept files that must be whole before it starts."""
-        return {name for name in (self.shuffle, self.kept) if name} | set(self.program.sides)
-
-
-@record
-class PhysicalPlan:
-    """All phases, in an order in which they can run, and what the names mean."""
-
-    phases: tuple[Phase, ...]
-    sinks: tuple[Any, ...]
-    views: dict[str, View | Operate]
-
-    def feeders(self, name: str) -> list[Phase]:
-        """The phases that write a shuffle or kept files."""
-        return [phase for phase in self.phases if name in phase.feeds()]
+__all__ = ["plan_phases", "stages_of"]
 
 
 @dataclass(eq=False)
@@ -238,21 +202,15 @@ class _Planner:
 
     def _ordered(self) -> list[Phase]:
         """Phases after those they need."""
-        waiting = [self._finished(phase) for phase in self.growing]
-        done: set[str] = set()
-        ordered: list[Phase] = []
-        while waiting:
-            writers: dict[str, int] = {}
-            for phase in waiting:
-                for name in phase.feeds():
-                    writers[name] = writers.get(name, 0) + 1
-            ready = [phase for phase in waiting if not any(writers.get(name) for name in phase.needs())]
-            if not ready:
-                raise AssertionError(f"phases wait for each other: {', '.join(p.name for p in waiting)}")
-            ordered.extend(ready)
-            done.update(phase.name for phase in ready)
-            waiting = [phase for phase in waiting if phase.name not in done]
-        return ordered
+        phases = [self._finished(phase) for phase in self.growing]
+        ordered = in_order(phases)
+        if ordered is None:
+            raise AssertionError(f"phases wait for each other: {', '.join(phase.name for phase in phases)}")
+        if not any(isinstance(phase.program.root, PieceRoot) for phase in ordered):
+            return ordered
+        from dataflow.physical.whole_sides import with_waits  # a plan without joins does without
+
+        return with_waits(ordered)
 
     def _finished(self, phase: _Growing) -> Phase:
         tree = _branch(phase.pipe, phase.at_port) if phase.pipe else Branch()
@@ -295,7 +253,7 @@ def _root(node: Node, merge: Any) -> Root:
         case Redistribute():
             return DealRoot()
         case Exchange():
-            return PieceRoot(node.root, len(node.parts), node.origin)
+            return PieceRoot(node.root, len(node.parts), node.origin, node.splittable, node.first, node.whole_below)
         case Query():
             inputs = tuple(one.source if isinstance(one, Read) else one.label for one in node.sources)
             return QueryRoot(node.root, inputs, node.origin)  # type: ignore[arg-type]

@@ -72,7 +72,10 @@ def described(node: Node) -> str:
 def exchanged(node: Exchange) -> str:
     """An exchange: what meets, and what is made of each piece."""
     keys = " | ".join(_list(keys) or "one piece" for keys in node.keys)
-    return f"Exchange by {keys} [{query_text(node.root)}]"
+    sides = ("left", "right")
+    apart = " or ".join(sides[side] for side in node.splittable) if len(node.parts) == len(sides) else ""
+    first = f", {sides[node.first]} first" if node.first is not None else ""
+    return f"Exchange by {keys}{f', splittable by {apart}' if apart else ''}{first} [{query_text(node.root)}]"
 
 
 def shown_keys(order: tuple[SortKey, ...]) -> str:

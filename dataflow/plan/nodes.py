@@ -238,12 +238,21 @@ class Exchange(Node):
 
     Records of all ``parts`` whose ``keys`` (an expression each, of types ``types``) are equal meet in one piece; ``root``, over
     `Given` leaves that stand for the parts, gives the piece's records. Without keys there is one piece.
+
+    ``splittable``: parts whose records need not meet: what the tree gives for any of them, with all of the other part's that have their
+    keys, is put together the same. Sizes decide at the shuffle whether they are split.
+
+    ``first``: the part that is made before the other, where its size is a guess and the other is splittable: if it turns out to be at
+    most ``whole_below`` bytes, it goes whole to every part of the other, which is not exchanged at all.
     """
 
     parts: tuple[Node, ...]
     keys: tuple[tuple[ExprNode, ...], ...]
     types: tuple[DType, ...]
     root: Relation
+    splittable: tuple[int, ...] = ()
+    first: int | None = None
+    whole_below: int = 0
 
     @property
     def inputs(self) -> tuple[Node, ...]:

@@ -65,7 +65,9 @@ class Bisection:
     def split(self, task: Task, rows: tuple[int, int] | None, how: str) -> list[Task] | None:
         """The parts of a task that kills its worker; None where there is nothing to split."""
         work: Work = task.payload
-        pieces = parts_of(work.input, rows) if task.id not in self.looks else None
+        pieces = None
+        if task.id not in self.looks:
+            pieces = (self.maker.smaller(work) if "memory" in how else None) or parts_of(work.input, rows)
         if pieces is None:
             return None
         parts = [self.maker.task(work.phase, (*work.order, i), piece, work.program, SPLIT_BYTES) for i, piece in enumerate(pieces)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from dataflow.physical.phases import Phase
 from dataflow.physical.program import TaskInput
-from dataflow.physical.stages import Phase
 from dataflow.shard.places import remove_file
 from dataflow.shard.runfile import RunFile
 

@@ -13,10 +13,11 @@ from dataflow.io.source import Split
 from dataflow.physical.program import ShuffleInput, ShuffleLeaf, TaskInput
 from dataflow.shard.runfile import RunFile
 
-__all__ = ["gathered", "hash_ranges", "key_ranges"]
+__all__ = ["BUCKETS", "gathered", "hash_ranges", "key_ranges", "range_count"]
 
 BUCKETS = 1 << 16
 RANGE_BYTES = 64 << 20
+LEAST_BYTES = 1 << 18  # of a range: a task takes some milliseconds, whatever it does
 
 
 def hash_ranges(leaf: ShuffleLeaf, files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
@@ -25,7 +26,7 @@ def hash_ranges(leaf: ShuffleLeaf, files: tuple[RunFile, ...], memory: int) -> l
     if leaf.partitioner is not None or leaf.kind == "deal":
         edges = list(range((leaf.partitions or 1) + 1))
     else:
-        count = leaf.partitions or _count(total, memory)
+        count = leaf.partitions or range_count(total, memory)
         edges = [BUCKETS * i // count for i in range(count + 1)]
     size = total // max(1, len(edges) - 1)
     return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
@@ -35,7 +36,7 @@ def key_ranges(files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
     """Ranges of keys of about equal bytes, cut at first keys of blocks."""
     blocks = sorted(((b.first, b.length) for file in files for b in file.blocks), key=lambda pair: pair[0])
     total = sum(length for _, length in blocks)
-    count = _count(total, memory)
+    count = range_count(total, memory)
     edges: list[Any] = [None]
     held = 0
     for first, length in blocks:
@@ -48,9 +49,9 @@ def key_ranges(files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
     return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
 
 
-def _count(total: int, memory: int) -> int:
+def range_count(total: int, memory: int) -> int:
     """How many ranges a shuffle of so many bytes is read in."""
-    size = min(RANGE_BYTES, max(1 << 18, memory // 12))
+    size = min(RANGE_BYTES, max(LEAST_BYTES, memory // 12))
     return max(math.ceil(total / size), 4 if total > 16 << 20 else 1)
 
 

@@ -20,13 +20,13 @@ from typing import Any
 
 from dataflow.errors import MemoryLimitError, OutputError, Report, SchemaError, WorkerCrashedError
 from dataflow.execution.task import TaskResult
+from dataflow.physical.phases import Phase, PhysicalPlan
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf, SideValue, SinkLeaf
-from dataflow.physical.stages import PhysicalPlan
 from dataflow.scheduling.accounts import Accounts
 from dataflow.scheduling.bisection import Bisection
 from dataflow.scheduling.events import Clock, Task, Workers
 from dataflow.scheduling.filed import Filed, FiledFiles
-from dataflow.scheduling.result import Output, RunResult
+from dataflow.scheduling.result import Output, RunResult, shown_bytes
 from dataflow.scheduling.scheduler import Scheduler
 from dataflow.scheduling.tasking import TaskMaker
 from dataflow.scheduling.work import JobOptions, Work, all_steps
@@ -39,7 +39,7 @@ class Job:
     """Runs a physical plan. ``workers`` are given by the runner; everything else is decided here."""
 
     def __init__(self, plan: PhysicalPlan, options: JobOptions, workers: Workers, clock: Clock) -> None:
-        self.plan, self.clock = plan, clock
+        self.plan, self.clock = plan, clock  # the plan is another one when sizes have decided (`_decided`)
         self.accounts = Accounts(options, {s.step.label: s.step.on_error for p in plan.phases for s in all_steps(p.program.tree)})
         self.state, self.result = self.accounts.state, self.accounts.result
         self.commit: Any = _commit_of(options.run, list(plan.sinks))
@@ -60,7 +60,7 @@ class Job:
             self._compare,
             self._place_lost,
         )
-        self.waiting = list(plan.phases)
+        self.waiting = [phase.name for phase in plan.phases]
         self.open: dict[str, set[str]] = {}
         self.written: dict[int, dict[Filed, list[Any]]] = {}
         self.work: dict[str, Task] = {}
@@ -107,6 +107,8 @@ class Job:
         self.result.seconds = self.clock.now() - begun
         self.result.steps = list(self.accounts.steps.values())
         self.result.phases = list(self.accounts.phases.values())
+        for summary in self.result.phases:
+            summary.remarks = self.maker.remarks.get(summary.name, [])
         self.result.retries, self.result.backups = self.scheduler.retries, self.scheduler.backups
         self.result.compared = self.scheduler.compared
         self.result.log = self.scheduler.log
@@ -117,11 +119,12 @@ class Job:
 
     def _open_phases(self) -> None:
         """Start every phase whose inputs are whole."""
-        unfinished = {name for phase in [*self.waiting, *(self.maker.phase(n) for n in self.open)] for name in phase.feeds()}
-        for phase in list(self.waiting):
-            if phase.needs() & unfinished:
+        unfinished = {fed for name in [*self.waiting, *self.open] for fed in self.plan.phase(name).feeds()}
+        for name in list(self.waiting):
+            if self.plan.phase(name).needs() & unfinished:
                 continue
-            self.waiting.remove(phase)
+            phase = self._decided(name)
+            self.waiting.remove(name)
             tasks = self.maker.patiently(phase)
             self.open[phase.name] = {task.id for task in tasks}
             self.state.tasks_total += len(tasks)
@@ -130,6 +133,25 @@ class Job:
             for task in tasks:
                 self.work[task.id] = task
             self.scheduler.add(tasks)
+
+    def _decided(self, name: str) -> Phase:
+        """A phase that is about to start, once it is seen whether what it joins with is small enough to be taken whole."""
+        if not any(isinstance(leaf, ShuffleLeaf) and leaf.kind == "columns" for leaf in self.plan.phase(name).program.leaves):
+            return self.plan.phase(name)
+        from dataflow.physical.whole_sides import undecided, with_whole_side
+
+        seen: set[str] = set()
+        while found := next((one for one in undecided(self.plan, self.plan.phase(name)) if one[0] not in seen), None):
+            shuffle, side, most = found
+            seen.add(shuffle)
+            size = sum(file.bytes for file in self.files.kept(shuffle) if file.side == side)
+            if size <= most:
+                self.plan = self.maker.plan = with_whole_side(self.plan, shuffle, side)
+            which = f"the {('left', 'right')[side]} side of {shuffle} is {shown_bytes(size)}"
+            self.maker.remark(
+                name, f"{which}, goes whole to every part" if size <= most else f"{which}, too large to go whole to every part"
+            )
+        return self.plan.phase(name)
 
     def _close_phases(self) -> None:
         for name in [name for name, tasks in self.open.items() if not tasks]:
@@ -142,7 +164,7 @@ class Job:
         readers = [phase for phase in self.plan.phases if used in phase.needs()]
         written = {name for phase in readers for name in phase.feeds()}
         after = [phase for phase in self.plan.phases if written & phase.needs()]
-        return not any(phase in self.waiting or phase.name in self.open for phase in [*readers, *after, *self.plan.feeders(used)])
+        return not any(phase.name in self.waiting or phase.name in self.open for phase in [*readers, *after, *self.plan.feeders(used)])
 
     # -- what the scheduler asks and tells
 
@@ -229,8 +251,8 @@ class Job:
     def _ready(self, task: Task) -> bool:
         if not self.remaking:
             return True
-        needs = self.maker.phase(task.payload.phase).needs()
-        return not any(needs & self.maker.phase(self.work[name].payload.phase).feeds() for name in self.remaking if name != task.id)
+        needs = self.plan.phase(task.payload.phase).needs()
+        return not any(needs & self.plan.phase(self.work[name].payload.phase).feeds() for name in self.remaking if name != task.id)
 
     def _commit(self) -> None:
         for index, target in enumerate(self.commit.targets):

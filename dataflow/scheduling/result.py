@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Output", "PhaseSummary", "RunResult", "RunState", "SkippedRecord", "StepSummary"]
+__all__ = ["Output", "PhaseSummary", "RunResult", "RunState", "SkippedRecord", "StepSummary", "shown_bytes"]
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class StepSummary:
 class PhaseSummary:
     """One pass over the whole run: what its tasks read and spilled, and the most memory a process of theirs had, in bytes.
 
-    ``seconds`` are summed over tasks.
+    ``seconds`` are summed over tasks. ``remarks``: what the sizes that were seen decided.
     """
 
     name: str
@@ -35,6 +35,7 @@ class PhaseSummary:
     bytes_spilled: int = 0
     seconds: float = 0.0
     peak_memory: int = 0
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,9 @@ class RunResult:
         for phase in self.phases:
             lines.append(
                 f"{phase.name[:width]:<{width}} {phase.tasks:>6,} {phase.rows:>14,} {'':>14} {phase.seconds:>9.2f} "
-                f"{_size(phase.bytes_read):>10} {_size(phase.bytes_spilled):>10} {_size(phase.peak_memory):>10}"
+                f"{shown_bytes(phase.bytes_read):>10} {shown_bytes(phase.bytes_spilled):>10} {shown_bytes(phase.peak_memory):>10}"
             )
+            lines.extend(f"  {remark}" for remark in phase.remarks)
         for step in self.steps:
             lines.append(f"  {step.label[: width - 2]:<{width - 2}} {'':>6} {step.rows_in:>14,} {step.rows_out:>14,} {step.seconds:>9.2f}")
         return "\n".join([*lines, f"{self.tasks:,} tasks in {self.seconds:.2f} s"])
@@ -114,10 +116,10 @@ class RunResult:
     def __str__(self) -> str:
         lines = [
             f"run {self.run}: {self.tasks} tasks in {self.seconds:.2f} s, "
-            f"{_size(self.bytes_read)} read, {_size(self.bytes_spilled)} spilled"
+            f"{shown_bytes(self.bytes_read)} read, {shown_bytes(self.bytes_spilled)} spilled"
         ]
         for output in self.outputs:
-            lines.append(f"  wrote {output.path}: {output.rows:,} rows, {_size(output.bytes)}, {output.files} files")
+            lines.append(f"  wrote {output.path}: {output.rows:,} rows, {shown_bytes(output.bytes)}, {output.files} files")
         for step in self.steps:
             skipped = f", {step.skipped:,} skipped" if step.skipped else ""
             lines.append(f"  {step.label:<28} {step.rows_in:>12,} -> {step.rows_out:>12,} rows  {step.seconds:8.2f} s{skipped}")
@@ -129,7 +131,8 @@ class RunResult:
         return "\n".join(lines)
 
 
-def _size(count: float) -> str:
+def shown_bytes(count: float) -> str:
+    """Bytes for people."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -14,6 +14,7 @@ from dataflow.errors import InputError, SchemaError
 from dataflow.execution.failing import failure_of
 from dataflow.execution.failures import of_source
 from dataflow.execution.task import Attempt
+from dataflow.physical.phases import Phase, PhysicalPlan
 from dataflow.physical.program import (
     DealRoot,
     GroupRoot,
@@ -30,7 +31,6 @@ from dataflow.physical.program import (
     SourceRoot,
     TaskInput,
 )  # fmt: skip
-from dataflow.physical.stages import Phase, PhysicalPlan
 from dataflow.plan.nodes import Operate
 from dataflow.scheduling.events import Task
 from dataflow.scheduling.filed import FiledFiles
@@ -50,13 +50,17 @@ class TaskMaker:
         self, plan: PhysicalPlan, options: JobOptions, files: FiledFiles, targets: list[Staged], parallel: Callable[[], int]
     ) -> None:
         self.plan, self.options, self.files, self.targets, self.parallel = plan, options, files, targets, parallel
+        self.remarks: dict[str, list[str]] = {}  # on the tasks of a phase
 
-    def phase(self, name: str) -> Phase:
-        """The phase of a name."""
-        return next(phase for phase in self.plan.phases if phase.name == name)
+    def remark(self, phase: str, *texts: str) -> None:
+        """Note what the sizes that were seen decided."""
+        self.remarks.setdefault(phase, []).extend(texts)
 
     def side(self, name: str) -> SideValue:
         """A view's value, as files."""
+        if name in self.plan.parts:
+            shuffle, part = self.plan.parts[name]
+            return SideValue("records", tuple(file for file in self.files.kept(shuffle) if file.side == part))
         node = self.plan.views[name]
         if isinstance(node, Operate):
             return SideValue("singleton", self.files.kept(name))
@@ -75,6 +79,8 @@ class TaskMaker:
         raise AssertionError
 
     def _tasks(self, phase: Phase) -> list[Task]:
+        if not phase.program.leaves:
+            return []  # what it would have done is done where its exchange would have been fed
         inputs = self._inputs(phase)
         number = self.plan.phases.index(phase)
         program = replace(phase.program, leaves=tuple(self._staged(leaf) for leaf in phase.program.leaves))
@@ -93,13 +99,22 @@ class TaskMaker:
             twice = runs_twice(name, order[1] == 0, self.options.compared_share)
 
         def attempt(task: str, number: int) -> Attempt:
-            current = self.files.current(given, self.phase(phase))
+            current = self.files.current(given, self.plan.phase(phase))
             sides = {name: self.side(name) for name in program.sides}
             folders = self.options.folders
             share = self.options.memory // max(1, self.parallel())
             return Attempt(task, number, current, share, folders[number % len(folders)], sides, twice)
 
         return Task(name, phase, Work(order, phase, given, program, total < SMALL_BYTES, of_this_process(program), attempt), twice)
+
+    def smaller(self, work: Work) -> list[TaskInput] | None:
+        """The input of a task that ran out of memory in parts, where that is known to help; None where it is not."""
+        root = work.program.root
+        if not isinstance(root, PieceRoot) or work.input.rows != (0, None):
+            return None
+        from dataflow.scheduling.pieces import smaller
+
+        return smaller(work.input, self.files.kept(self.plan.phase(work.phase).shuffle or ""), root.sides, root.splittable)
 
     def _staged(self, leaf: Any) -> Any:
         if isinstance(leaf, SinkLeaf):
@@ -117,7 +132,13 @@ class TaskMaker:
                 except (InputError, SchemaError) as error:
                     raise of_source(error, phase.program) from error.__cause__
                 return gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
-            case GroupRoot() | DealRoot() | PieceRoot():
+            case PieceRoot(sides=sides, splittable=splittable):
+                from dataflow.scheduling.pieces import piece_ranges  # few runs have any
+
+                found = piece_ranges(self.files.kept(phase.shuffle or ""), sides, splittable, self.options.memory)
+                self.remark(phase.name, *found.remarks)
+                return found.inputs
+            case GroupRoot() | DealRoot():
                 return hash_ranges(self._feeding(phase.shuffle or ""), self.files.kept(phase.shuffle or ""), self.options.memory)
             case SortRoot():
                 ranges = key_ranges(self.files.kept(phase.shuffle or ""), self.options.memory)

@@ -3,6 +3,7 @@
     file    block block block …                            written front to back, never changed
     block   one Arrow IPC stream of one record batch       read alone, by offset and length
     index   for each block: offset, length, crc32, rows, first and last key   kept in the task's manifest
+            (of a heavy bucket of a hash shuffle also the least and the greatest hash)
 
 A shuffle file holds sorted runs: within a run, blocks ascend by key (for a grouping the top 16 bits of the hash,
 for a sort the sort key), so a reduce task reads the blocks that overlap its range and nothing else. There is never
@@ -29,7 +30,10 @@ __all__ = ["Block", "RunFile", "RunWriter", "read_block"]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where one block of a file is, and which keys it holds."""
+    """Where one block of a file is, and which keys it holds.
+
+    ``hashes``: the least and the greatest, of a block whose rows are of one bucket and in the order of the whole hash.
+    """
 
     offset: int
     length: int
@@ -38,15 +42,17 @@ class Block:
     run: int = 0
     first: Any = None
     last: Any = None
+    hashes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A file of blocks, the task that wrote it, and where it is (`shard.places`)."""
+    """A file of blocks, the task that wrote it, which ``side`` of an exchange its records are, and where it is (`shard.places`)."""
 
     path: str
     producer: str
     blocks: tuple[Block, ...]
+    side: int = 0
     place: str = ""
 
     @property
@@ -61,13 +67,15 @@ class RunFile:
 class RunWriter:
     """Writes blocks to a file, which exists only once something was written."""
 
-    def __init__(self, path: str, producer: str) -> None:
-        self.path, self.producer = path, producer
+    def __init__(self, path: str, producer: str, side: int = 0) -> None:
+        self.path, self.producer, self.side = path, producer, side
         self._file: Any = None
         self._blocks: list[Block] = []
         self._offset = 0
 
-    def write(self, batch: pa.RecordBatch, run: int = 0, first: Any = None, last: Any = None) -> None:
+    def write(
+        self, batch: pa.RecordBatch, run: int = 0, first: Any = None, last: Any = None, hashes: tuple[int, int] | None = None
+    ) -> None:
         """Append a block."""
         if self._file is None:
             self._file = create_file(self.path)
@@ -82,7 +90,7 @@ class RunWriter:
         except OSError as error:
             error.filename = error.filename or self.path  # the system's own error does not say where
             raise
-        self._blocks.append(Block(self._offset, data.size, zlib.crc32(data), batch.num_rows, run, first, last))
+        self._blocks.append(Block(self._offset, data.size, zlib.crc32(data), batch.num_rows, run, first, last, hashes))
         self._offset += data.size
 
     def close(self) -> RunFile:
@@ -90,7 +98,7 @@ class RunWriter:
         if self._file is not None:
             self._file.close()
             self._file = None
-        return RunFile(self.path, self.producer, tuple(self._blocks))
+        return RunFile(self.path, self.producer, tuple(self._blocks), self.side)
 
     def abort(self) -> None:
         """Close and remove."""

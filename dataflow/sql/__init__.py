@@ -1,11 +1,11 @@
 """SQL text -> the same relational nodes that the methods of a collection make. No other engine sees the text.
 
-    text ──parse──> tree ──query──> Planned(node, columns)          (sqlglot reads the text; all else is here)
+    text ──parse──> tree ──query──> Planned(node, columns)          (sqlglot reads the text; all else is here; `marking`: where it stood)
 
     query       WITH names, brackets, the result's names; for each SELECT:
     block         FROM, WHERE -> GROUP BY -> HAVING -> windows -> QUALIFY -> SELECT -> DISTINCT -> ORDER BY -> LIMIT
     from_clause   groups of tables ──> joins        a join graph: no cross product where an equality exists
-    expressions   names (scope), functions, times, aggregates, windows -> `ExprNode`, each typed at its place in the text
+    expressions   names (scope), functions, texts, times, aggregates, windows -> `ExprNode`, each typed at its place in the text
     subqueries    a subquery in an expression is noted as a column to come; attach joins it: semi, anti, mark, left, single
     dependent     what an inner query reads of an outer one is pushed down as a join (Neumann and Kemper 2015)
     setops        UNION, INTERSECT, EXCEPT

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from dataflow.expr.nodes import Aggregate, Call, Case, ExprNode, Literal, SortKey, has_aggregate, has_window
+from dataflow.expr.nodes import Aggregate, Call, Case, Cast, ExprNode, Literal, SortKey, has_aggregate, has_window
+from dataflow.sql.calls import written
 from dataflow.sql.errors import refuse
 from dataflow.sql.functions import AGGREGATES
-from dataflow.sql.trees import chained
+from dataflow.sql.trees import chained, rewritten
 
 if TYPE_CHECKING:
     from dataflow.sql.expressions import Expressions
@@ -47,6 +48,14 @@ def aggregate(of: Expressions, node: exp.Expr, where: ExprNode | None = None) ->
         case exp.Quantile() | exp.PercentileCont() if node.this is not None and (node.args.get("quantile") or node.args.get("expression")):
             fraction = of.constant(node.args.get("quantile") or node.expression, "the quantile")
             return _quantile(*_argument(of, node), fraction, where, node)
+        case exp.GroupConcat():
+            return _joined(of, node, where)
+        case exp.PercentileDisc() if node.this is not None and node.expression is not None:
+            fraction = of.constant(node.expression, "the quantile")
+            return _value_at(of, *_argument(of, node), _share(fraction, node), where)
+        case exp.Anonymous() if str(node.this).lower() == "product" and len(node.expressions) == 1:
+            inner, distinct = _different(of, node.expressions[0], node)
+            return _of_some("product", _plain(of.expr(inner), node), distinct, where)
         case exp.Anonymous() if str(node.this).lower() == "approx_percentile":
             if len(node.expressions) != 2:
                 refuse(node, "approx_percentile takes a column and a share", "approx_percentile(x, 0.9)")
@@ -59,7 +68,7 @@ def aggregate(of: Expressions, node: exp.Expr, where: ExprNode | None = None) ->
         case _ if type(node) in AGGREGATES:
             return _known(of, node, where)
         case exp.AggFunc():
-            refuse(node, f"{_name(node)} is not supported in SQL here", "aggregate with group_by().agg() or combine_values()")
+            refuse(node, f"{_name(of, node)} is not supported in SQL here", "aggregate with group_by().agg() or combine_values()")
         case _:
             return None
     raise AssertionError
@@ -72,25 +81,28 @@ def _known(of: Expressions, node: exp.Expr, where: ExprNode | None) -> ExprNode:
     if isinstance(inner, exp.Order):
         order = tuple(sort_key(of, one) for one in inner.expressions)
         inner = inner.this
-    inner, distinct = _different(inner, node)
+    inner, distinct = _different(of, inner, node)
+    for key, more in node.args.items():
+        if key != "this" and isinstance(more, exp.Expr) and not isinstance(more, exp.Boolean):
+            refuse(more, f"{_name(of, node)} takes one argument here", "arg_max(x, by) for the value beside the greatest")
     return Aggregate(function, (_plain(of.expr(inner), node),), where, order, options, distinct)
 
 
-def _name(node: exp.Expr) -> str:
-    return node.sql_name().lower() if isinstance(node, exp.Func) else node.key
+def _name(of: Expressions, node: exp.Expr) -> str:
+    return written(of, node, node.sql_name() if isinstance(node, exp.Func) else node.key)
 
 
 def _argument(of: Expressions, node: exp.Expr) -> tuple[ExprNode, bool]:
     """What is aggregated, and whether DISTINCT stands before it."""
-    inner, distinct = _different(node.this, node)
+    inner, distinct = _different(of, node.this, node)
     return _plain(of.expr(inner), node), distinct
 
 
-def _different(inner: exp.Expr, node: exp.Expr) -> tuple[exp.Expr, bool]:
+def _different(of: Expressions, inner: exp.Expr, node: exp.Expr) -> tuple[exp.Expr, bool]:
     if not isinstance(inner, exp.Distinct):
         return inner, False
     if len(inner.expressions) != 1:
-        refuse(node, f"{_name(node)} takes one DISTINCT column", "count(DISTINCT a, b) takes several")
+        refuse(node, f"{_name(of, node)} takes one DISTINCT column", "count(DISTINCT a, b) takes several")
     return inner.expressions[0], True
 
 
@@ -153,13 +165,46 @@ def _quantile(arg: ExprNode, distinct: bool, fraction: object, where: ExprNode |
     return Aggregate("quantile", (arg,), where, (), (("q", _share(fraction, node)), ("interpolation", "linear")), distinct)
 
 
+def _joined(of: Expressions, node: exp.GroupConcat, where: ExprNode | None) -> ExprNode:
+    """string_agg: null of nothing."""
+    inner, separator = node.this, of.constant(node.args.get("separator"), "the separator")
+    order: tuple[SortKey, ...] = ()
+    if isinstance(inner, exp.Order):
+        order = tuple(sort_key(of, one) for one in inner.expressions)
+        inner = inner.this
+    inner, distinct = _different(of, inner, node)
+    arg = _plain(of.expr(inner), node)
+    options = (("separator", "," if separator is None else str(separator)),)
+    some = Call("greater", (Aggregate("count", (arg,), where), Literal(0)))
+    return Case(((some, Aggregate("join", (arg,), where, order, options, distinct)),), Literal(None))
+
+
+def _value_at(of: Expressions, arg: ExprNode, distinct: bool, q: float, where: ExprNode | None) -> ExprNode:
+    """quantile_disc: one of the values, of their type."""
+    found = Aggregate("quantile", (arg,), where, (), (("q", q), ("interpolation", "equiprobable")), distinct)
+    kind = of.type(arg)
+    return Cast(found, kind) if kind.is_integer or kind.name == "decimal" else found
+
+
 def _within_group(of: Expressions, node: exp.WithinGroup, where: ExprNode | None) -> ExprNode:
     function, order = node.this, node.expression
-    if not isinstance(function, exp.PercentileCont) or len(order.expressions) != 1:
-        refuse(node, "WITHIN GROUP is supported for percentile_cont", "median(x), quantile_cont(x, 0.9)")
-    fraction = float(of.constant(function.this, "the quantile"))
+    if isinstance(function, exp.GroupConcat):
+        keys = tuple(sort_key(of, one) for one in order.expressions)
+        return rewritten(_joined(of, function, where), lambda one: _sorted(one, keys))
+    if not isinstance(function, (exp.PercentileCont, exp.PercentileDisc)) or len(order.expressions) != 1:
+        refuse(node, "WITHIN GROUP is supported for percentile_cont, percentile_disc and listagg", "median(x), quantile_cont(x, 0.9)")
+    share = _share(of.constant(function.this, "the quantile"), node)
     key = order.expressions[0]
-    return _quantile(_plain(of.expr(key.this), node), False, 1 - fraction if key.args.get("desc") else fraction, where, node)
+    arg, share = _plain(of.expr(key.this), node), 1 - share if key.args.get("desc") else share
+    if isinstance(function, exp.PercentileDisc):
+        if key.args.get("desc"):
+            refuse(node, "percentile_disc in descending order is not supported", "percentile_disc(1 - p) in ascending order")
+        return _value_at(of, arg, False, share, where)
+    return _quantile(arg, False, share, where, node)
+
+
+def _sorted(one: ExprNode, keys: tuple[SortKey, ...]) -> ExprNode | None:
+    return replace(one, order=keys) if isinstance(one, Aggregate) and one.function == "join" else None
 
 
 def _without_nulls(of: Expressions, inner: exp.Expr, where: ExprNode | None) -> ExprNode | None:

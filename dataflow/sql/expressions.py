@@ -17,7 +17,7 @@ from sqlglot import exp
 from dataflow.expr.nodes import Call, Case, Cast, ExprNode, Literal
 from dataflow.expr.types import BOOL, NULL, STRING, DType
 from dataflow.expr.typing import ExprError
-from dataflow.sql import aggregates, calls, literals, subqueries, times, windows
+from dataflow.sql import aggregates, calls, literals, subqueries, texts, times, windows
 from dataflow.sql.building import Builder
 from dataflow.sql.errors import refuse
 from dataflow.sql.scope import Scope
@@ -335,8 +335,10 @@ class Expressions:
     def _item(self, node: exp.Expr) -> ExprNode:
         value = self.expr(node.this)
         index = node.expressions[0] if len(node.expressions) == 1 else None
-        if index is None or isinstance(index, exp.Slice):
-            refuse(node, "a part of a list is not supported", "take one item: items[1]")
+        if isinstance(index, exp.Slice):
+            return texts.sliced(self, node.this, index.this, index.expression, node)
+        if index is None:
+            refuse(node, "an item of a list has one number", "items[1]")
         if self.type(value).name == "struct":
             return Call("struct.field", (value,), (("name", self.constant(index, "a field's name")),))
         return Call("list.get", (value,), (("index", self.constant(index, "an item's number")),))

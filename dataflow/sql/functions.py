@@ -33,19 +33,26 @@ FUNCTIONS: dict[type[exp.Expr], Function] = {
     exp.NullSafeEQ: Function("equal_missing", ("this", "expression")),
     exp.NullSafeNEQ: Function("not_equal_missing", ("this", "expression")),
     # text
-    exp.Upper: Function("str.to_uppercase"), exp.Lower: Function("str.to_lowercase"), exp.Length: Function("str.len_chars"),
+    exp.Upper: Function("str.to_uppercase"), exp.Lower: Function("str.to_lowercase"),
     exp.StartsWith: Function("str.starts_with", ("this", "expression")), exp.EndsWith: Function("str.ends_with", ("this", "expression")),
     exp.Replace: Function("str.replace_all", options=(("pattern", "expression"), ("value", "replacement")), fixed=(("literal", True),)),
-    exp.RegexpLike: Function("str.contains", options=(("pattern", "expression"),), fixed=(("literal", False),)),
     exp.Contains: Function("str.contains", options=(("pattern", "expression"),), fixed=(("literal", True),)),
     exp.Split: Function("str.split", options=(("by", "expression"),)),
-    exp.Reverse: Function("str.reverse"), exp.StrPosition: Function("str.position", ("this", "substr")),
-    exp.Repeat: Function("str.repeat", options=(("n", "times"),)),
+    exp.Reverse: Function("str.reverse"), exp.Repeat: Function("str.repeat", ("this", "times")),
     # time
     exp.Year: Function("dt.year"), exp.Month: Function("dt.month"), exp.Day: Function("dt.day"), exp.Hour: Function("dt.hour"),
     exp.Minute: Function("dt.minute"), exp.Second: Function("dt.second"), exp.Date: Function("dt.date"),
-    exp.LastDay: Function("dt.month_end"),
+    exp.LastDay: Function("dt.month_end"), exp.DayOfYear: Function("dt.ordinal_day"), exp.DayOfWeekIso: Function("dt.weekday"),
+    exp.Week: Function("dt.week"), exp.WeekOfYear: Function("dt.week"),
+    exp.TimeToStr: Function("dt.strftime", options=(("format", "format"),)),
+    exp.StrToTime: Function(
+        "str.to_datetime", options=(("format", "format"),), fixed=(("zone", None), ("unit", "us"), ("strict", True))
+    ),
+    exp.Monthname: Function("dt.strftime", fixed=(("format", "%B"),)), exp.Dayname: Function("dt.strftime", fixed=(("format", "%A"),)),
     # nested
+    exp.ArrayMin: Function("list.min"), exp.ArrayMax: Function("list.max"),
+    exp.ArrayConcat: Function("list.concat", ("this", "expressions")),
+    exp.ArrayToString: Function("list.join", options=(("separator", "expression"),)), exp.MapKeys: Function("map.keys"),
     exp.ArraySize: Function("list.len"), exp.ArrayContains: Function("list.contains", ("this", "expression")),
     exp.StructExtract: Function("struct.field", options=(("name", "expression"),)),
 }  # fmt: skip
@@ -53,7 +60,11 @@ FUNCTIONS: dict[type[exp.Expr], Function] = {
 BY_NAME: dict[str, Function] = {
     "suffix": Function("str.ends_with", ("0", "1")), "prefix": Function("str.starts_with", ("0", "1")),
     "strlen": Function("str.len_bytes", ("0",)), "isfinite": Function("is_finite", ("0",)), "len": Function("str.len_chars", ("0",)),
-    "octet_length": Function("str.len_bytes", ("0",)),
+    "list_sum": Function("list.sum", ("0",)), "list_avg": Function("list.mean", ("0",)), "list_bool_and": Function("list.all", ("0",)),
+    "list_bool_or": Function("list.any", ("0",)), "list_reverse": Function("list.reverse", ("0",)),
+    "array_reverse": Function("list.reverse", ("0",)), "list_unique": Function("list.n_unique", ("0",)),
+    "list_first": Function("list.first", ("0",)), "list_last": Function("list.last", ("0",)), "map_values": Function("map.values", ("0",)),
+    "cardinality": Function("map.len", ("0",)), "octet_length": Function("bin.size", ("0",)),
 }  # fmt: skip
 
 AGGREGATES: dict[type[exp.Expr], tuple[str, tuple[tuple[str, object], ...]]] = {

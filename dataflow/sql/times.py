@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dataflow.expr.nodes import Call, Cast, ExprNode, Literal
-from dataflow.expr.operations import OPERATIONS
 from dataflow.expr.types import INT64, datetime_of
 from dataflow.sql import literals
 from dataflow.sql.errors import refuse
@@ -92,6 +91,16 @@ def on_time(of: Expressions, node: exp.Expr) -> ExprNode | None:
             return _part(of, str(of.constant(node.expressions[0], "the part")), node.expressions[1], node)
         case exp.Quarter():
             return _part(of, "quarter", node.this, node)
+        case exp.DayOfWeek():
+            return _part(of, "dow", node.this, node)
+        case exp.Anonymous() if str(node.this).lower() == "weekday" and len(node.expressions) == 1:
+            return _part(of, "dow", node.expressions[0], node)
+        case exp.TimeToUnix():
+            return _part(of, "epoch", node.this, node)
+        case exp.UnixToTime() if of.type(of.expr(node.this)).name in ("date", "datetime"):  # epoch_ms of a time, as DuckDB has it
+            return Call("dt.epoch", (of.expr(node.this),), (("unit", "ms"),))
+        case exp.Anonymous() if str(node.this).lower() in ("epoch_us", "epoch_ns") and len(node.expressions) == 1:
+            return Call("dt.epoch", (of.expr(node.expressions[0]),), (("unit", str(node.this).lower()[-2:]),))
         case exp.TimestampTrunc() | exp.DateTrunc():
             return _truncated(of, node)
         case exp.DateDiff():
@@ -120,12 +129,20 @@ def _part(of: Expressions, part: str, value: exp.Expr, node: exp.Expr) -> ExprNo
     plain = {"year": "dt.year", "month": "dt.month", "day": "dt.day", "hour": "dt.hour", "minute": "dt.minute", "second": "dt.second",
              "quarter": "dt.quarter", "week": "dt.week", "dayofyear": "dt.ordinal_day", "doy": "dt.ordinal_day",
              "isodow": "dt.weekday"}  # fmt: skip
-    operation = plain.get(name)
-    if operation in OPERATIONS:
+    if (operation := plain.get(name)) is not None:
         return Call(operation, (expr,))
-    if name == "quarter":
-        return Call("floor_divide", (Call("add", (Call("dt.month", (expr,)), Literal(2))), Literal(3)))
-    return refuse(node, f"extract({part}) is not supported", "extract takes YEAR, QUARTER, MONTH, DAY")
+    match name.removesuffix("s"):
+        case "dow" | "dayofweek":  # Sunday is 0
+            return Call("modulo", (Call("dt.weekday", (expr,)), Literal(7)))
+        case "epoch":
+            return Call("divide", (Call("dt.epoch", (expr,), (("unit", "us"),)), Literal(1_000_000)))
+        case "millisecond" | "microsecond" as small:  # with the seconds
+            seconds = Call("multiply", (Call("dt.second", (expr,)), Literal(1000 if small == "millisecond" else 1_000_000)))
+            return Call("add", (seconds, Call(f"dt.{small}", (expr,))))
+        case _:
+            return refuse(
+                node, f"extract({part}) is not supported", "extract takes YEAR, QUARTER, MONTH, WEEK, DAY, DOW, DOY, HOUR, EPOCH, …"
+            )
 
 
 def _truncated(of: Expressions, node: exp.Expr) -> ExprNode:
@@ -133,10 +150,8 @@ def _truncated(of: Expressions, node: exp.Expr) -> ExprNode:
     every = {"year": "1y", "quarter": "3mo", "month": "1mo", "week": "1w", "day": "1d", "hour": "1h", "minute": "1m", "second": "1s"}.get(
         unit
     )
-    if "dt.truncate" in OPERATIONS and every is not None:
+    if every is not None:
         return Call("dt.truncate", (value,), (("every", every),))
-    if unit == "day":
-        return Call("dt.date", (value,))
     return refuse(node, f"date_trunc to {unit} is not supported", "group by year(d), month(d)")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from dataflow.driving.driver import Driver, RunnerWorkers, source_bytes
 from dataflow.driving.memory import machine_memory
-from dataflow.physical.stages import PhysicalPlan
+from dataflow.physical.phases import PhysicalPlan
 from dataflow.scheduling.work import SMALL_BYTES
 from dataflow.sizes import parse_size
 from runners.local.workers import LocalWorkers, Mode

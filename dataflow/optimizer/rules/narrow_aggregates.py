@@ -1,21 +1,24 @@
 """Narrow aggregates: of what is aggregated only to be joined, the groups that the join will drop are not made.
 
     join(L[p filtered], aggregate R by k)  on  L.x = k   ──>   join(L, aggregate (R semi join L on k = L.x) by k)
+    (join(R, S) semi join L on R.k = L.x)                ──>   join(R semi join L on k = L.x, S)
 
 So a query that looks up an average for each of a few parts does not average all parts: a correlated subquery becomes such a
 plan. Done where the left side is filtered by something that leaves little (an equality, a pattern, a list), because the left
-side is then needed twice; for the joins that drop, or fill with null, a left record without a partner.
+side is then needed twice; for the joins that drop, or fill with null, a left record without a partner. The semi join goes down
+to the table that has the keys, so that what is joined to make the groups is narrowed too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from dataflow.expr.nodes import Alias, Call, Column, ExprNode, walk
+from dataflow.expr.nodes import Alias, Apply, Call, Column, ExprNode, Window, walk
 from dataflow.optimizer.rule import Plan, Remarks
-from dataflow.plan.columns_out import named, schema_of
+from dataflow.plan.columns_out import named, schema_of, shared_keys
 from dataflow.plan.nodes import Node, Relation
-from dataflow.plan.relational import GroupAggregate, Join, Project, Where
+from dataflow.plan.relational import GroupAggregate, Join, Project, Where, expressions_of
 from dataflow.plan.traversal import consumers, topological
 
 __all__ = ["narrow_aggregates"]
@@ -27,16 +30,19 @@ def narrow_aggregates(plan: Plan, remarks: Remarks) -> Plan:
     """Put a semi join below every aggregation that only a filtered side is joined to."""
     readers = consumers(plan)
     new: dict[int, Node] = {}
+    shared: dict[int, Node] = {}  # what others read too stays as it is
     for node in topological(plan):
         made = node.with_inputs(tuple(new[id(child)] for child in node.inputs))
         if isinstance(made, Join) and isinstance(node, Join) and made.how in ("inner", "left", "single", "semi", "anti"):
             path = _path(node.right, readers)
             if path is not None and made.left_on and _is_narrow(made.left):
-                found = _narrowed(made, _path(made.right, None) or [])
+                found = _narrowed(made, _path(made.right, None) or [], shared)
                 if found is not None:
                     remarks.say(f"narrowed: the aggregation below {node.label} to the keys of its left side")
                     made = found
         new[id(node)] = made
+        if len(readers[id(node)]) > 1:
+            shared[id(made)] = made
     return tuple(new[id(node)] for node in plan)
 
 
@@ -66,7 +72,7 @@ def _is_narrow(node: Node) -> bool:
     return False
 
 
-def _narrowed(node: Join, path: list[Relation]) -> Join | None:
+def _narrowed(node: Join, path: list[Relation], shared: Mapping[int, Node]) -> Join | None:
     if not path:
         return None
     aggregate = path[-1]
@@ -87,13 +93,55 @@ def _narrowed(node: Join, path: list[Relation]) -> Join | None:
     asked = Project(label=label, origin=node.origin, element=node.element, input=node.left, exprs=exprs)
     asked = replace(asked, schema=schema_of(asked, (node.left.schema,)))
     semi = Join(
-        label=f"{node.label} narrowed", origin=node.origin, element=node.element, schema=below.schema, left=below, right=asked, how="semi",
+        label=f"{node.label} narrowed", origin=node.origin, element=node.element, left=below, right=asked, how="semi",
         left_on=tuple(key for key, _ in pairs), right_on=tuple(Column(f"key {at}") for at in range(len(pairs))), null_equal=node.null_equal,
     )  # fmt: skip
-    grown: Relation = replace(aggregate, input=semi)
+    grown: Relation = replace(aggregate, input=_sunk(semi, below, shared))
     for one in reversed(path[:-1]):
         grown = replace(one, input=grown)  # type: ignore[call-arg]
     return replace(node, right=grown)
+
+
+def _sunk(semi: Join, below: Relation, shared: Mapping[int, Node]) -> Relation:
+    """The semi join over the lowest node below that has all its keys, under what stands above that one."""
+    above: list[tuple[Relation, str]] = []
+    keys: tuple[ExprNode, ...] = semi.left_on
+    while id(below) not in shared and all(isinstance(key, Column) for key in keys):
+        step = _step(below, [key.name for key in keys if isinstance(key, Column)])
+        if step is None:
+            break
+        side, names = step
+        inner = getattr(below, side)
+        if not isinstance(inner, Relation) or inner.schema is None:
+            break
+        above.append((below, side))
+        below, keys = inner, tuple(map(Column, names))
+    grown: Relation = replace(semi, left=below, left_on=keys, schema=below.schema)
+    for node, side in reversed(above):
+        grown = replace(node, **{side: grown})  # type: ignore[arg-type]
+    return grown
+
+
+def _step(node: Relation, keys: list[str]) -> tuple[str, list[str]] | None:
+    """The input of a node in which these columns stand, and what they are called there; None where records with other keys matter."""
+    if any(isinstance(one, (Apply, Window)) for expr in expressions_of(node) for one in walk(expr)):
+        return None
+    match node:
+        case Where():
+            return "input", keys
+        case Project(exprs=exprs, keep=keep, input=below) if isinstance(below, Relation):
+            new = named(exprs, tuple(below.schema or ()))
+            meant = [new.get(key, Column(key) if keep else None) for key in keys]
+            return ("input", [one.name for one in meant if isinstance(one, Column)]) if all(isinstance(m, Column) for m in meant) else None
+        case Join(how="inner", left=left, right=right) if isinstance(left, Relation) and isinstance(right, Relation):
+            have = tuple(left.schema or ())
+            if all(key in have for key in keys):
+                return "left", keys
+            shared = shared_keys(node)
+            renamed = {(name + node.suffix if name in have else name): name for name in right.schema or () if name not in shared}
+            return ("right", [renamed[key] for key in keys]) if all(key in renamed for key in keys) else None
+        case _:
+            return None
 
 
 def _below(expr: ExprNode, path: list[Relation]) -> str | None:

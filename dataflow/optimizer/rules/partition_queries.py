@@ -7,10 +7,11 @@
 
 What works on any part of a collection (filters, columns, the first half of an aggregation) becomes a step, which is fused with
 its neighbours; what needs equal keys together becomes an `Exchange`; an order becomes a `Sort`. A small side of a join goes whole
-to every part of the other instead of both being exchanged.
+to every part of the other instead of both being exchanged; a side that may turn out small is made first, and its size then decides.
 
 Life of a node: `_Cutter.cut` gives each relational node a `_Part`: a plan node and the tree still to be run on any part of it;
-a node that needs more than a part first lets that tree run (`_Cutter.made`).
+a node that needs more than a part first lets that tree run (`_Cutter.made`). The tree of an exchange that distributes over a side
+(a join, with what works on any part above it) is marked as splittable by it, for keys that turn out to be heavy.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from dataflow.expr.nodes import (
 )  # fmt: skip
 from dataflow.expr.types import DType, Schema, promoted
 from dataflow.expr.typing import type_of
+from dataflow.optimizer.distributes import distributes
 from dataflow.optimizer.estimates import estimated_bytes, needed_columns
 from dataflow.optimizer.halves import distinct_first, halves
 from dataflow.optimizer.rule import Plan, Remarks
@@ -89,6 +91,7 @@ class _Part:
     """A plan node, and the relational tree (over `Given` 0 and the sides) still to be run on its records.
 
     ``together``: columns of the tree whose equal values are all in one piece of the node, an exchange that nobody else reads.
+    ``sure``: ``bytes`` is what files hold, and nothing has chosen among their records.
     """
 
     node: Node
@@ -96,6 +99,7 @@ class _Part:
     bytes: int
     sides: tuple[SideInput, ...] = ()
     together: frozenset[str] = frozenset()
+    sure: bool = False
 
     @property
     def schema(self) -> Schema:
@@ -143,7 +147,8 @@ class _Cutter:
         tree = replace(node, **{"input": part.tree, **changes})
         tree = replace(tree, schema=schema_of(tree, (part.schema,)), label=self.label(node, "part"))
         together = part.together if _keeps(node, part.together) else frozenset()
-        return replace(part, tree=tree, bytes=part.bytes if size is None else size, together=together)
+        sure = part.sure and isinstance(node, (Project, Unnest))
+        return replace(part, tree=tree, bytes=part.bytes if size is None else size, together=together, sure=sure)
 
     def made(self, part: _Part, always: bool = False) -> Node:
         """The node whose records are those of a part, its tree run as a step. ``always``: a node of its own to be labelled."""
@@ -170,12 +175,23 @@ class _Cutter:
         label = self.label(node, "exchange")
         made = Exchange(
             label=label, origin=node.origin, element=dict[str, Any], parts=tuple(self.made(part) for part in parts), keys=tuple(keys),
-            types=tuple(types), root=root,
+            types=tuple(types), root=root, splittable=distributes(root), first=self.first(node, parts, root), whole_below=self.broadcast,
         )  # fmt: skip
         names = frozenset(key.name for key in keys[0] if isinstance(key, Column)) if keys[0] else frozenset()
         whole = len(names) == len(keys[0])  # a key that is an expression has no column whose equal values are together
         schema = root.schema or {}
         return replace(self.over(made, schema, size), together=names if whole and all(n in schema for n in names) else frozenset())
+
+    def first(self, node: Node, parts: list[_Part], root: Relation) -> int | None:
+        """The side of a join to be made first, as it may turn out small enough to go whole to every part of the other."""
+        over = distributes(root)
+        able = [side for side in range(len(parts)) if len(parts) == 2 and 1 - side in over and not parts[side].sure]
+        if not able:
+            return None
+        found = min(able, key=lambda side: (parts[side].bytes, -side))
+        name = ("left", "right")[found]
+        self.remarks.say(f"{name} first: {node.label} is a broadcast if it turns out to be at most {self.broadcast / 1e6:,.1f} MB")
+        return found
 
     def is_shared(self, node: Node) -> bool:
         return id(node) in self.shared
@@ -235,8 +251,8 @@ class _Cutter:
         pruned = getattr(made.source, "pruned", None)
         if needed and pruned is not None and len(needed) < len(node.schema):
             made = replace(made, label=self.label(made, "columns"), source=pruned(needed))
-            return self.over(made, {name: node.schema[name] for name in needed}, size)
-        return self.over(made, node.schema, size)
+            return replace(self.over(made, {name: node.schema[name] for name in needed}, size), sure=True)
+        return replace(self.over(made, node.schema, size), sure=True)
 
     def project(self, node: Project, part: _Part) -> _Part:
         if not any(has_window(expr) for expr in node.exprs):
@@ -281,7 +297,7 @@ class _Cutter:
         """A node that needs equal keys together, run on the pieces in which they are."""
         assert isinstance(part.node, Exchange)
         root = replace(node, input=_planted(part.tree, part.node.root), label=self.label(node, "pieces"))
-        made = replace(part.node, root=root, label=self.label(node, "exchange"))
+        made = replace(part.node, root=root, splittable=(), first=None, label=self.label(node, "exchange"))
         return replace(self.over(made, node.schema, part.bytes), together=part.together)
 
     def grouping_sets(self, node: GroupAggregate, part: _Part) -> _Part:

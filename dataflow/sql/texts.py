@@ -1,0 +1,156 @@
+"""Functions of text, lists and structs whose arguments SQL counts, orders or defaults otherwise than the operations do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from dataflow.expr.nodes import Call, Case, ExprNode, Literal
+from dataflow.expr.types import INT64
+from dataflow.sql.errors import refuse
+
+if TYPE_CHECKING:
+    from dataflow.sql.expressions import Expressions
+
+__all__ = ["on_text", "sliced"]
+
+
+def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for every function
+    """The expression of such a function; None for any other node."""
+    match node:
+        case exp.Substring():
+            start, length = (
+                of.constant(node.args.get("start"), "substring's start"),
+                of.constant(node.args.get("length"), "substring's length"),
+            )
+            return _slice(of.expr(node.this), 1 if start is None else start, length, node)
+        case exp.Left():
+            return _slice(of.expr(node.this), 1, of.constant(node.expression, "left's length"), node)
+        case exp.Right():
+            count = of.constant(node.expression, "right's length")
+            if type(count) is not int or count < 0:
+                refuse(node, "right takes a whole number that is not negative")
+            return Call("str.slice", (of.expr(node.this),), (("offset", -count), ("length", None))) if count else Literal("")
+        case exp.Trim():
+            position = str(node.args.get("position") or "BOTH").upper()
+            which = {"LEADING": "str.strip_chars_start", "TRAILING": "str.strip_chars_end"}.get(position, "str.strip_chars")
+            characters = of.constant(node.args.get("expression"), "the characters of trim")
+            return Call(which, (of.expr(node.this),), (("characters", " " if characters is None else characters),))
+        case exp.Pad():
+            return _padded(of, node)
+        case exp.StrPosition() if not (node.args.get("position") or node.args.get("occurrence")):
+            return _place(of.expr(node.this), of.expr(node.args["substr"]))
+        case exp.SplitPart():
+            return _part(of, node)
+        case exp.RegexpLike():
+            return _matches(of, node, "{}")
+        case exp.RegexpFullMatch() | exp.SimilarTo():
+            return _matches(of, node, "^(?:{})$")
+        case exp.RegexpExtract():
+            pattern, group = of.constant(node.expression, "the pattern"), of.constant(node.args.get("group"), "the group")
+            return Call("str.extract", (of.expr(node.this),), (("pattern", pattern), ("group", group or 0)))
+        case exp.RegexpReplace():
+            pattern, value = of.constant(node.expression, "the pattern"), of.constant(node.args.get("replacement"), "the replacement")
+            every = "g" in str(of.constant(node.args.get("modifiers"), "the modifiers") or "")
+            options = (("pattern", pattern), ("value", value), ("literal", False))
+            return Call("str.replace_all" if every else "str.replace", (of.expr(node.this),), options)
+        case exp.JSONExtractScalar():
+            path = node.expression
+            if not isinstance(path, exp.JSONPath):
+                refuse(node, "a path in JSON is a constant here", "s ->> '$.name'")
+            return Call("str.json_path_match", (of.expr(node.this),), (("path", path.sql("duckdb").strip("'")),))
+        case exp.ToBase64():
+            return Call("bin.encode", (of.expr(node.this),), (("encoding", "base64"),))
+        case exp.FromBase64():
+            return Call("str.decode", (of.expr(node.this),), (("encoding", "base64"), ("strict", True)))
+        case exp.Length():
+            value = of.expr(node.this)
+            return Call("list.len" if of.type(value).name in ("list", "array") else "str.len_chars", (value,))
+        case exp.Array():
+            items = [of.expr(one) for one in node.expressions]
+            if not all(isinstance(one, Literal) for one in items):
+                refuse(node, "a list of columns is not supported", "a list of constants is")
+            return Literal([one.value for one in items if isinstance(one, Literal)])
+        case exp.Struct():
+            return _struct(of, node)
+        case exp.ArraySort():
+            up, first = (of.constant(node.args.get(key), "the order of list_sort") for key in ("asc", "nulls_first"))
+            return Call("list.sort", (of.expr(node.this),), (("descending", up is False), ("nulls_last", not first)))
+        case exp.ArraySlice():
+            return sliced(of, node.this, node.args.get("start"), node.args.get("end"), node)
+        case exp.Anonymous() if str(node.this).lower() == "list_slice" and len(node.expressions) == 3:
+            value, low, high = node.expressions
+            return sliced(of, value, low, high, node)
+        case exp.ArrayDistinct():
+            return Call("list.unique", (Call("list.drop_nulls", (of.expr(node.this),)),))
+        case _:
+            return None
+
+
+def _slice(value: ExprNode, start: Any, length: Any, node: exp.Expr) -> ExprNode:
+    """SUBSTRING counts from 1; what lies before the text is cut off its length."""
+    if start is None or not isinstance(start, int) or (length is not None and (not isinstance(length, int) or length < 0)):
+        refuse(node, "substring takes whole numbers, and a length that is not negative")
+    if start < 0:
+        return Call("str.slice", (value,), (("offset", start), ("length", length)))
+    if start == 0 and length is not None:
+        length = max(0, length - 1)
+    return Call("str.slice", (value,), (("offset", max(0, start - 1)), ("length", length)))
+
+
+def sliced(of: Expressions, value: exp.Expr, start: exp.Expr | None, end: exp.Expr | None, node: exp.Expr) -> ExprNode:
+    """items[a:b], both counted from 1 and both within; of text its characters."""
+    one, low, high = of.expr(value), of.constant(start, "the beginning of a slice"), of.constant(end, "the end of a slice")
+    low = 1 if low is None else low
+    if type(low) is not int or not (high is None or type(high) is int) or (high is not None and (low < 0) != (high < 0)):
+        refuse(node, "a slice goes between two whole numbers, both counted from the same end", "items[2:3], items[-2:]")
+    offset = max(low - 1, 0) if low >= 0 else low
+    length = None if high is None or high == -1 else max(0, (high - offset) if low >= 0 else high - low + 1)
+    which = "list.slice" if of.type(one).name in ("list", "array") else "str.slice"
+    return Call(which, (one,), (("offset", offset), ("length", length)))
+
+
+def _padded(of: Expressions, node: exp.Pad) -> ExprNode:
+    """LPAD and RPAD also cut what is longer."""
+    length, fill = of.constant(node.expression, "the length"), of.constant(node.args.get("fill_pattern"), "the filling")
+    fill = " " if fill is None else fill
+    if type(length) is not int or length < 0 or not isinstance(fill, str) or len(fill) != 1:
+        refuse(node, "lpad and rpad take a length and one character here", "lpad(s, 8, '0')")
+    which = "str.pad_start" if node.args.get("is_left") else "str.pad_end"
+    return Call("str.head", (Call(which, (of.expr(node.this),), (("length", length), ("fill", fill))),), (("n", length),))
+
+
+def _place(text: ExprNode, wanted: ExprNode) -> ExprNode:
+    """Counted from 1, and 0 where there is none."""
+    found = Call("coalesce", (Call("add", (Call("str.find", (text, wanted)), Literal(1))), Literal(0)))
+    known = Call("and", (Call("is_not_null", (text,)), Call("is_not_null", (wanted,))))
+    return Case(((known, found),), Literal(None, INT64))
+
+
+def _part(of: Expressions, node: exp.SplitPart) -> ExprNode:
+    """SPLIT_PART counts from 1, from the end if negative; a part that is not there is empty."""
+    by, index = of.constant(node.args.get("delimiter"), "the delimiter"), of.constant(node.args.get("part_index"), "the part's number")
+    if not isinstance(by, str) or not by or type(index) is not int or index == 0:
+        refuse(node, "split_part takes a text to split by and a number, not 0", "split_part(s, '-', 1)")
+    parts = Call("str.split", (of.expr(node.this),), (("by", by),))
+    found = Call("list.get", (parts,), (("index", index - 1 if index > 0 else index),))
+    return Case(((Call("is_not_null", (parts,)), Call("coalesce", (found, Literal("")))),), Literal(None))
+
+
+def _matches(of: Expressions, node: exp.Expr, form: str) -> ExprNode:
+    pattern, flags = of.constant(node.expression, "the pattern"), of.constant(node.args.get("flag"), "the options")
+    if not isinstance(pattern, str) or not set(flags or "") <= set("cims"):
+        refuse(node, "a regular expression is text, and its options are among c, i, m, s", "regexp_matches(s, 'a+', 'i')")
+    flags = (flags or "").replace("c", "")
+    pattern = form.format(pattern)
+    return Call("str.contains", (of.expr(node.this),), (("pattern", f"(?{flags}){pattern}" if flags else pattern), ("literal", False)))
+
+
+def _struct(of: Expressions, node: exp.Struct) -> ExprNode:
+    if not node.expressions or not all(isinstance(one, exp.PropertyEQ) for one in node.expressions):
+        refuse(node, "a struct names its fields", "{'a': x, 'b': y}")
+    names = tuple(one.this.name for one in node.expressions)
+    if len({name.lower() for name in names}) < len(names):
+        refuse(node, "two fields of a struct have one name")
+    return Call("struct", tuple(of.expr(one.expression) for one in node.expressions), (("names", names),))
