@@ -52,7 +52,7 @@ def _ranges(given: ShuffleInput, low: int, high: int, budget: int) -> Iterator[t
             first, last = max(block.first, low), min(block.last, high - 1)
             if first <= last:
                 width = block.last - block.first + 1
-                weight[first - low : last - low + 1] += block.length / width
+                weight[first - low : last - low + 1] += block.size / width
     total = np.concatenate([[0.0], np.cumsum(weight)])
     start = 0
     while start < high - low:

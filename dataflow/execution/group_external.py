@@ -170,7 +170,7 @@ def _sorted_runs(parts: Iterator[pa.RecordBatch], context: TaskContext, budget: 
             flush()
     flush()
     file = writer.close()
-    context.bytes_spilled += file.bytes
+    context.bytes_spilled += file.stored
     return file, [[block for block in file.blocks if block.run == run] for run in range(runs)]
 
 
@@ -209,7 +209,7 @@ class SpilledValues:
         """No more values will come."""
         self._flush()
         self._file = self._writer.close()
-        self.context.bytes_spilled += self._file.bytes
+        self.context.bytes_spilled += self._file.stored
 
     def __len__(self) -> int:
         return self._count

@@ -31,7 +31,7 @@ ROWS = 1 << 16
 def read_sorted(root: SortRoot, given: ShuffleInput, context: TaskContext) -> Iterator[Batch]:
     """The elements with keys in [first, last), in order (``descending``: the other way round, range by range)."""
     runs = [(file, run) for file in given.files for run in _runs(file)]
-    size = sum(block.length for file in given.files for block in file.blocks if _overlaps(block, given))
+    size = sum(block.size for file in given.files for block in file.blocks if _overlaps(block, given))
     context.bytes_read += size
     if size <= context.memory // 3:
         parts = [part.batch for file, run in runs for part in _parts(file, run, given)]

@@ -210,7 +210,8 @@ class ShuffleWriter:
     def _write(self, whole: pa.RecordBatch, segments: list[Segment]) -> None:
         """Write an ordered run."""
         if self.writer is None:
-            self.writer = RunWriter(self.context.output_path("shuffle"), self.context.task, self.leaf.side)
+            wide = self.leaf.hash_on is not None or self.leaf.order is not None
+            self.writer = RunWriter(self.context.output_path("shuffle"), self.context.task, self.leaf.side, compressed=wide)
         per_block = max(1, int(whole.num_rows * BLOCK_BYTES / max(whole.nbytes, 1)))
         for segment in segments:
             for start in range(segment.start, segment.stop, per_block):
@@ -233,7 +234,7 @@ class ShuffleWriter:
         if self.writer is None:
             return None
         file = self.writer.close()
-        self.context.bytes_spilled += file.bytes
+        self.context.bytes_spilled += file.stored
         return file
 
     def abort(self) -> None:

@@ -34,7 +34,7 @@ def hash_ranges(leaf: ShuffleLeaf, files: tuple[RunFile, ...], memory: int) -> l
 
 def key_ranges(files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
     """Ranges of keys of about equal bytes, cut at first keys of blocks."""
-    blocks = sorted(((b.first, b.length) for file in files for b in file.blocks), key=lambda pair: pair[0])
+    blocks = sorted(((b.first, b.size) for file in files for b in file.blocks), key=lambda pair: pair[0])
     total = sum(length for _, length in blocks)
     count = range_count(total, memory)
     edges: list[Any] = [None]

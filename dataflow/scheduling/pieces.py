@@ -68,7 +68,7 @@ class _Index:
             whole = [block for block in file.blocks if block.hashes is None]
             firsts = np.array([block.first for block in whole], np.int64)
             after = np.array([block.last for block in whole], np.int64) + 1
-            each = np.array([block.length for block in whole]) / (after - firsts)
+            each = np.array([block.size for block in whole]) / (after - firsts)
             for change, sign in ((found.bytes, each), (found.mixed, np.ones(len(whole), np.int64))):
                 np.add.at(change, firsts, sign)
                 np.subtract.at(change, after, sign)
@@ -78,7 +78,7 @@ class _Index:
         found.mixed = np.cumsum(found.mixed)[:BUCKETS]
         found.bytes = np.where(found.mixed > 0, np.cumsum(found.bytes)[:BUCKETS], 0.0)
         for bucket, blocks in found.blocks.items():
-            found.bytes[bucket] += sum(block.length for _, block in blocks)
+            found.bytes[bucket] += sum(block.size for _, block in blocks)
         return found
 
     def touched(self, bucket: int, hashes: Range) -> bool:
@@ -90,7 +90,7 @@ class _Index:
         found = [0.0] * self.sides
         for number, block in self.blocks[bucket]:
             if block.hashes == hashes:
-                found[self.files[number].side] += block.length
+                found[self.files[number].side] += block.size
         return found
 
 
@@ -178,10 +178,10 @@ class _Cutter:
         for _, block in self.index.blocks.get(bucket, ()):
             assert block.hashes is not None
             if block.hashes[0] == block.hashes[1]:
-                single[block.hashes[0]] += block.length
+                single[block.hashes[0]] += block.size
             else:
-                points += _spread(block.hashes, block.length, self.target)
-            known += block.length
+                points += _spread(block.hashes, block.size, self.target)
+            known += block.size
         heavy = sorted(one for one, size in single.items() if size > self.target * TOO_LARGE and hashes[0] <= one <= hashes[1])
         points += [(one, float(size)) for one, size in single.items() if one not in heavy]
         points += _spread(_hashes(bucket), float(self.index.bytes[bucket]) - known, self.target)
@@ -241,7 +241,7 @@ class _Cutter:
         sizes: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for number, block in self.index.blocks[bucket]:
             if block.hashes == (one, one) and self.index.files[number].side == side:
-                sizes[number][0] += block.length
+                sizes[number][0] += block.size
                 sizes[number][1] += block.rows
         numbers = sorted(sizes)
         ends = list(itertools.accumulate(sizes[number][0] for number in numbers))

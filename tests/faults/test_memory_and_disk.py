@@ -547,7 +547,7 @@ def test_fault_27_a_write_error_that_stays_is_an_error_with_path_and_number(tmp_
 
 @pytest.mark.parametrize("times", [1, 10**6])
 def test_fault_27_read_errors_of_shuffle_files(tmp_path, monkeypatch, times):
-    from dataflow.shard import runfile
+    from dataflow.shard import places
 
     left = [times]
 
@@ -561,7 +561,7 @@ def test_fault_27_read_errors_of_shuffle_files(tmp_path, monkeypatch, times):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return os.pread(*args)
 
-    monkeypatch.setattr(runfile, "os", Os())
+    monkeypatch.setattr(places, "os", Os())
     c = Pipeline().create(range(300)).key_by(lambda n: n % 3).group_by_key().map_groups(lambda k, v: sum(v))
     if times == 1:
         assert sorted(c.collect(**here(tmp_path))) == [(k, sum(range(k, 300, 3))) for k in range(3)]
