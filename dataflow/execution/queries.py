@@ -7,7 +7,6 @@ side values (kept files of the run) ────┘
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +25,7 @@ from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Source, Split
 from dataflow.io.whole import ArrowSource
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
+from dataflow.plan.labels import users_label
 from dataflow.plan.nodes import Relation
 from dataflow.plan.origin import Origin
 from dataflow.shard.batch import Batch, Records
@@ -33,8 +33,6 @@ from dataflow.shard.codec import decode_batch
 from dataflow.shard.runfile import read_block
 
 SCANNED = 1 << 25
-_WORDS = "all|columns|counts|exchange|fit|given|merge|order|part|pieces|present|records|sets?|side|step|values|whole"
-_PARTS = re.compile(rf"·?( ({_WORDS}) \d+)*$")  # by which the steps of a query that was cut are told apart
 
 __all__ = ["count_records", "kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
 
@@ -116,7 +114,7 @@ def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskCon
 def named(origin: Origin, label: str, place: str | Callable[[], str] = "") -> Generator[None]:
     """Errors of the kernel as ours: the step, the user's line, the file."""
 
-    label = _PARTS.sub("", label)
+    label = users_label(label)
 
     def where() -> str:
         return place if isinstance(place, str) else place()

@@ -20,6 +20,7 @@ import pyarrow as pa
 from dataflow.execution.lineage import lineage
 from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Literal, walk
 from dataflow.expr.types import DType
+from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import Join, Where, expressions_of
 from dataflow.plan.traversal import topological
@@ -75,7 +76,9 @@ def _filtered(side: Node, key: Column, scanned: Origins, held: Origins, leaves: 
     condition = _condition(key, side.schema[key.name], table.column(name), scan, column)
     if condition is None:
         return side
-    return Where(label=f"{side.label} keys", origin=side.origin, element=side.element, schema=side.schema, input=side, predicate=condition)
+    return Where(
+        label=inner_label(side.label, "keys"), origin=side.origin, element=side.element, schema=side.schema, input=side, predicate=condition
+    )
 
 
 def _calls(node: Node) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dataflow.expr.nodes import Aggregate, Alias, Column, name_of
 from dataflow.optimizer.rule import Plan, Remarks
+from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Read
 from dataflow.plan.relational import GroupAggregate, Table
 from dataflow.plan.traversal import rewrite
@@ -45,7 +46,7 @@ def answer_from_metadata(plan: Plan, remarks: Remarks) -> Plan:
         if answered is None:
             return node
         remarks.say(f"answered: {node.label} from the footers of {table.input.label}")
-        read = replace(table.input, label=f"{node.label} footers", source=answered)
+        read = replace(table.input, label=inner_label(node.label, "footers"), source=answered)
         return Table(label=node.label, origin=node.origin, element=node.element, schema=node.schema, input=read)
 
     return rewrite(plan, answer)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dataflow.optimizer.rule import Plan, Remarks
+from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Query, Read, Relation, View
 from dataflow.plan.traversal import consumers, topological
 
@@ -48,7 +49,9 @@ def _query(root: Relation, ends_here: Callable[[Node], bool], new: dict[int, Nod
         if isinstance(node, Table) or (node is not root and (not isinstance(node, Relation) or ends_here(node))):
             schema = node.schema if isinstance(node, Relation) else None
             below = node.input if isinstance(node, Table) else node
-            inside[id(node)] = Given(label=f"{root.label} input {len(sources)}", origin=node.origin, schema=schema, index=len(sources))
+            inside[id(node)] = Given(
+                label=inner_label(root.label, "input", len(sources)), origin=node.origin, schema=schema, index=len(sources)
+            )
             sources.append(_source(below, new[id(below)], root, len(sources)))
         elif ready:
             names.append(node.label)
@@ -73,4 +76,4 @@ def _source(node: Node, made: Node, root: Relation, index: int) -> Node:
     """What the kernel scans itself, or the kept records of anything else."""
     if isinstance(made, Read) and getattr(made.source, "has_columns", False):
         return made
-    return View(label=f"{root.label} given {index}", origin=node.origin, input=made, kind="records")
+    return View(label=inner_label(root.label, "given", index), origin=node.origin, input=made, kind="records")

@@ -17,6 +17,7 @@ from dataclasses import replace
 from dataflow.expr.nodes import Alias, Apply, Call, Column, ExprNode, Window, walk
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, schema_of, shared_keys
+from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import GroupAggregate, Join, Project, Where, expressions_of
 from dataflow.plan.traversal import consumers, topological
@@ -88,12 +89,12 @@ def _narrowed(node: Join, path: list[Relation], shared: Mapping[int, Node]) -> J
             pairs.append((keys[name], left))
     if not pairs or not isinstance(node.left, Relation) or node.left.schema is None:
         return None
-    label = f"{node.label} keys"
+    label = inner_label(node.label, "keys")
     exprs = tuple(Alias(left, f"key {at}") for at, (_, left) in enumerate(pairs))
     asked = Project(label=label, origin=node.origin, element=node.element, input=node.left, exprs=exprs)
     asked = replace(asked, schema=schema_of(asked, (node.left.schema,)))
     semi = Join(
-        label=f"{node.label} narrowed", origin=node.origin, element=node.element, left=below, right=asked, how="semi",
+        label=inner_label(node.label, "narrowed"), origin=node.origin, element=node.element, left=below, right=asked, how="semi",
         left_on=tuple(key for key, _ in pairs), right_on=tuple(Column(f"key {at}") for at in range(len(pairs))), null_equal=node.null_equal,
     )  # fmt: skip
     grown: Relation = replace(aggregate, input=_sunk(semi, below, shared))

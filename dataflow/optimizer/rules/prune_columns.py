@@ -15,6 +15,7 @@ from dataflow.expr.nodes import AllColumns, Column, ExprNode, columns_of, walk
 from dataflow.expr.types import DType
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import aggregates_of, named, shared_keys
+from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import (
     AsOfJoin,
@@ -71,7 +72,7 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
                 if isinstance(made, Table):
                     remarks.say(f"pruned: of {node.label} only {', '.join(kept[:12])}{' …' if len(kept) > 12 else ''}")
                 made = Project(
-                    label=f"{made.label} columns", origin=made.origin, element=made.element, schema=schema, input=made,
+                    label=inner_label(made.label, "columns"), origin=made.origin, element=made.element, schema=schema, input=made,
                     exprs=tuple(Column(name) for name in kept),
                 )  # fmt: skip
         new[id(node)] = made

@@ -17,6 +17,7 @@ from dataflow.expr.nodes import Alias, Call, Column, ExprNode, children
 from dataflow.expr.types import DType
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import aggregates_of, named, schema_of, shared_keys
+from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Read, Relation
 from dataflow.plan.relational import Distinct, GroupAggregate, Join, Limit, OrderBy, Project, Table, Unnest, Where, expressions_of
 from dataflow.plan.traversal import consumers, topological
@@ -72,7 +73,7 @@ def _narrowed(node: Table, used: Used | None, readers: Mapping[int, Sequence[Nod
     source = narrow(kinds, tuple(name for name in node.schema if name in used), _is_filtered(node, readers))
     if source is None:
         return None
-    read = replace(node.input, label=f"{node.input.label} fields", source=source)
+    read = replace(node.input, label=inner_label(node.input.label, "fields"), source=source)
     return replace(node, input=read, schema={**node.schema, **kinds})
 
 

@@ -23,6 +23,7 @@ from dataflow.expr.types import DType
 from dataflow.expr.typing import type_of
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, shared_keys
+from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import Distinct, Explode, GroupAggregate, Join, OrderBy, Project, Union, Unnest, Unpivot, Where
 from dataflow.plan.traversal import consumers, topological
@@ -115,9 +116,9 @@ class _Pusher:
         if whole is None:
             return node
         self.count += 1
-        label = f"{asked.label} {self.count}" if self.count > 1 or asked.label == node.label else asked.label
+        label = inner_label(asked.label, "filter", self.count)
         schema = node.schema if isinstance(node, Relation) else asked.schema if isinstance(asked, Where) else None
-        return Where(label=f"{label}·", origin=asked.origin, element=asked.element, schema=schema, input=node, predicate=whole)
+        return Where(label=label, origin=asked.origin, element=asked.element, schema=schema, input=node, predicate=whole)
 
     @staticmethod
     def meanings(node: Project) -> dict[str, ExprNode]:

@@ -21,6 +21,7 @@ from dataflow.optimizer.join_graph import JoinGraph, graphs_of
 from dataflow.optimizer.join_order import Tree, cheapest, tree_cost
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import schema_of
+from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import Join, Project, Where
 from dataflow.plan.traversal import topological
@@ -116,7 +117,7 @@ class _Builder:
         """A relational node with a label of its own, and the columns that come out of it."""
         self.count += 1
         given = [parts[name] for name in ("input", "left", "right") if name in parts]
-        made = kind(label=f"{self.top.label} order {self.count}", origin=self.top.origin, element=self.top.element, **parts)
+        made = kind(label=inner_label(self.top.label, "order", self.count), origin=self.top.origin, element=self.top.element, **parts)
         return replace(made, schema=schema_of(made, tuple(one.schema for one in given)))
 
 
