@@ -50,10 +50,12 @@ class TaskMaker:
         self, plan: PhysicalPlan, options: JobOptions, files: FiledFiles, targets: list[Staged], parallel: Callable[[], int]
     ) -> None:
         self.plan, self.options, self.files, self.targets, self.parallel = plan, options, files, targets, parallel
+        self.phases = {phase.name: phase for phase in plan.phases}
+        self._here: tuple[Program | None, bool] = (None, False)
 
     def phase(self, name: str) -> Phase:
         """The phase of a name."""
-        return next(phase for phase in self.plan.phases if phase.name == name)
+        return self.phases[name]
 
     def side(self, name: str) -> SideValue:
         """A view's value, as files."""
@@ -99,7 +101,9 @@ class TaskMaker:
             share = self.options.memory // max(1, self.parallel())
             return Attempt(task, number, current, share, folders[number % len(folders)], sides, twice)
 
-        return Task(name, phase, Work(order, phase, given, program, total < SMALL_BYTES, of_this_process(program), attempt), twice)
+        if self._here[0] is not program:
+            self._here = (program, of_this_process(program))  # which looks at the paths of all its files
+        return Task(name, phase, Work(order, phase, given, program, total < SMALL_BYTES, self._here[1], attempt), twice)
 
     def _staged(self, leaf: Any) -> Any:
         if isinstance(leaf, SinkLeaf):
