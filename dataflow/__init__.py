@@ -30,16 +30,21 @@ from dataflow.errors import DataflowError
 
 if TYPE_CHECKING:
     from dataflow.expr.functions import (
+        all_columns,
         all_horizontal,
         any_horizontal,
         coalesce,
         col,
         concat_str,
+        cume_dist,
         dense_rank,
         duration,
+        len_,
         lit,
         max_horizontal,
         min_horizontal,
+        ntile,
+        percent_rank,
         rank,
         row_number,
         struct,
@@ -49,8 +54,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Counter", "DataflowError", "DoFn", "Outputs", "PCollection", "PGroupedTable", "PObject", "PTable", "Pipeline", "Tagged",
-    "all_horizontal", "any_horizontal", "coalesce", "col", "concat_str", "counter", "dense_rank", "duration", "lit", "max_horizontal",
-    "min_horizontal", "param", "rank", "row_number", "struct", "sum_horizontal", "when",
+    "all_columns", "all_horizontal", "any_horizontal", "coalesce", "col", "concat_str", "counter", "cume_dist", "dense_rank", "duration",
+    "len_", "lit", "max_horizontal", "min_horizontal", "ntile", "param", "percent_rank", "rank", "row_number", "struct", "sum_horizontal",
+    "when",
 ]  # fmt: skip
 
 __version__ = "0.1.0"

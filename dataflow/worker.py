@@ -67,7 +67,10 @@ def main(arguments: list[str]) -> None:
     _die_with_parent()
     (setup,) = channel.receive()
     sys.path[:] = setup["path"]
-    os.chdir(setup["cwd"])
+    if os.path.isdir(setup["cwd"]):
+        os.chdir(setup["cwd"])
+    if "transport" in setup:
+        _connect(*setup["transport"])
     server = _Server(channel, Serving(arguments[1]))
     threading.Thread(target=server.beat, daemon=True).start()
     channel.send("ready")
@@ -108,6 +111,15 @@ class _Server:
                 case _:
                     self.serving.close()
                     return
+
+
+def _connect(module: str, name: str, *arguments: str) -> None:
+    """Reach the files of other machines, by a transport of the runner's."""
+    from importlib import import_module
+
+    from dataflow.shard.places import connect
+
+    connect(getattr(import_module(module), name)(*arguments))
 
 
 def _die_with_parent() -> None:

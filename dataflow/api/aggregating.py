@@ -105,23 +105,52 @@ class Aggregating(Deferred[T]):
             raise plan_error(str(error)) from None
         return self._combined(aggregator, label or "top").flat_map(_same, label=f"{label or 'top'} elements")
 
-    def sample(self, n: int | None = None, *, fraction: float | None = None, label: str | None = None) -> PCollection[T]:
-        """``n`` elements drawn evenly, or each with the chance ``fraction``. Seeded by shard: the same in every run.
+    def sample(self, n: int | None = None, *, fraction: float | None = None, seed: int = 0, label: str | None = None) -> PCollection[T]:
+        """``n`` elements drawn evenly, all if there are no more; or each with the chance ``fraction``. Records keep their columns.
+
+        Seeded by shard: the same in every run over the same input, and another with another ``seed``.
 
         >>> from dataflow import Pipeline
         >>> len(Pipeline().create(range(100)).sample(5).collect())
         5
         """
-        from dataflow.algebra.aggregators import Sample
+        from dataflow.api.sampling import each_with_chance, lowest_ranks
 
         if (n is None) == (fraction is None):
             raise plan_error("sample needs either n or fraction")
-        numbered = self._collection(self._step("number", "number", None, (), None, label or "sample", OnError()))
+        if not isinstance(seed, int):
+            raise plan_error(f"a seed is an integer, not {type(seed).__name__}")
         if fraction is not None:
-            if not 0 <= fraction <= 1:
-                raise plan_error(f"fraction lies between 0 and 1, not {fraction}")
-            return numbered.flat_map(_Below(int(fraction * 2**62)), label="sample fraction")
-        return numbered._combined(Sample(n or 0), label or "sample").flat_map(_same, label="sample elements")
+            return each_with_chance(cast("PCollection[T]", self), fraction, seed, label or "sample")
+        known = self.pipeline.columns(self.node) if self._holds_records() else None
+        return lowest_ranks(cast("PCollection[T]", self), n or 0, seed, known, label or "sample")
+
+    def describe(
+        self, percentiles: Sequence[float] = (0.25, 0.5, 0.75), *, interpolation: str = "nearest", label: str | None = None
+    ) -> PCollection[dict[str, Any]]:
+        """What the columns of records look like: a record for every statistic, with its name in ``statistic``, as in Polars.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create([{"n": 1, "s": "b"}, {"n": 2, "s": "a"}, {"n": 6, "s": None}]).describe().show()
+        statistic   n                   s
+        ----------  ------------------  ----
+        count       3.0                 2
+        null_count  0.0                 1
+        mean        3.0                 None
+        std         2.6457513110645907  None
+        min         1.0                 a
+        25%         2.0                 None
+        50%         2.0                 None
+        75%         6.0                 None
+        max         6.0                 b
+
+        Of numbers, bools (as 0 and 1, without ``std`` and percentiles) and durations (in seconds) in float64; of text, dates and
+        times ``min`` and ``max``, and the counts, as text; of other types the counts alone. Percentiles are exact, so all values of a
+        column are needed together. `dataflow.lib.describe` is the same for a collection of numbers, in one pass.
+        """
+        from dataflow.api.describing import described
+
+        return described(cast("PCollection[Any]", self), percentiles, interpolation, label or "describe")
 
     # -- as side inputs
 
@@ -197,13 +226,3 @@ class _Nothing:
 
     def __call__(self) -> Any:
         return self.aggregator.present(self.aggregator.create())
-
-
-class _Below:
-    """Keeps the elements whose random rank is below a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-
-    def __call__(self, pair: tuple[int, Any]) -> tuple[Any, ...]:
-        return (pair[1],) if pair[0] < self.limit else ()

@@ -6,7 +6,8 @@ verbs are short forms of these; each says which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dataflow.api.aggregating import Aggregating
@@ -41,6 +42,32 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
     """
 
     # -- element by element
+
+    def resources(
+        self, *, cpus: float = 1, memory: str | int = 0, gpus: float = 0, custom: Mapping[str, float] | None = None
+    ) -> PCollection[T]:
+        """The same collection, each attempt of whose last step takes these resources where it runs.
+
+        ``memory`` in bytes, or as "4GiB"; ``custom``: amounts of what a cluster calls by a name of its own (`ray start --resources`).
+        The step runs in passes of its own, so that only it holds them. On one machine nothing but cores is shared out.
+
+        >>> from dataflow import Pipeline
+        >>> Pipeline().create(["a", "bb"]).map(len).resources(cpus=2, memory="1GiB").collect()
+        [1, 2]
+        """
+        from dataflow.plan.nodes import ParallelDo
+        from dataflow.plan.steps import Resources
+        from dataflow.sizes import parse_size
+
+        node = self.node
+        if not isinstance(node, ParallelDo):
+            raise plan_error(
+                f"resources are for steps with a function, and this is {node.label}", hint="say it right after map, flat_map, …"
+            )
+        if cpus <= 0 or gpus < 0 or any(amount <= 0 for amount in (custom or {}).values()):
+            raise plan_error("a step takes some of a core, no less than no GPU, and some of what it names")
+        asked = Resources(cpus, parse_size(memory), gpus, tuple(sorted((custom or {}).items())))
+        return PCollection(self.pipeline, replace(node, step=replace(node.step, resources=asked)))
 
     def map(
         self,

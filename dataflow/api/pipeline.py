@@ -272,6 +272,10 @@ class Pipeline:
 
         return columns_known(node, self._columns)
 
+    def remember(self, node: Node, columns: dict[str, Any]) -> None:
+        """The columns of a node of which its own step does not tell them."""
+        self._columns[id(node)] = (node, columns)
+
     def written(self, node: Node) -> dict[str, Any] | None:
         """Names and types of the columns of files that a node is written to; None where only the data will tell."""
         from dataflow.api.schemas import columns_written

@@ -109,15 +109,19 @@ class Results(Deferred[T]):
     def explain(self, form: str = "text", *, analyze: bool = False, **options: Any) -> str:
         """The plan that leads here: as "text" (logical, optimized, stages, and why), "mermaid" or "svg".
 
-        ``options`` are those of `Pipeline.run`; ``placement`` and ``memory`` decide how queries are cut. ``analyze``: run it too,
-        and add rows, bytes, seconds, spill and peak memory of every pass and step.
+        Beside a step on columns stands how many records it is expected to give, where its inputs' metadata tell. ``options`` are those
+        of `Pipeline.run`; ``placement`` and ``memory`` decide how queries are cut. ``analyze``: run it too, count the records of each
+        step of a query that runs whole beside what was expected, and add rows, bytes, seconds, spill and peak memory of every pass and
+        step.
         """
         label = self.pipeline.labels.unique("view")
         view = View(label=label, origin=caller(), element=self.node.element, input=self.node, kind="iterable")
-        text = explained((view,), form, self.pipeline.placing(options))
-        if analyze:
-            with self.pipeline.evaluate((view,), options):
-                pass
+        if not analyze:
+            return explained((view,), form, self.pipeline.placing(options))
+        with self.pipeline.evaluate((view,), options):
+            pass
+        text = explained((view,), form, self.pipeline.placing(options), counting=True)
+        if form == "text":
             text += f"\n\n== Measured\n{self.pipeline.measured or 'the runner measures nothing'}"
         return text
 
@@ -160,14 +164,15 @@ class Results(Deferred[T]):
             return None
 
 
-def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None) -> str:
-    """A plan for people; see `PCollection.explain`."""
+def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, counting: bool = False) -> str:
+    """A plan for people; see `PCollection.explain`. ``counting``: run its queries, to count the records of their steps."""
     if form == "mermaid":
         return as_mermaid(plan)
     if form == "svg":
         return as_svg(plan)
     if form != "text":
         raise ValueError(f'explain gives "text", "mermaid" or "svg", not {form!r}')
+    from dataflow.optimizer.estimates import estimate_notes
     from dataflow.optimizer.optimize import optimize
     from dataflow.optimizer.rule import Remarks
     from dataflow.physical.explain import stages_text
@@ -175,10 +180,29 @@ def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None) -> st
 
     remarks = Remarks()
     better = optimize(plan, remarks, cut=cut)
-    lines = ["== Logical", as_text(plan), "", "== Optimized", as_text(better), "", "== Stages", stages_text(plan_phases(better))]
+    notes = estimate_notes(better, _counted(better) if counting else None)
+    lines = ["== Logical", as_text(plan), "", "== Optimized", as_text(better, notes), "", "== Stages", stages_text(plan_phases(better))]
     if remarks.lines:
         lines += ["", "== Why", *remarks.lines]
     return "\n".join(lines)
+
+
+def _counted(plan: tuple[Node, ...]) -> dict[int, int]:
+    """The records of each step of the queries that read files or tables, and call no Python function: that would be called twice."""
+    from dataflow.execution.queries import count_records
+    from dataflow.expr.nodes import Apply, walk
+    from dataflow.plan.nodes import Query, Read
+    from dataflow.plan.relational import expressions_of
+    from dataflow.plan.traversal import topological
+
+    found: dict[int, int] = {}
+    for node in topological(plan):
+        if isinstance(node, Query):
+            exprs = [expr for one in topological((node.root,)) for expr in expressions_of(one)]
+            sources: list[Any] = [one.source for one in node.sources if isinstance(one, Read)]
+            if len(sources) == len(node.sources) and not any(isinstance(one, Apply) for expr in exprs for one in walk(expr)):
+                found.update(count_records(node.root, sources))
+    return found
 
 
 def _cells(rows: list[Any]) -> tuple[list[str], list[list[str]]]:

@@ -55,7 +55,7 @@ def _columns(node: Node, known: dict[int, Any]) -> dict[str, DType] | None:
             return dict(schema) if schema is not None else None
         case Read(source=source) if getattr(source, "has_columns", False):
             return _of_source(source)
-        case ParallelDo(step=step) if step.kind == "filter":
+        case ParallelDo(step=step) if step.kind in ("filter", "chance"):
             return columns_known(node.input, known)
         case ParallelDo(step=step) if step.kind == "map_columns":
             before, made = columns_known(node.input, known), columns_of_class(result_of(step.fn))

@@ -5,6 +5,7 @@ plan ─optimize─> plan ─plan_phases─> phases ─preflight─> Job(the run
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -34,6 +35,7 @@ from dataflow.scheduling.work import JobOptions
 __all__ = ["Driver", "RunnerWorkers", "source_bytes"]
 
 COMPARED = 0.01
+SELDOM = 100_000
 WEEK = 7 * 24 * 3600
 
 
@@ -110,6 +112,10 @@ class Driver:
 
     @contextmanager
     def _job(self, plan: tuple[Node, ...]) -> Generator[Job]:
+        with _patient_collector():
+            yield from self._started(plan)
+
+    def _started(self, plan: tuple[Node, ...]) -> Generator[Job]:
         run = os.urandom(8).hex()
         physical = plan_phases(optimize(plan, Remarks(), cut=self.rule()))
         problems = preflight(plan, physical)
@@ -149,6 +155,21 @@ def source_bytes(physical: PhysicalPlan) -> int:
             with suppress(Exception):
                 total += sum(info.size for info in root.source.files())
     return total
+
+
+@contextmanager
+def _patient_collector() -> Generator[None]:
+    """For as long as a run lasts, Python's collector of cycles looks as seldom as it does in workers (`execution.serving`). A first
+    query makes the classes of three hundred modules, in which it finds nothing: 20 ms of 280."""
+    before = gc.get_threshold()
+    if before[0] == 0 or before[0] >= SELDOM:  # off, or another run does it
+        yield
+        return
+    gc.set_threshold(SELDOM, 50, 1000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager

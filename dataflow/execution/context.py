@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,8 @@ class StepStats:
 @dataclass(slots=True)
 class TaskContext:
     """The state of one attempt. ``memory`` is in bytes; ``mark`` is told the rows about to be processed. ``digests``, of a task
-    that runs twice to be compared: a checksum of all that each step gave."""
+    that runs twice to be compared: a checksum of all that each step gave. ``shared``: where files go that other tasks read, if not
+    to ``spill``."""
 
     task: str
     attempt: int
@@ -67,6 +69,7 @@ class TaskContext:
     generation: int = 0
     cursor: Iterator[Any] | None = None
     digests: dict[str, int] | None = None
+    shared: str = ""
     _files: int = 0
 
     def pulse(self) -> int:
@@ -95,14 +98,23 @@ class TaskContext:
         """The numbers of a step."""
         return self.stats.setdefault(label, StepStats())
 
-    def random(self) -> random.Random:
-        """A generator that depends on the shard, not on the attempt or the worker."""
-        return random.Random(self.seed)
+    def random(self, seed: int = 0) -> random.Random:
+        """A generator that depends on the shard and the user's seed, not on the attempt or the worker."""
+        return random.Random(f"{self.seed}/{seed}" if seed else self.seed)
 
     def spill_path(self, kind: str) -> str:
         """A fresh name for a file of this attempt."""
         self._files += 1
         return os.path.join(self.spill, f"{kind}-{self.task.replace('/', '_')}-{self.attempt}-{os.getpid()}-{self._files}.run")
+
+    def output_path(self, kind: str) -> str:
+        """A fresh name for a file of this attempt that other tasks will read."""
+        if not self.shared:
+            return self.spill_path(kind)
+        self._files += 1
+        # a URL has meaning in characters that a label may have, and tasks of two labels must not meet in one name
+        name = f"{re.sub(r'[^A-Za-z0-9.]', '_', self.task)}-{zlib.crc32(self.task.encode()):08x}"
+        return f"{self.shared}/{kind}-{name}-{self.attempt}-{os.getpid()}-{self._files}.run"
 
     def skip(self, step: Step, record: Any, error: BaseException, row: int | None) -> None:
         """Set a record aside: its file and row, its step, what went wrong."""

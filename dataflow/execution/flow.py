@@ -38,7 +38,7 @@ def _runner(bound: BoundStep) -> type[Runner]:
             return OnColumns
         case "map_values" | "map_groups" | "key_by":
             return OnPairs
-        case "keys" | "values" | "swap" | "pair_with" | "number":
+        case "keys" | "values" | "swap" | "pair_with" | "number" | "chance":
             return Shape
         case "combine" | "merge":
             return Combine

@@ -46,8 +46,8 @@ def leaf_of_table(table: pa.Table) -> Leaf:
     return Leaf(table.schema, frame)
 
 
-def leaf_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema) -> Leaf:
-    """Tables that are read when the query wants them."""
+def leaf_of_stream(make: Callable[[Sequence[str] | None], Iterator[pa.Table]], layout: pa.Schema) -> Leaf:
+    """Tables that are read when the query wants them, given the columns that it does."""
 
     def frame(read: Collection[str]) -> Frame:
         from dataflow.kernels.query import frame_of_stream

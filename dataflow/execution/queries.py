@@ -8,7 +8,7 @@ side values (kept files of the run) ────┘
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,13 +18,14 @@ import pyarrow as pa
 from dataflow.errors import DataflowError, InputError, Report, SchemaError, StepError
 from dataflow.execution.context import TaskContext, text_of
 from dataflow.execution.failures import trace_of, user_frames
-from dataflow.execution.leaves import Leaf, leaf_of_scan, leaf_of_stream, leaf_of_table, results, stops_early
+from dataflow.execution.leaves import Leaf, counts, leaf_of_scan, leaf_of_stream, leaf_of_table, results, stops_early
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
 from dataflow.io.checksums import has_checksums
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Source, Split
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
+from dataflow.plan.nodes import Relation
 from dataflow.plan.origin import Origin
 from dataflow.shard.batch import Batch, Records
 from dataflow.shard.codec import decode_batch
@@ -34,7 +35,7 @@ SCANNED = 1 << 25
 _WORDS = "all|columns|counts|exchange|fit|given|merge|order|part|pieces|present|records|sets?|side|step|values|whole"
 _PARTS = re.compile(rf"·?( ({_WORDS}) \d+)*$")  # by which the steps of a query that was cut are told apart
 
-__all__ = ["kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
+__all__ = ["count_records", "kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
 
 
 def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Batch]:
@@ -42,14 +43,22 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
     leaves: list[Leaf] = []
     with named(root.origin, label, lambda: _places(leaves)):
         for given in root.inputs:
-            if isinstance(given, str):
-                leaves.append(_kept_leaf(sides[given]))
-            elif (scan := given.kernel_scan()) is not None and not (stops_early(root.relation) and has_checksums(scan.paths[0])):
-                leaves.append(leaf_of_scan(scan))
-            else:
-                leaves.append(_read_leaf(given))
+            leaves.append(_kept_leaf(sides[given]) if isinstance(given, str) else _source_leaf(given, root.relation))
         for table in results(root.relation, leaves):
             yield Records(table)
+
+
+def count_records(root: Relation, sources: Sequence[Source]) -> dict[int, int]:
+    """How many records each node of a query gives, by its id. It is run for that."""
+    return counts(root, [_source_leaf(source, root) for source in sources])
+
+
+def _source_leaf(source: Source, root: Relation) -> Leaf:
+    """A source as the kernel scans it, if it can; not where it would stop early, and read what it has not verified."""
+    scan = source.kernel_scan()
+    if scan is not None and not (stops_early(root) and has_checksums(scan.paths[0])):
+        return leaf_of_scan(scan)
+    return _read_leaf(source)
 
 
 def _places(leaves: list[Leaf]) -> str:
@@ -161,7 +170,7 @@ def _kept_leaf(kept: KeptIterable) -> Leaf:
         if not any(table.schema.equals(layout) for layout in layouts):  # a schema with types of others' making may have no hash
             layouts.append(table.schema.remove_metadata())
     layout = unify([("the records", one) for one in layouts])
-    return leaf_of_stream(lambda: (conform(table, layout) for table in _blocks(kept)), layout)
+    return leaf_of_stream(lambda names: (conform(table, layout) for table in _blocks(kept)), layout)
 
 
 def _read_leaf(source: Source) -> Leaf:
@@ -170,11 +179,15 @@ def _read_leaf(source: Source) -> Leaf:
     if layout is None:
         raise InputError(Report("the columns of the input are not known", location=source.describe()))
 
-    def tables() -> Iterator[pa.Table]:
-        for split in source.splits(1 << 26):
-            for piece in source.read(split):
+    def tables(names: Sequence[str] | None) -> Iterator[pa.Table]:
+        chosen: Any = source
+        wanted = layout
+        if names is not None and hasattr(source, "pruned"):
+            chosen, wanted = source.pruned(tuple(names)), pa.schema([layout.field(name) for name in names])
+        for split in chosen.splits(1 << 26):
+            for piece in chosen.read(split):
                 if len(piece.batch):
-                    yield conform(table_of(piece.batch, None), layout)
+                    yield conform(table_of(piece.batch, None), wanted)
 
     return leaf_of_stream(tables, layout)
 

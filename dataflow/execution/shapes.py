@@ -1,4 +1,4 @@
-"""Steps without a function of the user's: keys, values, swap, pair_with, number; and aggregators over groups."""
+"""Steps without a function of the user's: keys, values, swap, pair_with, number, chance; and aggregators over groups."""
 
 from __future__ import annotations
 
@@ -6,30 +6,39 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dataflow.execution.runner import Runner, exited, pairs_of
-from dataflow.shard.batch import Batch, Pairs, Rows, Same, Values
+from dataflow.io.schema import table_of
+from dataflow.shard.arrow import from_numpy, taken
+from dataflow.shard.batch import Batch, Pairs, Records, Rows, Same, Values
 
 __all__ = ["Combine", "Shape"]
 
 
 class Shape(Runner):
-    """keys, values, swap, pair_with, number: no function of the user's."""
+    """keys, values, swap, pair_with, number, chance: no function of the user's."""
 
     def apply(self, batch: Batch) -> Iterator[tuple[Batch, str | None]]:
         self.begin(batch)
-        self.stats.rows_out += len(batch)
         kind = self.step.kind
         out: Batch
         if kind == "pair_with":
             items: Any = batch.array if isinstance(batch, Values) else batch.rows()
             out = Pairs(items, Same(self.step.arg, len(batch)))
         elif kind == "number":
-            if self.draw is None:
-                self.draw = self.context.random()
-            rank = self.draw.getrandbits
-            out = Rows([(rank(62), row) for row in batch.rows()])
+            seed, name = self.step.arg
+            ranks = self._ranks(len(batch), seed)
+            if name is None:
+                out = Rows(list(zip(ranks.tolist(), batch.rows(), strict=True)))
+            else:
+                out = Records(table_of(batch).append_column(name, from_numpy(ranks)))
+        elif kind == "chance":
+            fraction, seed = self.step.arg
+            kept = np.flatnonzero(self._ranks(len(batch), seed) < int(fraction * 2**62))
+            rows = batch.rows() if not isinstance(batch, Records) else ()
+            out = Records(taken(batch.table, kept)) if isinstance(batch, Records) else Rows([rows[at] for at in kept.tolist()])
         else:
             keys, values = pairs_of(self, batch, raw=True)
             found = keys if kind == "keys" else values
@@ -39,10 +48,18 @@ class Shape(Runner):
                 out = Values(found)
             else:
                 out = Rows(found if isinstance(found, list) else list(found))
+        self.stats.rows_out += len(out)
         self.seen += len(batch)
-        yield out, None
+        if len(out):
+            yield out, None
 
     draw: random.Random | None = None
+
+    def _ranks(self, count: int, seed: int) -> np.ndarray:
+        """Random integers of 62 bits."""
+        if self.draw is None:
+            self.draw = self.context.random(seed)
+        return (np.frombuffer(self.draw.randbytes(8 * count), "<u8") >> np.uint64(2)).astype(np.int64)
 
 
 class Combine(Runner):

@@ -214,7 +214,7 @@ class ShuffleWriter:
     def _write(self, whole: pa.RecordBatch) -> None:
         """Write an ordered run."""
         if self.writer is None:
-            self.writer = RunWriter(self.context.spill_path("shuffle"), self.context.task)
+            self.writer = RunWriter(self.context.output_path("shuffle"), self.context.task)
         per_block = max(1, int(whole.num_rows * BLOCK_BYTES / max(whole.nbytes, 1)))
         for start in range(0, whole.num_rows, per_block):
             block = whole.slice(start, per_block)
@@ -304,7 +304,7 @@ class KeepWriter:
                 raise SchemaError(replace(error.report, location=f"{place}, {whole}" if place and whole else place or whole)) from error
             return
         if self.writer is None:
-            self.writer = RunWriter(self.context.spill_path("kept"), self.context.task)
+            self.writer = RunWriter(self.context.output_path("kept"), self.context.task)
         self.writer.write(encode_batch(batch))
 
     def _gather(self, table: pa.Table) -> None:
@@ -319,7 +319,7 @@ class KeepWriter:
     def _write_gathered(self) -> None:
         if self.gathered:
             if self.writer is None:
-                self.writer = RunWriter(self.context.spill_path("kept"), self.context.task)
+                self.writer = RunWriter(self.context.output_path("kept"), self.context.task)
             self.writer.write(encode_batch(Records(pa.concat_tables(self.gathered))))
             self.gathered, self.bytes = [], 0
 

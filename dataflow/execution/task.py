@@ -56,7 +56,8 @@ __all__ = ["Attempt", "TaskResult", "run_task"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a worker is sent for one attempt, besides the phase's program. ``compared``: its task runs twice, to be compared."""
+    """What a worker is sent for one attempt, besides the phase's program. ``spill``: the folder of its files; ``shared``: the one in
+    storage that all machines see, for those that other tasks read. ``compared``: its task runs twice, to be compared."""
 
     task: str
     attempt: int
@@ -65,6 +66,7 @@ class Attempt:
     spill: str
     sides: dict[str, SideValue] = field(default_factory=dict)
     compared: bool = False
+    shared: str = ""
 
 
 @dataclass
@@ -93,7 +95,7 @@ def run_task(
     begun = perf_counter()
     given = attempt.input
     sides = {name: load_side(value) for name, value in attempt.sides.items()}
-    context = TaskContext(attempt.task, attempt.attempt, attempt.memory, attempt.spill, given.seed, sides, mark)
+    context = TaskContext(attempt.task, attempt.attempt, attempt.memory, attempt.spill, given.seed, sides, mark, shared=attempt.shared)
     if attempt.compared:
         context.digests = {}
     if watch:

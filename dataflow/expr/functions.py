@@ -31,7 +31,12 @@ def col(name: str) -> Expr:
 
 
 def all_columns(exclude: tuple[str, ...] | list[str] = ()) -> Expr:
-    """Every column, but those excluded."""
+    """Every column, but those excluded.
+
+    >>> from dataflow import Pipeline, all_columns
+    >>> Pipeline().create([{"a": 1, "b": 2, "c": 3}]).select(all_columns(exclude=["b"])).collect()
+    [{'a': 1, 'c': 3}]
+    """
     return Expr(AllColumns(tuple(exclude)))
 
 
@@ -56,7 +61,12 @@ class When:
         self.branches, self.condition = branches, condition
 
     def then(self, value: Any) -> Then:
-        """The value where the condition is true."""
+        """The value where the condition is true.
+
+        >>> from dataflow import Pipeline, col, when
+        >>> Pipeline().create([{"x": 5}, {"x": -5}]).select(y=when(col("x") > 0).then("up")).collect()
+        [{'y': 'up'}, {'y': None}]
+        """
         return Then((*self.branches, (self.condition, as_node(value))))
 
 
@@ -70,46 +80,91 @@ class Then(Expr):
         self.branches = branches
 
     def when(self, condition: Any) -> When:
-        """A further case, looked at where none before holds."""
+        """A further case, looked at where none before holds.
+
+        >>> from dataflow import Pipeline, col, when
+        >>> Pipeline().create([{"x": 5}, {"x": 0}]).select(y=when(col("x") > 0).then("up").when(col("x") == 0).then("even")).collect()
+        [{'y': 'up'}, {'y': 'even'}]
+        """
         return When(self.branches, as_node(condition))
 
     def otherwise(self, value: Any) -> Expr:
-        """The value where no condition is true."""
+        """The value where no condition is true.
+
+        >>> from dataflow import Pipeline, col, when
+        >>> Pipeline().create([{"x": 5}, {"x": -5}]).select(y=when(col("x") > 0).then("up").otherwise("down")).collect()
+        [{'y': 'up'}, {'y': 'down'}]
+        """
         return Expr(Case(self.branches, as_node(value)))
 
 
 def when(condition: Any) -> When:
-    """The beginning of ``when(…).then(…).otherwise(…)``."""
+    """The beginning of ``when(…).then(…).otherwise(…)``.
+
+    >>> from dataflow import Pipeline, col, when
+    >>> Pipeline().create([{"x": 5}, {"x": None}]).select(y=when(col("x") > 0).then(1).otherwise(-1)).collect()
+    [{'y': 1}, {'y': -1}]
+    """
     return When((), as_node(condition))
 
 
 def coalesce(*values: Any) -> Expr:
-    """The first that is not null; strings are names of columns."""
+    """The first that is not null; strings are names of columns.
+
+    >>> from dataflow import Pipeline, coalesce
+    >>> Pipeline().create([{"a": 1, "b": None}, {"a": 2, "b": 5}]).select(y=coalesce("b", "a", 0)).collect()
+    [{'y': 1}, {'y': 5}]
+    """
     return Expr(Call("coalesce", as_nodes(values)))
 
 
 def min_horizontal(*columns: Any) -> Expr:
-    """The least of several columns in a row, null ones left out."""
+    """The least of several columns in a row, null ones left out.
+
+    >>> from dataflow import Pipeline, min_horizontal
+    >>> Pipeline().create([{"a": 1, "b": None}, {"a": 2, "b": 5}]).select(y=min_horizontal("a", "b")).collect()
+    [{'y': 1}, {'y': 2}]
+    """
     return Expr(Call("min_horizontal", as_nodes(columns)))
 
 
 def max_horizontal(*columns: Any) -> Expr:
-    """The greatest of several columns in a row, null ones left out."""
+    """The greatest of several columns in a row, null ones left out.
+
+    >>> from dataflow import Pipeline, col, max_horizontal
+    >>> Pipeline().create([{"a": 1, "b": None}, {"a": 2, "b": 5}]).select(y=max_horizontal("a", "b", col("a") * 3)).collect()
+    [{'y': 3}, {'y': 6}]
+    """
     return Expr(Call("max_horizontal", as_nodes(columns)))
 
 
 def sum_horizontal(*columns: Any) -> Expr:
-    """The sum of several columns in a row, null ones left out; 0 of nothing."""
+    """The sum of several columns in a row, null ones left out; 0 of nothing.
+
+    >>> from dataflow import Pipeline, sum_horizontal
+    >>> Pipeline().create([{"a": 1, "b": None}, {"a": 2, "b": 5}]).select(y=sum_horizontal("a", "b")).collect()
+    [{'y': 1}, {'y': 7}]
+    """
     return Expr(Call("sum_horizontal", as_nodes(columns)))
 
 
 def all_horizontal(*columns: Any) -> Expr:
-    """Whether all are true; null if none is false but one is null. As ``a & b & c``."""
+    """Whether all are true; null if none is false but one is null. As ``a & b & c``.
+
+    >>> from dataflow import Pipeline, all_horizontal
+    >>> Pipeline().create([{"a": True, "b": None}, {"a": False, "b": None}]).select(y=all_horizontal("a", "b")).collect()
+    [{'y': None}, {'y': False}]
+    """
     return _chain("and", columns, True)
 
 
 def any_horizontal(*columns: Any) -> Expr:
-    """Whether one is true; null if none is but one is null. As ``a | b | c``."""
+    """Whether one is true; null if none is but one is null. As ``a | b | c``.
+
+    >>> from dataflow import Pipeline, any_horizontal
+    >>> Pipeline().create([{"a": True, "b": None}, {"a": False, "b": None}]).select(y=any_horizontal("a", "b")).collect()
+    [{'y': True}, {'y': None}]
+    """
     return _chain("or", columns, False)
 
 
@@ -164,35 +219,70 @@ def duration(
 
 
 def len_() -> Expr:
-    """The number of rows, as an aggregate."""
+    """The number of rows, as an aggregate.
+
+    >>> from dataflow import Pipeline, len_
+    >>> Pipeline().create([{"k": 1}, {"k": None}]).group_by().agg(n=len_()).collect()
+    [{'n': 2}]
+    """
     return Expr(Aggregate("len"))
 
 
 def row_number() -> Expr:
-    """1, 2, 3 … in the window's order."""
+    """1, 2, 3 … in the window's order.
+
+    >>> from dataflow import Pipeline, row_number
+    >>> Pipeline().create([{"x": 3}, {"x": 5}, {"x": 5}, {"x": 9}]).select("x", n=row_number().over(order_by="x")).collect()
+    [{'x': 3, 'n': 1}, {'x': 5, 'n': 2}, {'x': 5, 'n': 3}, {'x': 9, 'n': 4}]
+    """
     return Expr(Ranking("row_number"))
 
 
 def rank() -> Expr:
-    """The place in the window's order; equals share the least, and leave a gap behind."""
+    """The place in the window's order; equals share the least, and leave a gap behind.
+
+    >>> from dataflow import Pipeline, rank
+    >>> Pipeline().create([{"x": 3}, {"x": 5}, {"x": 5}, {"x": 9}]).select("x", n=rank().over(order_by="x")).collect()
+    [{'x': 3, 'n': 1}, {'x': 5, 'n': 2}, {'x': 5, 'n': 2}, {'x': 9, 'n': 4}]
+    """
     return Expr(Ranking("rank"))
 
 
 def dense_rank() -> Expr:
-    """As `rank`, without gaps."""
+    """As `rank`, without gaps.
+
+    >>> from dataflow import Pipeline, dense_rank
+    >>> Pipeline().create([{"x": 3}, {"x": 5}, {"x": 5}, {"x": 9}]).select("x", n=dense_rank().over(order_by="x")).collect()
+    [{'x': 3, 'n': 1}, {'x': 5, 'n': 2}, {'x': 5, 'n': 2}, {'x': 9, 'n': 3}]
+    """
     return Expr(Ranking("dense_rank"))
 
 
 def percent_rank() -> Expr:
-    """(rank - 1) / (rows - 1), 0 for a single row."""
+    """(rank - 1) / (rows - 1), 0 for a single row.
+
+    >>> from dataflow import Pipeline, percent_rank
+    >>> Pipeline().create([{"x": 3}, {"x": 5}, {"x": 9}]).select("x", p=percent_rank().over(order_by="x")).collect()
+    [{'x': 3, 'p': 0.0}, {'x': 5, 'p': 0.5}, {'x': 9, 'p': 1.0}]
+    """
     return Expr(Ranking("percent_rank"))
 
 
 def cume_dist() -> Expr:
-    """The share of rows up to the current one and its equals."""
+    """The share of rows up to the current one and its equals.
+
+    >>> from dataflow import Pipeline, cume_dist
+    >>> Pipeline().create([{"x": 3}, {"x": 5}, {"x": 5}, {"x": 9}]).select("x", p=cume_dist().over(order_by="x")).collect()
+    [{'x': 3, 'p': 0.25}, {'x': 5, 'p': 0.75}, {'x': 5, 'p': 0.75}, {'x': 9, 'p': 1.0}]
+    """
     return Expr(Ranking("cume_dist"))
 
 
 def ntile(n: int) -> Expr:
-    """The number, from 1, of the row's part when the window is cut into ``n`` equal parts."""
+    """The number, from 1, of the row's part when the window is cut into ``n`` equal parts.
+
+    >>> from dataflow import Pipeline, ntile
+    >>> Pipeline().create([{"x": 3}, {"x": 5}, {"x": 5}, {"x": 9}]).select("x", part=ntile(2).over(order_by="x")).collect()
+    [{'x': 3, 'part': 1}, {'x': 5, 'part': 1}, {'x': 5, 'part': 2}, {'x': 9, 'part': 2}]
+    """
     return Expr(Ranking("ntile", (), (("n", n),)))

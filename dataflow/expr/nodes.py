@@ -26,6 +26,7 @@ __all__ = [
 
 Options = tuple[tuple[str, Any], ...]
 _CHAINS = ("and", "or")
+_OF_DIFFERENT = ("count", "n_unique", "approx_n_unique", "min", "max", "any", "all")  # equal values count once anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,20 @@ class Case(ExprNode):
 
 @dataclass(frozen=True, slots=True)
 class Aggregate(ExprNode):
-    """One value of many. Rows where ``where`` is not true are left out. ``order``: for first, last, collect."""
+    """One value of many. Rows where ``where`` is not true are left out. ``order``: for first, last, collect. ``distinct``: of
+    equal values the first only; for functions to which that makes no difference it is never set."""
 
     function: str
     args: tuple[ExprNode, ...] = ()
     where: ExprNode | None = None
     order: tuple[SortKey, ...] = ()
     options: Options = ()
+    distinct: bool = False
+
+    def __post_init__(self) -> None:
+        if self.distinct and self.function in _OF_DIFFERENT:
+            object.__setattr__(self, "distinct", False)
+            object.__setattr__(self, "function", "n_unique" if self.function == "count" else self.function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,12 +309,12 @@ def show(node: Any) -> str:
         case Case(branches, otherwise):
             cases = ".".join(f"when({show(c)}).then({show(v)})" for c, v in branches)
             return f"{cases}.otherwise({show(otherwise)})"
-        case Aggregate(function, args, where, order, options):
+        case Aggregate(function, args, where, order, options, distinct):
             head = f"{_inner(args[0])}.{function}" if args else function
             rest = [*map(show, args[1:]), *(f"{k}={v!r}" for k, v in options)]
             if order:
                 rest.append(f"order_by={_keys(order)}")
-            text = f"{head}({', '.join(rest)})"
+            text = f"{head}({', '.join(rest)}){'.distinct()' if distinct else ''}"
             return f"{text}.filter({show(where)})" if where is not None else text
         case Ranking(function, args, options):
             rest = [*map(show, args[1:]), *(f"{k}={v!r}" for k, v in options)]

@@ -4,43 +4,57 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dataflow.expr.types import type_from
+from dataflow.expr.parsing import Parsing
 
 if TYPE_CHECKING:
     from dataflow.expr.expression import Expr
 
 __all__ = ["Strings"]
 
-_SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]*"
 
-
-class Strings:
+class Strings(Parsing):
     """Operations on text, as ``col("x").str``. Lengths and places are counted in characters (code points)."""
 
-    __slots__ = ("_expr",)
-
-    def __init__(self, expr: Expr) -> None:
-        self._expr = expr
-
-    def _call(self, operation: str, *args: Any, **options: Any) -> Expr:
-        return self._expr._call(f"str.{operation}", *args, **options)
+    __slots__ = ()
 
     # -- searching
 
     def contains(self, pattern: str, *, literal: bool = False) -> Expr:
-        """Whether the regular expression (or the text itself, if ``literal``) occurs."""
+        """Whether the regular expression (or the text itself, if ``literal``) occurs.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "v1.2"}]).select(
+        ...     any=col("s").str.contains("[0-9]"), text=col("s").str.contains(".2", literal=True)).collect()
+        [{'any': True, 'text': True}]
+        """
         return self._call("contains", pattern=pattern, literal=literal)
 
     def starts_with(self, prefix: Any) -> Expr:
-        """Whether it begins with this text, or with that of another column."""
+        """Whether it begins with this text, or with that of another column.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "draft-7", "p": "dr"}]).select(
+        ...     a=col("s").str.starts_with("draft-"), b=col("s").str.starts_with(col("p"))).collect()
+        [{'a': True, 'b': True}]
+        """
         return self._call("starts_with", prefix)
 
     def ends_with(self, suffix: Any) -> Expr:
-        """Whether it ends with this text, or with that of another column."""
+        """Whether it ends with this text, or with that of another column.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "a.csv"}]).select(csv=col("s").str.ends_with(".csv")).collect()
+        [{'csv': True}]
+        """
         return self._call("ends_with", suffix)
 
     def like(self, pattern: str, escape: str | None = None) -> Expr:
-        """SQL's LIKE: % is any text, _ any character."""
+        """SQL's LIKE: % is any text, _ any character.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "100%"}]).select(a=col("s").str.like("1_0%"), b=col("s").str.like("%!%", escape="!")).collect()
+        [{'a': True, 'b': True}]
+        """
         return self._call("like", pattern=pattern, escape=escape)
 
     def find(self, text: Any) -> Expr:
@@ -53,7 +67,12 @@ class Strings:
         return self._call("find", text)
 
     def count_matches(self, pattern: str, *, literal: bool = False) -> Expr:
-        """How often the regular expression (or the text) occurs, without overlaps."""
+        """How often the regular expression (or the text) occurs, without overlaps.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "a1b22"}]).select(n=col("s").str.count_matches("[0-9]+")).collect()
+        [{'n': 2}]
+        """
         return self._call("count_matches", pattern=pattern, literal=literal)
 
     def extract(self, pattern: str, group: int = 1) -> Expr:
@@ -77,61 +96,131 @@ class Strings:
     # -- size and parts
 
     def len_chars(self) -> Expr:
-        """How many characters."""
+        """How many characters.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "déjà"}]).select(n=col("s").str.len_chars()).collect()
+        [{'n': 4}]
+        """
         return self._call("len_chars")
 
     def len_bytes(self) -> Expr:
-        """How many bytes in UTF-8."""
+        """How many bytes in UTF-8.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "déjà"}]).select(n=col("s").str.len_bytes()).collect()
+        [{'n': 6}]
+        """
         return self._call("len_bytes")
 
     def slice(self, offset: int, length: int | None = None) -> Expr:
-        """Characters from ``offset`` (counted from the end if negative)."""
+        """Characters from ``offset`` (counted from the end if negative).
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "abcdef"}]).select(a=col("s").str.slice(1, 3), b=col("s").str.slice(-2)).collect()
+        [{'a': 'bcd', 'b': 'ef'}]
+        """
         return self._call("slice", offset=offset, length=length)
 
     def head(self, n: int = 5) -> Expr:
-        """The first ``n`` characters; all but the last ``-n`` if negative."""
+        """The first ``n`` characters; all but the last ``-n`` if negative.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "abcdef"}]).select(a=col("s").str.head(2), b=col("s").str.head(-2)).collect()
+        [{'a': 'ab', 'b': 'abcd'}]
+        """
         return self._call("head", n=n)
 
     def tail(self, n: int = 5) -> Expr:
-        """The last ``n`` characters; all but the first ``-n`` if negative."""
+        """The last ``n`` characters; all but the first ``-n`` if negative.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "abcdef"}]).select(a=col("s").str.tail(2), b=col("s").str.tail(-2)).collect()
+        [{'a': 'ef', 'b': 'cdef'}]
+        """
         return self._call("tail", n=n)
 
     def split(self, by: str) -> Expr:
-        """The parts between occurrences of ``by``, as a list."""
+        """The parts between occurrences of ``by``, as a list.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "a,b,,c"}]).select(parts=col("s").str.split(",")).collect()
+        [{'parts': ['a', 'b', '', 'c']}]
+        """
         return self._call("split", by=by)
 
     # -- changing
 
     def to_lowercase(self) -> Expr:
-        """In small letters."""
+        """In small letters.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "ÀB"}]).select(s=col("s").str.to_lowercase()).collect()
+        [{'s': 'àb'}]
+        """
         return self._call("to_lowercase")
 
     def to_uppercase(self) -> Expr:
-        """In capitals."""
+        """In capitals.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "straße"}]).select(s=col("s").str.to_uppercase()).collect()
+        [{'s': 'STRASSE'}]
+        """
         return self._call("to_uppercase")
 
     def to_titlecase(self) -> Expr:
-        """Words with a capital first; a word begins behind anything that is no letter."""
+        """Words with a capital first; a word begins behind anything that is no letter.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "jean-luc o'neil"}]).select(s=col("s").str.to_titlecase()).collect()
+        [{'s': "Jean-Luc O'Neil"}]
+        """
         return self._call("to_titlecase")
 
     def strip_chars(self, characters: str | None = None) -> Expr:
-        """Without these characters (white space by default) at both ends."""
+        """Without these characters (white space by default) at both ends.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "  a b "}]).select(a=col("s").str.strip_chars(), b=col("s").str.strip_chars(" a")).collect()
+        [{'a': 'a b', 'b': 'b'}]
+        """
         return self._call("strip_chars", characters=characters)
 
     def strip_chars_start(self, characters: str | None = None) -> Expr:
-        """Without these characters (white space by default) at the beginning."""
+        """Without these characters (white space by default) at the beginning.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "007"}]).select(s=col("s").str.strip_chars_start("0")).collect()
+        [{'s': '7'}]
+        """
         return self._call("strip_chars_start", characters=characters)
 
     def strip_chars_end(self, characters: str | None = None) -> Expr:
-        """Without these characters (white space by default) at the end."""
+        """Without these characters (white space by default) at the end.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "what?!"}]).select(s=col("s").str.strip_chars_end("!?")).collect()
+        [{'s': 'what'}]
+        """
         return self._call("strip_chars_end", characters=characters)
 
     def strip_prefix(self, prefix: str) -> Expr:
-        """Without this text at the beginning, once."""
+        """Without this text at the beginning, once.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "www.wwf.org"}]).select(s=col("s").str.strip_prefix("www.")).collect()
+        [{'s': 'wwf.org'}]
+        """
         return self._call("strip_prefix", prefix=prefix)
 
     def strip_suffix(self, suffix: str) -> Expr:
-        """Without this text at the end, once."""
+        """Without this text at the end, once.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "data.csv"}]).select(s=col("s").str.strip_suffix(".csv")).collect()
+        [{'s': 'data'}]
+        """
         return self._call("strip_suffix", suffix=suffix)
 
     def replace(self, pattern: str, value: str, *, literal: bool = False) -> Expr:
@@ -144,31 +233,66 @@ class Strings:
         return self._call("replace", pattern=pattern, value=value, literal=literal)
 
     def replace_all(self, pattern: str, value: str, *, literal: bool = False) -> Expr:
-        """Every match of the regular expression replaced."""
+        """Every match of the regular expression replaced.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "a b  c"}]).select(s=col("s").str.replace_all(" +", "_")).collect()
+        [{'s': 'a_b_c'}]
+        """
         return self._call("replace_all", pattern=pattern, value=value, literal=literal)
 
     def pad_start(self, length: int, fill: str = " ") -> Expr:
-        """At least ``length`` characters long, filled at the beginning."""
+        """At least ``length`` characters long, filled at the beginning.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "7"}]).select(s=col("s").str.pad_start(3, ".")).collect()
+        [{'s': '..7'}]
+        """
         return self._call("pad_start", length=length, fill=fill)
 
     def pad_end(self, length: int, fill: str = " ") -> Expr:
-        """At least ``length`` characters long, filled at the end."""
+        """At least ``length`` characters long, filled at the end.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "7"}]).select(s=col("s").str.pad_end(3, ".")).collect()
+        [{'s': '7..'}]
+        """
         return self._call("pad_end", length=length, fill=fill)
 
     def zfill(self, length: int) -> Expr:
-        """At least ``length`` characters long, filled with zeros behind a sign."""
+        """At least ``length`` characters long, filled with zeros behind a sign.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "-7"}]).select(s=col("s").str.zfill(4)).collect()
+        [{'s': '-007'}]
+        """
         return self._call("zfill", length=length)
 
     def repeat(self, times: Any) -> Expr:
-        """This many times behind each other."""
+        """This many times behind each other.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "ab", "n": 2}]).select(s=col("s").str.repeat(col("n"))).collect()
+        [{'s': 'abab'}]
+        """
         return self._call("repeat", times)
 
     def reverse(self) -> Expr:
-        """From the end to the beginning; accents stay with their letters."""
+        """From the end to the beginning; accents stay with their letters.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "abc"}]).select(s=col("s").str.reverse()).collect()
+        [{'s': 'cba'}]
+        """
         return self._call("reverse")
 
     def concat(self, *others: Any) -> Expr:
-        """This and the others put together; null if one of them is."""
+        """This and the others put together; null if one of them is.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"a": "x", "b": "y"}]).select(s=col("a").str.concat("-", col("b"))).collect()
+        [{'s': 'x-y'}]
+        """
         return self._call("concat", *others)
 
     def normalize(self, form: str = "NFC") -> Expr:
@@ -181,79 +305,13 @@ class Strings:
         return self._call("normalize", form=form)
 
     def escape_regex(self) -> Expr:
-        """As a regular expression that matches just this text."""
+        """As a regular expression that matches just this text.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "1+1"}]).select(s=col("s").str.escape_regex()).collect()
+        [{'s': '1\\\\+1'}]
+        """
         return self._call("escape_regex")
-
-    # -- to other types
-
-    def to_date(self, format: str = "%Y-%m-%d", *, strict: bool = True) -> Expr:
-        """A date in chrono's format, as strftime's. A text of another form fails the run, or is null if not ``strict``.
-
-        >>> from dataflow import Pipeline, col
-        >>> Pipeline().create([{"s": "31.01.2024"}, {"s": "?"}]).select(d=col("s").str.to_date("%d.%m.%Y", strict=False)).collect()
-        [{'d': datetime.date(2024, 1, 31)}, {'d': None}]
-        """
-        return self._call("to_date", format=format, strict=strict)
-
-    def to_datetime(self, format: str, zone: str | None = None, *, unit: str = "us", strict: bool = True) -> Expr:
-        """A datetime, of that zone if one is given: the clock there, or with %z in the format an instant."""
-        return self._call("to_datetime", format=format, zone=zone, unit=unit, strict=strict)
-
-    def to_time(self, format: str = "%H:%M:%S", *, strict: bool = True) -> Expr:
-        """A time of day."""
-        return self._call("to_time", format=format, strict=strict)
-
-    def to_integer(self, base: int = 10, *, strict: bool = True) -> Expr:
-        """An int64 written in this base, without a prefix: ``to_integer(16)`` of "ff" is 255."""
-        return self._call("to_integer", base=base, strict=strict)
-
-    def to_decimal(self, precision: int, scale: int, *, strict: bool = True) -> Expr:
-        """A decimal, rounded to ``scale`` digits."""
-        return self._expr.cast(f"decimal({precision}, {scale})", strict)
-
-    def json_path_match(self, path: str) -> Expr:
-        """The value at a JSONPath as text, null if there is none or the text is no JSON.
-
-        >>> from dataflow import Pipeline, col
-        >>> rows = Pipeline().create([{"s": '{"user": {"id": 7}}'}, {"s": "{}"}])
-        >>> rows.select(id=col("s").str.json_path_match("$.user.id").cast("int64")).collect()
-        [{'id': 7}, {'id': None}]
-        """
-        return self._call("json_path_match", path=path)
-
-    def json_decode(self, to: Any) -> Expr:
-        """The JSON as a value of that type; a field that is missing is null, what does not fit fails the run."""
-        return self._call("json_decode", to=type_from(to))
-
-    def decode(self, encoding: str, *, strict: bool = True) -> Expr:
-        """The bytes written as "hex" or "base64"."""
-        return self._call("decode", encoding=encoding, strict=strict)
-
-    # -- addresses
-
-    def url_scheme(self) -> Expr:
-        """``https`` of an address."""
-        return self.extract(f"^({_SCHEME})://")
-
-    def url_host(self) -> Expr:
-        """``example.org`` of an address, without user and port.
-
-        >>> from dataflow import Pipeline, col
-        >>> Pipeline().create([{"u": "https://me@example.org:8080/a?q=1#x"}]).select(
-        ...     host=col("u").str.url_host(), path=col("u").str.url_path(), q=col("u").str.url_parameter("q")).collect()
-        [{'host': 'example.org', 'path': '/a', 'q': '1'}]
-        """
-        return self.extract(f"^{_SCHEME}://(?:[^/?#@]*@)?(\\[[^\\]]*\\]|[^/?#:]*)")
-
-    def url_path(self) -> Expr:
-        """The path of an address, as it is written."""
-        return self.extract(f"^{_SCHEME}://[^/?#]*([^?#]*)")
-
-    def url_parameter(self, name: str) -> Expr:
-        """The first value of a query parameter, as it is written; null if there is none."""
-        import re
-
-        return self.extract(f"^[^?#]*\\?(?:[^#]*&)?{re.escape(name)}=([^&#]*)")
 
     # -- of many rows
 

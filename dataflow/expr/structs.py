@@ -22,7 +22,12 @@ class Structs:
         return self._expr._call(f"struct.{operation}", *args, **options)
 
     def field(self, name: str) -> Expr:
-        """One field."""
+        """One field.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": {"a": 1, "b": 2}}]).select(col("s").struct.field("b")).collect()
+        [{'b': 2}]
+        """
         return self._call("field", name=name).alias(name)
 
     def rename_fields(self, *names: str) -> Expr:

@@ -84,7 +84,7 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
                     raise ExprError(f"when({show(condition)}) needs a bool, not {kind}")
             values = (*(value for _, value in branches), otherwise)
             return _ruled(node, OPERATIONS["coalesce"].rule, fitted(values, tuple(type_of(v, schema) for v in values)), {})
-        case Aggregate(function, args, where, order, options):
+        case Aggregate(function, args, where, order, options, distinct):
             for part in children(node):
                 if any(isinstance(one, (Aggregate, Window)) for one in walk(part)):
                     raise ExprError(f"{show(node)}: an aggregate of aggregates or windows", "compute the inner ones in a step before")
@@ -92,6 +92,8 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
                 raise ExprError(f"filter({show(where)}) needs a bool, not {type_of(where, schema)}")
             for key in order:
                 type_of(key.expr, schema)
+            if distinct and args:
+                _ruled(node, AGGREGATES["n_unique"], (type_of(args[0], schema),), {})
             return _ruled(node, AGGREGATES.get(function) or SKETCHES[function], tuple(type_of(arg, schema) for arg in args), dict(options))
         case Ranking(function, args, options):
             types = fitted(args, tuple(type_of(arg, schema) for arg in args))

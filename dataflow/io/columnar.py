@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,11 @@ from dataflow.errors import InputError, Report, SchemaError
 from dataflow.io.files import FileInfo, file_system, is_remote
 from dataflow.io.remembered import Footer, footer_of, metadata_of
 from dataflow.io.source import FileSource, Piece, Place, Source, Split, at_least_eight
+from dataflow.io.struct_fields import chosen_leaves, has_dots, leaf_bytes, narrowed_schema
 from dataflow.shard.batch import Records
 
 if TYPE_CHECKING:
-    from dataflow.expr.types import Schema
+    from dataflow.expr.types import DType, Schema
     from dataflow.kernels.query import ParquetScan
     from dataflow.plan.statistics import Statistics
 
@@ -174,6 +176,8 @@ class _ColumnarSource(FileSource):
 class ParquetSource(_ColumnarSource):
     """The rows of Parquet files as records, a split per run of row groups."""
 
+    fields: tuple[tuple[str, DType], ...] = ()  # structs of which only these fields are read
+
     format = "parquet"
     scans = True
 
@@ -181,18 +185,31 @@ class ParquetSource(_ColumnarSource):
         """The same files, of which only these columns are read."""
         return replace(self, only=names)
 
+    def narrowed(self, fields: Mapping[str, DType], names: tuple[str, ...], filtered: bool) -> ParquetSource | None:
+        """The same files, of which structs have only these fields, if that pays; of the columns, ``names`` will be read.
+
+        Only our own reading passes over leaves, on one core; the kernel's decodes structs whole (Polars 2.1: 27 ms and 22 ms for a
+        number beside texts of 600 bytes, where one leaf takes 2 ms), but on all cores, and skips rows that a filter drops.
+        """
+        if has_dots(self.columns()):  # a path would be ambiguous
+            return None
+        made = replace(self, fields=(*self.fields, *fields.items()))
+        if self.kernel_scan() is None:
+            return made
+        metas = [self._metadata(info) for info in self.files()[:16]]
+        whole, leaves = (sum(leaf_bytes(meta, names, kept) for meta in metas) for kept in ({}, fields))
+        return made if not filtered and leaves * max(2, os.cpu_count() or 1) < whole else None
+
+    def columns(self) -> pa.Schema:
+        return narrowed_schema(super().columns(), dict(self.fields))
+
     def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
         """About how much the records take in memory, from the footers of at most a hundred files."""
         files = self.files()
         looked, total, size = files[:100], 0, 0
         for info in looked:
             size += info.size
-            meta = self._metadata(info)
-            for group in range(meta.num_row_groups):
-                for at in range(meta.num_columns):
-                    column = meta.row_group(group).column(at)
-                    if names is None or column.path_in_schema.split(".")[0] in names:
-                        total += column.total_uncompressed_size
+            total += leaf_bytes(self._metadata(info), names, dict(self.fields))
         return int(DECODED * total * (sum(info.size for info in files) / max(1, size)))
 
     def statistics(self, schema: Schema) -> Statistics | None:
@@ -236,7 +253,7 @@ class ParquetSource(_ColumnarSource):
         from dataflow.kernels.query import ParquetScan
 
         files = self.files()
-        if self.union or self.skip_bad or any(is_remote(info.path) or self.hive(info.path) for info in files) or not files:
+        if self.fields or self.union or self.skip_bad or any(is_remote(info.path) or self.hive(info.path) for info in files) or not files:
             return None
         layout = self.columns()
         first = self._schema_of(files[0])  # to which the kernel holds all others
@@ -290,8 +307,10 @@ class ParquetSource(_ColumnarSource):
         with self._guarded(split.name, lambda: self._file(split.name)) as file:
             names = list(self.only) if self.only else None
             groups = list(range(split.start, split.stop))
-            batches = file.iter_batches(ROWS, row_groups=groups, columns=names, use_threads=False)
-            wanted = layout if names is None else pa.schema([layout.field(n) for n in names])
+            fields = dict(self.fields)
+            paths = [path for name in names or layout.names for path in (chosen_leaves(name, fields[name]) if name in fields else [name])]
+            batches = file.iter_batches(ROWS, row_groups=groups, columns=paths if fields else names, use_threads=False)
+            wanted = narrowed_schema(layout if names is None else pa.schema([layout.field(n) for n in names]), fields)
             while True:
                 batch = self._guarded(split.name, lambda: next(batches, None))
                 if batch is None:

@@ -68,14 +68,18 @@ SAMPLE = 16_384
 
 
 def _repeats(column: pa.ChunkedArray) -> bool:
-    """Whether at most half of a column's values, taken at equal distances, are distinct; what is nested is taken to repeat."""
+    """Whether at most half of a column's values, taken at equal distances, are distinct; what is nested, or
+    cannot be compared by Arrow, is taken to repeat."""
     kind = column.type
     if pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or isinstance(kind, pa.BaseExtensionType):
         return True
     rows = np.arange(0, len(column), max(1, len(column) // SAMPLE))
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):  # Arrow cannot take these
         column = column.cast(pa.large_binary())
-    return 2 * len(call("unique", taken(column, rows))) <= len(rows)
+    try:
+        return 2 * len(call("unique", taken(column, rows))) <= len(rows)
+    except pa.ArrowNotImplementedError:  # decimals of 32 and 64 bits, say
+        return True
 
 
 def _leaves(name: str, kind: pa.DataType) -> Iterator[str]:

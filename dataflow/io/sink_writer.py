@@ -15,6 +15,7 @@ from dataflow.io.lines import json_lines, json_rows, text_lines
 from dataflow.io.open_file import OpenFile
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.sink import FORMATS, FileSink, WrittenFile, hive_folder
+from dataflow.io.spelling import spelled
 from dataflow.shard.batch import Batch, Records
 from dataflow.shard.size import estimated_bytes
 
@@ -78,7 +79,7 @@ class SinkWriter:
                 )
         if self.sink.partition_by and len(self.sink.partition_by) == len(table.column_names):
             raise SchemaError(Report("partition_by names every column, and none is left to write", hint="keep one column besides"))
-        for folder, part in _by_folder(table, self.sink.partition_by):
+        for folder, part in _by_folder(spelled(table, self.sink.format), self.sink.partition_by):
             if self.sink.format == "jsonl":
                 self._part(folder, None).write_bytes(json_rows(part.to_pylist()), part.num_rows)
             else:

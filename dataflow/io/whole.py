@@ -5,15 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import InputError, Report
 from dataflow.io.source import FileSource, Piece, Place, Source, Split
 from dataflow.shard.batch import Batch, Records, Rows
 
+if TYPE_CHECKING:
+    from dataflow.expr.types import Schema
+    from dataflow.plan.statistics import Statistics
+
 __all__ = ["ArrowSource", "AvroSource", "BinarySource", "ListSource"]
 
 ROWS = 8192
+SAMPLE = 1024  # rows that statistics look at
+UNSAMPLED = ("datetime", "time", "duration", "other")  # as Python values, those in nanoseconds would need pandas
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,14 @@ class ListSource(Source):
 
         return estimated_bytes(self.items)
 
+    def statistics(self, schema: Schema) -> Statistics | None:
+        from dataflow.io.statistics import of_sample, scattered
+
+        if not self.has_columns:
+            return None
+        sample = [self.items[at] for at in scattered(len(self.items), SAMPLE)]
+        return of_sample({name: [item.get(name) for item in sample] for name in schema}, len(self.items), schema, {})
+
     def describe(self) -> str:
         return f"{len(self.items)} values"
 
@@ -124,6 +138,17 @@ class ArrowSource(Source):
 
     def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
         return int(self.table.nbytes if names is None else self.table.select(list(names)).nbytes)
+
+    def statistics(self, schema: Schema) -> Statistics | None:
+        from dataflow.io.statistics import of_sample, scattered
+
+        rows = self.table.num_rows
+        known = [name for name in schema if name in self.table.column_names]
+        plain = [name for name in known if not (schema[name].is_nested or schema[name].name in UNSAMPLED)]
+        places = scattered(rows, SAMPLE)
+        sample = {name: [column[at].as_py() for at in places] for name in plain for column in (self.table.column(name),)}
+        widths = {name: self.table.column(name).nbytes / max(1, rows) for name in known}
+        return of_sample(sample, rows, schema, widths)
 
     def describe(self) -> str:
         return f"table of {self.table.num_rows} rows"

@@ -16,6 +16,8 @@ from dataflow.kernels.types import to_polars
 
 __all__ = ["AGGREGATE_KERNELS", "aggregate", "sorted_by"]
 
+_IN_ORDER = ("first", "last", "nth", "collect", "join")
+
 
 def _sum(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     (one,) = args
@@ -77,6 +79,8 @@ def aggregate(node: Aggregate, lower: Walk) -> Lowered:
         if node.function == "len":
             return Lowered(keep.fill_null(False).cast(pl.Int64).sum(), kind)
         args = [Lowered(arg.expr.filter(keep), arg.type) for arg in args]
+    if node.distinct:
+        args = [Lowered(arg.expr.unique(maintain_order=node.function in _IN_ORDER), arg.type) for arg in args]
     kernel = AGGREGATE_KERNELS.get(node.function) or SKETCH_KERNELS[node.function]
     return Lowered(kernel(args, dict(node.options), kind), kind)
 

@@ -26,7 +26,7 @@ import pyarrow as pa
 from dataflow.errors import Report, SchemaError
 from dataflow.shard.arrow import from_numpy, to_numpy
 
-__all__ = ["check_carried", "is_plain", "out_of", "returned", "shuffled", "storage_table"]
+__all__ = ["check_carried", "full_type", "is_plain", "out_of", "returned", "shuffled", "spelled_in_full", "storage_table"]
 
 _is = pa.types
 
@@ -137,6 +137,17 @@ def _is_foreign(kind: pa.DataType) -> bool:
     return bool(_is.is_union(kind))
 
 
+def spelled_in_full(array: Any) -> Any:
+    """A dictionary whose values are no views, as Polars gives them: Arrow cannot look views up."""
+    full = full_type(array.type.value_type)
+    return array if full is None else pa.DictionaryArray.from_arrays(array.indices, array.dictionary.cast(full))
+
+
+def full_type(kind: pa.DataType) -> pa.DataType | None:
+    """What a view of text or bytes is when it is none; None of other types."""
+    return pa.large_string() if _is.is_string_view(kind) else pa.large_binary() if _is.is_binary_view(kind) else None
+
+
 def _into(array: Any, touched: bool) -> Any:
     kind = array.type
     if is_plain(kind):
@@ -144,7 +155,7 @@ def _into(array: Any, touched: bool) -> Any:
     if isinstance(kind, pa.BaseExtensionType):
         return _into(array.storage, touched)
     if _is.is_dictionary(kind):
-        return _into(array.dictionary_decode(), touched)
+        return _into(spelled_in_full(array).dictionary_decode(), touched)
     if _is.is_run_end_encoded(kind):
         import pyarrow.compute as pc  # 25 ms, and few columns need it
 
@@ -218,7 +229,7 @@ def _back(array: Any, kind: pa.DataType) -> Any:
         return kind.wrap_array(_back(array, kind.storage_type))
     if _is.is_dictionary(kind):
         if _is.is_dictionary(array.type):
-            array = array.dictionary_decode()
+            array = spelled_in_full(array).dictionary_decode()
         values = _back(array, kind.value_type)
         import pyarrow.compute as pc  # 25 ms, and few columns need it
 

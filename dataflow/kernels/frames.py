@@ -107,7 +107,9 @@ def _axis(key: Lowered, by: Any, down: bool, back: bool) -> tuple[pl.Expr, pl.Ex
 # -- values
 
 
-def over_frame(function: str, options: dict[str, Any], value: Lowered, keep: pl.Expr | None, frame: Bounds, kind: DType) -> pl.Expr:
+def over_frame(
+    function: str, options: dict[str, Any], value: Lowered, keep: pl.Expr | None, frame: Bounds, kind: DType, distinct: bool = False
+) -> pl.Expr:
     """The aggregate of every row's frame; ``value`` (of anything, for len) and ``keep`` are sorted."""
     if keep is not None:
         kept = keep.fill_null(False).cast(pl.Int64).cum_sum()
@@ -116,7 +118,8 @@ def over_frame(function: str, options: dict[str, Any], value: Lowered, keep: pl.
         end = pl.when(high >= 0).then(kept.gather(high.clip(0))).otherwise(0) - 1
         value = Lowered(value.expr.filter(keep), value.type)
         frame = Bounds(start, end, None, frame.from_first, frame.to_last)
-    return _Frames(value, frame, kind, options).of(function)
+    frames = _Frames(value, frame, kind, options)
+    return frames.listed(function, distinct) if distinct else frames.of(function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +236,16 @@ class _Frames:
         place = pl.int_range(pl.len(), dtype=pl.Int64) + end
         return pl.when(place >= 0).then(rolled.gather(place.clip(0)))
 
-    def listed(self, function: str) -> pl.Expr:
+    def listed(self, function: str, distinct: bool = False) -> pl.Expr:
         stop = pl.when(self.some).then(self.high + 1).otherwise(self.low)
         items = self.value.expr.implode().list.gather(pl.int_ranges(self.low, stop, dtype=pl.Int64))
+        if distinct:
+            items = items.list.unique(maintain_order=True)
         if function == "collect":
             return items
         kernel: Callable[..., pl.Expr] = AGGREGATE_KERNELS[function]
         found = items.list.agg(kernel([Lowered(pl.element(), self.value.type)], self.options, self.kind))
         if function in ("std", "var"):  # Polars' spread of nothing is 0 in a list
-            return pl.when(self.count > self.options["ddof"]).then(found)
+            count = items.list.drop_nulls().list.len().cast(pl.Int64) if distinct else self.count
+            return pl.when(count > self.options["ddof"]).then(found)
         return found

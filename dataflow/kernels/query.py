@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -65,10 +65,13 @@ def frame_of_table(table: pa.Table, touched: Collection[str] | None = None) -> F
     return Frame(as_frame(table, touched).lazy(), schema_from_arrow(table.schema))
 
 
-def frame_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema, touched: Collection[str] | None = None) -> Frame:
+def frame_of_stream(
+    make: Callable[[Sequence[str] | None], Iterator[pa.Table]], layout: pa.Schema, touched: Collection[str] | None = None
+) -> Frame:
     """The lazy frame of tables that are read when the query wants them, again for every scan of it; never all at once.
 
-    Columns, a filter and a number of rows that the query asks for are applied here: the engine trusts that they are.
+    ``make`` is given the columns that the query asks for, None for all, and may give more. These, a filter and a number of rows are
+    applied here: the engine trusts that they are.
     """
     from polars.io.plugins import register_io_source
 
@@ -78,7 +81,8 @@ def frame_of_stream(make: Callable[[], Iterator[pa.Table]], layout: pa.Schema, t
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         left = n_rows
-        for table in make():
+        names = [*with_columns, *predicate.meta.root_names()] if with_columns is not None and predicate is not None else with_columns
+        for table in make(list(dict.fromkeys(names)) if names is not None else None):
             piece = as_frame(table, touched)
             if predicate is not None:
                 piece = piece.filter(predicate)

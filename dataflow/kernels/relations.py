@@ -40,7 +40,7 @@ from dataflow.plan.relational import (
 )  # fmt: skip
 from dataflow.plan.traversal import topological
 
-__all__ = ["Frame", "query"]
+__all__ = ["Frame", "counts", "query"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,17 @@ class Frame:
 
 def query(root: Relation, inputs: Mapping[int, Frame]) -> Frame:
     """The query of a tree of relational nodes; ``inputs`` by the id of the node that stands for each."""
+    return _frames(root, inputs)[id(root)]
+
+
+def counts(root: Relation, inputs: Mapping[int, Frame]) -> dict[int, int]:
+    """How many records each node of a tree gives, by its id: the whole tree is run once, and all are counted."""
+    frames = _frames(root, inputs)
+    found = pl.collect_all([frame.lazy.select(pl.len()) for frame in frames.values()], engine="streaming")
+    return {at: one.item() for at, one in zip(frames, found, strict=True)}
+
+
+def _frames(root: Relation, inputs: Mapping[int, Frame]) -> dict[int, Frame]:
     done: dict[int, Frame] = dict(inputs)
     readers = Counter(id(child) for node in topological((root,)) for child in node.inputs)
     for node in topological((root,)):
@@ -64,7 +75,7 @@ def query(root: Relation, inputs: Mapping[int, Frame]) -> Frame:
         assert schema is not None
         lazy = _lowered(node, given, schema)
         done[id(node)] = Frame(lazy.cache() if readers[id(node)] > 1 and not _is_read(node, inputs) else lazy, schema)
-    return done[id(root)]
+    return done
 
 
 def _is_read(node: Node, inputs: Mapping[int, Frame]) -> bool:

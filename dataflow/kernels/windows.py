@@ -62,6 +62,7 @@ def _framed(node: Window, partition: list[pl.Expr], lower: Walk, kind: DType) ->
             sort(keep) if keep is not None else None,
             frame,
             kind,
+            function.distinct,
         )
 
     return _in_order(build, node, partition, lower)

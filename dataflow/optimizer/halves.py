@@ -51,7 +51,7 @@ def halves(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], 
         if one.function in _SKETCHES:
             sketch, merge = _SKETCHES[one.function]
             return fresh(merges, Aggregate(merge, (fresh(partials, Aggregate(sketch, one.args, one.where)),), options=one.options))
-        if one.order or one.function not in (*_MERGE, "mean"):
+        if one.order or one.distinct or one.function not in (*_MERGE, "mean"):
             raise _Whole
         if one.function != "mean":
             return partial(one)
@@ -78,12 +78,12 @@ def halves(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], 
 
 
 def distinct_first(node: GroupAggregate, schema: Schema) -> tuple[GroupAggregate, GroupAggregate] | None:
-    """An aggregation that counts the different values of one expression, as two that can begin before their exchange.
+    """An aggregation of the different values of one expression, as two that can begin before their exchange.
 
     n_unique(x), sum(y) by k   ──>   count(x), sum(y) by k  of  ( sum(y) by k, x )
     """
-    found = [one for expr in node.aggs for one in walk(expr) if isinstance(one, Aggregate) and one.function == "n_unique"]
-    if not found or any(one.args != found[0].args or one.where is not None for one in found):
+    found = [one for expr in node.aggs for one in walk(expr) if isinstance(one, Aggregate) and _of_different(one)]
+    if not found or any(one.args != found[0].args or one.where is not None or one.order for one in found):
         return None
     names = named(node.keys, tuple(schema))
     value = "#value"
@@ -94,8 +94,8 @@ def distinct_first(node: GroupAggregate, schema: Schema) -> tuple[GroupAggregate
     def outer(one: ExprNode) -> ExprNode:
         if not isinstance(one, Aggregate):
             return one
-        if one.function == "n_unique":
-            return Aggregate("count", (Column(value),))
+        if _of_different(one):
+            return replace(one, function="count" if one.function == "n_unique" else one.function, args=(Column(value),), distinct=False)
         if one.order or one.function not in _MERGE:
             raise _Whole
         return Aggregate(_MERGE[one.function], (Column(partials.setdefault(one, f"{value} {len(partials)}")),))
@@ -109,6 +109,10 @@ def distinct_first(node: GroupAggregate, schema: Schema) -> tuple[GroupAggregate
     second = replace(node, keys=tuple(Column(name) for name in names), aggs=results)
     assert first.schema is not None
     return first, replace(second, schema=schema_of(second, (first.schema,)))
+
+
+def _of_different(one: Aggregate) -> bool:
+    return one.function == "n_unique" or one.distinct
 
 
 def _mean(total: ExprNode, count: ExprNode) -> ExprNode:

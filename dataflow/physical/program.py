@@ -16,7 +16,7 @@ from dataflow.algebra.aggregator import Aggregator
 from dataflow.io.source import Source, Split
 from dataflow.plan.nodes import Relation, ViewKind
 from dataflow.plan.origin import Origin
-from dataflow.plan.steps import Step
+from dataflow.plan.steps import Resources, Step
 from dataflow.record import record
 from dataflow.shard.runfile import RunFile
 
@@ -183,6 +183,7 @@ class Program:
     sides: tuple[str, ...] = ()
     declared: str = ""
     declared_text: str = ""
+    resources: Resources | None = None
 
 
 @record

@@ -57,6 +57,7 @@ from dataflow.plan.nodes import (
     Write,
 )  # fmt: skip
 from dataflow.plan.origin import Origin
+from dataflow.plan.steps import Resources
 from dataflow.plan.traversal import consumers, topological
 from dataflow.record import record
 
@@ -260,13 +261,21 @@ class _Planner:
         elif phase.at_root:
             tree = Branch((), (), tuple(phase.at_root))
         where = (str(phase.origin), phase.origin.text())
-        program = Program(phase.name, phase.label, phase.root, tree, tuple(phase.leaves), tuple(phase.sides), *where)
+        resources = _resources(phase.pipe) if phase.pipe else None
+        program = Program(phase.name, phase.label, phase.root, tree, tuple(phase.leaves), tuple(phase.sides), *where, resources)
         return Phase(program, phase.shuffle, phase.kept)
 
 
 def plan_phases(plan: tuple[Node, ...]) -> PhysicalPlan:
     """The phases of an optimized plan."""
     return _Planner(plan).run()
+
+
+def _resources(pipe: Pipe) -> Resources | None:
+    """What the steps of a pass ask for: the same for all of them, as the optimizer has separated them."""
+    return next((s.step.resources for s in pipe.steps if s.step.resources), None) or next(
+        filter(None, map(_resources, pipe.branches)), None
+    )
 
 
 def _branch(pipe: Pipe, ports: dict[int, list[int]]) -> Branch:

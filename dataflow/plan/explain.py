@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dataflow.plan.nodes import (
     CombineValues,
     Exchange,
@@ -86,8 +88,10 @@ def _pipe(pipe: Pipe) -> str:
     return f"{text} -> ({' | '.join(ends)})" if text else f"({' | '.join(ends)})"
 
 
-def as_text(outputs: tuple[Node, ...]) -> str:
-    """The plan as an indented tree, outputs first; a node with several readers is printed once and then named."""
+def as_text(outputs: tuple[Node, ...], notes: Mapping[int, str] | None = None) -> str:
+    """The plan as an indented tree, outputs first; a node with several readers is printed once and then named. ``notes`` to be added to
+    nodes, by their id."""
+    notes = notes or {}
     readers = consumers(outputs)
     lines: list[str] = []
     seen: set[int] = set()
@@ -100,11 +104,12 @@ def as_text(outputs: tuple[Node, ...]) -> str:
             lines.append(f"{'  ' * depth}^ {node.label}")
             continue
         seen.add(id(node))
-        lines.append(f"{'  ' * depth}{describe(node)}{name}")
+        note = f"  {notes[id(node)]}" if id(node) in notes else ""
+        lines.append(f"{'  ' * depth}{describe(node)}{note}{name}")
         if isinstance(node, Query):
             from dataflow.plan.explain_relational import query_lines
 
-            lines.extend(f"{'  ' * (depth + 1)}{line}" for line in query_lines(node))
+            lines.extend(f"{'  ' * (depth + 1)}{line}" for line in query_lines(node, notes))
         stack.extend((child, depth + 1) for child in reversed(node.inputs))
     return "\n".join(lines)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from dataflow.expr.nodes import AllColumns, ExprNode, SortKey, show
 from dataflow.plan.nodes import Exchange, Node, Query, Relation
 from dataflow.plan.relational import (
@@ -21,7 +24,7 @@ from dataflow.plan.relational import (
     Where,
 )  # fmt: skip
 
-__all__ = ["described", "exchanged", "query_lines", "query_text", "shown_keys"]
+__all__ = ["described", "exchanged", "query_lines", "query_text", "shown_keys", "sized"]
 
 
 def described(node: Node) -> str:
@@ -77,8 +80,21 @@ def shown_keys(order: tuple[SortKey, ...]) -> str:
     return ", ".join(map(show, order))
 
 
-def query_lines(node: Query) -> list[str]:
-    """The tree of a query, a line a node; a node with two readers is printed once."""
+def sized(rows: float, size: float, counted: int | None = None) -> str:
+    """How many records a node is expected to give, and of what size; and how many it gave, where that was counted.
+
+    >>> sized(600_572, 28_827_456.0), sized(3.7, 30, 1200)
+    ('~ 601,000 rows, 29 MB', '~ 4 rows, 30 B; 1,200 counted')
+    """
+    about = round(rows) if rows < 1000 else round(rows, 2 - math.floor(math.log10(rows)))
+    unit, each = next(((unit, each) for unit, each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)) if size >= each), ("B", 1.0))
+    text = f"~ {about:,.0f} row{'s' * (about != 1)}, {size / each:,.0f} {unit}"
+    return text if counted is None else f"{text}; {counted:,} counted"
+
+
+def query_lines(node: Query, notes: Mapping[int, str] | None = None) -> list[str]:
+    """The tree of a query, a line a node; a node with two readers is printed once. ``notes`` to be added, by the id of the node."""
+    notes = notes or {}
     lines: list[str] = []
     seen: set[int] = set()
     stack: list[tuple[Node, int]] = [(node.root, 0)]
@@ -86,7 +102,8 @@ def query_lines(node: Query) -> list[str]:
         one, depth = stack.pop()
         again = id(one) in seen
         seen.add(id(one))
-        lines.append(f"{'  ' * depth}| {'^ ' + one.label if again else described(one)}")
+        text = f"^ {one.label}" if again else described(one) + (f"  {notes[id(one)]}" if id(one) in notes else "")
+        lines.append(f"{'  ' * depth}| {text}")
         if not again:
             stack.extend((child, depth + 1) for child in reversed(one.inputs))
     return lines

@@ -21,7 +21,7 @@ from dataflow.record import record
 __all__ = [
     "AsOfJoin", "Distinct", "Explode", "Given", "GroupAggregate", "HowToJoin", "Join", "Limit", "OrderBy", "Project",
     "Relation", "Table", "Union", "Unnest", "Unpivot",
-    "Where",
+    "Where", "expressions_of",
 ]  # fmt: skip
 
 HowToJoin = OneOf["inner", "left", "right", "full", "semi", "anti", "cross", "single", "mark"]
@@ -191,3 +191,20 @@ class Given(Relation):
     """Inside a `Query`: the records of its input number ``index``."""
 
     index: int
+
+
+def expressions_of(node: Node) -> tuple[ExprNode, ...]:
+    """The expressions of a relational node, each over the columns of its input."""
+    match node:
+        case Project(exprs=exprs):
+            return exprs
+        case Where(predicate=predicate):
+            return (predicate,)
+        case GroupAggregate(keys=exprs, aggs=aggs):
+            return (*exprs, *aggs)
+        case Join(left_on=left_on, right_on=right_on, residual=residual):
+            return (*left_on, *right_on, *((residual,) if residual is not None else ()))
+        case OrderBy(keys=keys):
+            return tuple(key.expr for key in keys)
+        case _:
+            return ()

@@ -14,7 +14,8 @@ map_batches   batch -> batch             in the format of `arg`, `batch_size` ro
 query         (none; relation in `arg`)  records to records, by a relational tree over them and the sides
 do            a DoFn                     anything, with set-up, bundles and tagged outputs
 combine       an aggregator in `arg`     (k, group) -> (k, result); `merge`: groups hold accumulators
-number        seed in `arg`              x becomes (random rank, x), seeded by shard
+number        (seed, name) in `arg`      x becomes (random rank, x), seeded by shard; with a name, a record has the rank in that column
+chance        (fraction, seed) in `arg`  x with that chance, seeded by shard; columns stay columns
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from typing import Any, Literal
 from dataflow.plan.origin import Origin
 from dataflow.record import record
 
-__all__ = ["OnError", "Step", "StepKind"]
+__all__ = ["OnError", "Resources", "Step", "StepKind"]
 
 StepKind = Literal[
     "map", "flat_map", "filter", "map_columns", "map_values", "map_groups", "key_by", "pair_with", "keys", "values", "swap",
-    "map_batches", "query", "do", "combine", "merge", "number",
+    "map_batches", "query", "do", "combine", "merge", "number", "chance",
 ]  # fmt: skip
 
 
@@ -45,6 +46,23 @@ class OnError:
     max_error_rate: float | None = None
 
 
+@record(eq=True)
+class Resources:
+    """What one attempt of a step takes where it runs: cores, bytes of memory, GPUs, and amounts of what a cluster calls by a name
+    of its own."""
+
+    cpus: float = 1
+    memory: int = 0
+    gpus: float = 0
+    custom: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{self.cpus:g} cpus"] if self.cpus != 1 else []
+        parts += [f"{self.memory:,} bytes"] if self.memory else []
+        parts += [f"{self.gpus:g} gpus"] if self.gpus else []
+        return ", ".join([*parts, *(f"{amount:g} {name}" for name, amount in self.custom)]) or "1 cpu"
+
+
 @record
 class Step:
     """One element-wise step: see the table in this module's header."""
@@ -57,6 +75,7 @@ class Step:
     batch_size: int | None = None
     tags: tuple[str, ...] = ()
     on_error: OnError = OnError()
+    resources: Resources | None = None
 
     def described(self) -> str:
         """The step in a plan's text, without addresses or anything else that differs between processes."""

@@ -2,6 +2,7 @@
 
 Scheduler ──start(attempt)──> Workers ──> Progress…, then one of Finished, Failed, Died, Lost
           ──cancel(attempt)─>
+          ──expect(left)────>             (what more of them could do)
 
 They are named tuples because a run makes hundreds of thousands, and the classes themselves are made at every start.
 """
@@ -14,7 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 from dataflow.errors import Report
 
-__all__ = ["AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Lost", "PlaceLost", "Progress", "Task", "Workers"]
+__all__ = [
+    "AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "PlaceLost", "Progress", "Task", "Workers",
+]  # fmt: skip
 
 
 class AttemptId(NamedTuple):
@@ -90,6 +93,14 @@ class Progress(NamedTuple):
     pulse: int = 0
 
 
+class Left(NamedTuple):
+    """What is left of a group: the payload of a task, how many are not done, and their mean seconds from start to end, 0 before one is."""
+
+    payload: Any
+    tasks: int
+    seconds: float
+
+
 Event = Finished | Failed | Died | Lost | Progress
 
 
@@ -118,6 +129,10 @@ class Workers(Protocol):
 
     def cancel(self, attempt: AttemptId) -> None:
         """Stop an attempt; no event of it needs to follow."""
+        ...
+
+    def expect(self, left: Sequence[Left]) -> None:
+        """What is left to do, group by group, for workers that can become more or fewer."""
         ...
 
     def hang_report(self, attempt: AttemptId) -> str:

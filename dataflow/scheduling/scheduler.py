@@ -36,6 +36,7 @@ from dataflow.scheduling.events import (
     Event,
     Failed,
     Finished,
+    Left,
     Lost,
     PlaceLost,
     Policy,
@@ -72,9 +73,15 @@ class _State:
 class _Group:
     """The tasks of one phase, for what needs to know its siblings. ``seconds``: of those that are done, in order but for the last."""
 
+    payload: Any = None
     total: int = 0
     done: int = 0
     seconds: list[float] = field(default_factory=list)
+    spent: float = 0.0
+
+    def left(self) -> Left:
+        """What is left of it."""
+        return Left(self.payload, self.total - self.done, self.spent / self.done if self.done else 0.0)
 
     def usual(self) -> float:
         """The median of the seconds."""
@@ -139,13 +146,14 @@ class Scheduler:
                 raise ValueError(f"task {task.id} is here already")
             again = task.id in self.winners  # one of its files went bad
             self.states[task.id] = _State(task, self.winners.get(task.id, -1) + 1, twice=task.twice and not again)
-            self.groups.setdefault(task.group, _Group()).total += 1
+            self.groups.setdefault(task.group, _Group(task.payload)).total += 1
             (self.queue.appendleft if front else self.queue.append)(task.id)
 
     def drop(self, task_id: str) -> None:
         """Forget a task and cancel its attempts; it is not needed any more."""
         state = self.states.pop(task_id, None)
         if state is not None:
+            self.groups[state.task.group].total -= 1
             for number in list(state.running):
                 self._cancel(state, number)
 
@@ -196,6 +204,7 @@ class Scheduler:
                 self.parked.setdefault(group, []).append(state.task.id)
             else:
                 self._start(state)
+        self.workers.expect([group.left() for group in self.groups.values() if group.done < group.total])
 
     def _start(self, state: _State) -> None:
         attempt = AttemptId(state.task.id, state.attempts)
@@ -279,6 +288,7 @@ class Scheduler:
         group = self.groups[state.task.group]
         group.done += 1
         group.seconds.append(seconds)
+        group.spent += seconds
         del self.states[state.task.id]
         self.done(state.task, result)
 

@@ -36,12 +36,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dataflow.errors import Report, StepError
-from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Progress, Task
+from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, Progress, Task
 
 __all__ = ["SimClock", "SimResult", "SimWorkers", "Weather", "halves"]
 
@@ -154,6 +154,9 @@ class SimWorkers:
         self.running.pop(attempt, None)
         if random.Random(f"{self.seed}/{attempt}/cancel").random() >= self.weather.late:
             self._cancelled.add(attempt)
+
+    def expect(self, left: Sequence[Left]) -> None:
+        """Nothing: there are as many slots as there are."""
 
     def hang_report(self, attempt: AttemptId) -> str:
         """What stands for a stack."""

@@ -1,19 +1,23 @@
 """Where the files of a run are, and how a reader gets at their bytes.
 
     RunFile(path, place) ─> read_range ─┬─ place "" or this process's own ──> the operating system
-                                        └─ another ──> the transport that this process was connected with ──> who serves it there
+                                        ├─ another ──> the transport that this process was connected with ──> who serves it there
+                                        └─ a path that is a URL: storage that every process sees ──> fsspec
 
 On one machine every file has the place "" and nobody is connected. A runner of several machines gives each of them a place (the
-address at which its files are served), stamps it on the files its tasks write, and connects every process it starts.
+address at which its files are served), stamps it on the files its tasks write, and connects every process it starts. A file in
+storage that all machines see is at no place, and does not go with a machine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["Transport", "connect", "read_range", "remove_file"]
+from dataflow.errors import DataflowError, Report
+
+__all__ = ["Transport", "connect", "create_file", "is_shared", "make_folder", "read_range", "remove_file", "remove_folder"]
 
 
 class Transport(Protocol):
@@ -38,9 +42,49 @@ def connect(transport: Transport | None) -> None:
     _connected[:] = [transport] if transport is not None else []
 
 
+def is_shared(path: str) -> bool:
+    """Whether a path is a URL, of storage that all machines see: an object store, or ``file://`` for a folder they share."""
+    return "://" in path
+
+
+def create_file(path: str) -> Any:
+    """A new file of the run, open for writing."""
+    if not is_shared(path):
+        return open(path, "wb", buffering=0)  # what is written are blocks, which are large
+    if not path.startswith(_FOLDER):
+        fs, inner = _storage(path)
+        return fs.open(inner, "wb")
+    local = path.removeprefix(_FOLDER)
+    if not os.path.isdir(folder := os.path.dirname(local)):  # the driver has made it
+        text = f"machine {os.uname().nodename} does not see {os.path.dirname(folder)}, where shuffles are to go"
+        raise DataflowError(Report(text, hint="it must be a folder that all machines share, or a URL such as s3://bucket/folder"))
+    return open(local, "wb", buffering=0)
+
+
+def make_folder(path: str) -> None:
+    """A folder for files of the run, in shared storage or here."""
+    if path.startswith(_FOLDER) or not is_shared(path):
+        os.makedirs(path.removeprefix(_FOLDER), exist_ok=True)
+        return
+    fs, inner = _storage(path)
+    fs.makedirs(inner, exist_ok=True)
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder of the run in shared storage, with all that is in it."""
+    with contextlib.suppress(FileNotFoundError):
+        fs, inner = _storage(path)
+        fs.rm(inner, recursive=True)
+
+
 def read_range(place: str, path: str, offset: int, length: int) -> bytes | memoryview:
     """A range of a file of the run, shorter only if the file is. Raises FileNotFoundError."""
-    if place and _connected and place != _connected[0].here:
+    if is_shared(path):
+        if not path.startswith(_FOLDER):
+            fs, inner = _storage(path)
+            return bytes(fs.cat_file(inner, start=offset, end=offset + length))
+        path = path.removeprefix(_FOLDER)
+    elif place and _connected and place != _connected[0].here:
         return _connected[0].read(place, path, offset, length)
     with open(path, "rb", buffering=0) as handle:
         data = os.pread(handle.fileno(), length, offset)
@@ -51,8 +95,21 @@ def read_range(place: str, path: str, offset: int, length: int) -> bytes | memor
 
 def remove_file(place: str, path: str) -> None:
     """Remove a file of the run, if it is still there."""
-    if place and _connected and place != _connected[0].here:
-        _connected[0].remove(place, path)
-        return
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        if is_shared(path):
+            fs, inner = _storage(path)
+            fs.rm_file(inner)
+        elif place and _connected and place != _connected[0].here:
+            _connected[0].remove(place, path)
+        else:
+            os.unlink(path)
+
+
+_FOLDER = "file://"
+
+
+def _storage(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    found: tuple[Any, str] = fsspec.core.url_to_fs(url)
+    return found

@@ -16,7 +16,6 @@ again.
 
 from __future__ import annotations
 
-import os
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.errors import Report, ShardCorruptError, ShardLostError
-from dataflow.shard.places import read_range
+from dataflow.shard.places import create_file, read_range, remove_file
 
 __all__ = ["Block", "RunFile", "RunWriter", "read_block"]
 
@@ -72,7 +71,7 @@ class RunWriter:
     def write(self, batch: pa.RecordBatch, run: int = 0, first: Any = None, last: Any = None) -> None:
         """Append a block."""
         if self._file is None:
-            self._file = open(self.path, "wb", buffering=0)  # blocks are large already
+            self._file = create_file(self.path)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as stream:
             stream.write_batch(batch)
@@ -98,7 +97,7 @@ class RunWriter:
         """Close and remove."""
         if self._file is not None:
             self._file.close()
-            os.unlink(self.path)
+            remove_file("", self.path)
             self._file = None
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from dataflow.sql.errors import SqlError
+from dataflow.sql.errors import SqlError, place_of
 
 if TYPE_CHECKING:
     from dataflow.expr.types import Schema
@@ -48,14 +48,17 @@ def translate(
     from dataflow.sql.building import Builder
     from dataflow.sql.query import translated
 
-    tree = parse(text)
+    build = Builder(text, tables, schemas, label, origin)
+    tree = build.at = parse(text)
     try:
-        return translated(Builder(text, tables, schemas, label, origin), tree)
+        return translated(build, tree)
     except ExprError as error:
-        raise SqlError(str(error), hint=error.hint) from error
+        raise SqlError(str(error), *place_of(build.at), error.hint) from error
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Not a user's traceback to read: the parser lets trees pass that no grammar has. The cause is kept for us.
         what = f"{type(error).__name__}: {error}"
-        raise SqlError(f"this SQL could not be translated ({what})", hint="this is a fault of ours; please report it") from error
+        raise SqlError(
+            f"this SQL could not be translated ({what})", *place_of(build.at), "this is a fault of ours; please report it"
+        ) from error
     except RecursionError:
-        raise SqlError("this SQL nests too deeply to be translated", hint="name inner queries with WITH") from None
+        raise SqlError("this SQL nests too deeply to be translated", *place_of(build.at), "name inner queries with WITH") from None

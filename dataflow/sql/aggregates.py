@@ -10,6 +10,7 @@ from sqlglot import exp
 from dataflow.expr.nodes import Aggregate, Call, Case, ExprNode, Literal, SortKey, has_aggregate, has_window
 from dataflow.sql.errors import refuse
 from dataflow.sql.functions import AGGREGATES
+from dataflow.sql.trees import chained
 
 if TYPE_CHECKING:
     from dataflow.sql.expressions import Expressions
@@ -34,17 +35,18 @@ def aggregate(of: Expressions, node: exp.Expr, where: ExprNode | None = None) ->
         case exp.CountIf():
             return Aggregate("len", (), _and(where, of.condition(node.this)))
         case exp.Sum():
-            return _of_some("sum", _argument(of, node), where)
+            return _of_some("sum", *_argument(of, node), where)
         case exp.LogicalAnd():
-            return _of_some("all", _argument(of, node), where)
+            return _of_some("all", *_argument(of, node), where)
         case exp.LogicalOr():
-            return _of_some("any", _argument(of, node), where)
+            return _of_some("any", *_argument(of, node), where)
         case exp.ApproxQuantile():
             fraction = of.constant(node.args.get("quantile"), "the quantile")
-            return Aggregate("approx_quantile", (_argument(of, node),), where, (), (("q", _share(fraction, node)),))
+            arg, distinct = _argument(of, node)
+            return Aggregate("approx_quantile", (arg,), where, (), (("q", _share(fraction, node)),), distinct)
         case exp.Quantile() | exp.PercentileCont() if node.this is not None and (node.args.get("quantile") or node.args.get("expression")):
             fraction = of.constant(node.args.get("quantile") or node.expression, "the quantile")
-            return _quantile(_argument(of, node), fraction, where, node)
+            return _quantile(*_argument(of, node), fraction, where, node)
         case exp.Anonymous() if str(node.this).lower() == "approx_percentile":
             if len(node.expressions) != 2:
                 refuse(node, "approx_percentile takes a column and a share", "approx_percentile(x, 0.9)")
@@ -53,7 +55,7 @@ def aggregate(of: Expressions, node: exp.Expr, where: ExprNode | None = None) ->
         case exp.ArgMax() | exp.ArgMin():
             by = _plain(of.expr(node.expression), node)
             order = (SortKey(by, isinstance(node, exp.ArgMax), True),)
-            return Aggregate("first", (_argument(of, node),), _and(where, Call("is_not_null", (by,))), order)
+            return Aggregate("first", (_argument(of, node)[0],), _and(where, Call("is_not_null", (by,))), order)
         case _ if type(node) in AGGREGATES:
             return _known(of, node, where)
         case exp.AggFunc():
@@ -70,21 +72,26 @@ def _known(of: Expressions, node: exp.Expr, where: ExprNode | None) -> ExprNode:
     if isinstance(inner, exp.Order):
         order = tuple(sort_key(of, one) for one in inner.expressions)
         inner = inner.this
-    if isinstance(inner, exp.Distinct):
-        if function not in ("min", "max", "n_unique", "approx_n_unique"):
-            refuse(node, f"{_name(node)} of DISTINCT values is not supported", "SELECT DISTINCT them in a subquery first")
-        inner = inner.expressions[0]
-    return Aggregate(function, (_plain(of.expr(inner), node),), where, order, options)
+    inner, distinct = _different(inner, node)
+    return Aggregate(function, (_plain(of.expr(inner), node),), where, order, options, distinct)
 
 
 def _name(node: exp.Expr) -> str:
     return node.sql_name().lower() if isinstance(node, exp.Func) else node.key
 
 
-def _argument(of: Expressions, node: exp.Expr) -> ExprNode:
-    if isinstance(node.this, exp.Distinct):
-        refuse(node, f"{_name(node)} of DISTINCT values is not supported", "SELECT DISTINCT them in a subquery first")
-    return _plain(of.expr(node.this), node)
+def _argument(of: Expressions, node: exp.Expr) -> tuple[ExprNode, bool]:
+    """What is aggregated, and whether DISTINCT stands before it."""
+    inner, distinct = _different(node.this, node)
+    return _plain(of.expr(inner), node), distinct
+
+
+def _different(inner: exp.Expr, node: exp.Expr) -> tuple[exp.Expr, bool]:
+    if not isinstance(inner, exp.Distinct):
+        return inner, False
+    if len(inner.expressions) != 1:
+        refuse(node, f"{_name(node)} takes one DISTINCT column", "count(DISTINCT a, b) takes several")
+    return inner.expressions[0], True
 
 
 def _plain(expr: ExprNode, node: exp.Expr) -> ExprNode:
@@ -99,9 +106,9 @@ def _and(one: ExprNode | None, two: ExprNode) -> ExprNode:
     return two if one is None else Call("and", (one, two))
 
 
-def _of_some(function: str, arg: ExprNode, where: ExprNode | None) -> ExprNode:
+def _of_some(function: str, arg: ExprNode, distinct: bool, where: ExprNode | None) -> ExprNode:
     some = Call("greater", (Aggregate("count", (arg,), where), Literal(0)))
-    return Case(((some, Aggregate(function, (arg,), where)),), Literal(None))
+    return Case(((some, Aggregate(function, (arg,), where, distinct=distinct)),), Literal(None))
 
 
 def _count(of: Expressions, node: exp.Count, where: ExprNode | None) -> ExprNode:
@@ -109,13 +116,27 @@ def _count(of: Expressions, node: exp.Count, where: ExprNode | None) -> ExprNode
     if inner is None or isinstance(inner, exp.Star):
         return Aggregate("len", (), where)
     if isinstance(inner, exp.Distinct):
-        if len(inner.expressions) != 1 or isinstance(inner.expressions[0], (exp.Tuple, exp.Star)):
-            refuse(node, "count of several DISTINCT columns is not supported", "SELECT DISTINCT a, b in a subquery, and count(*) around it")
-        return Aggregate("n_unique", (_plain(of.expr(inner.expressions[0]), node),), where)
+        return _count_different(of, inner.expressions, where, node)
     if node.expressions:
         refuse(node, "count takes one column, or *", "count(*) counts rows")
     arg = _plain(of.expr(inner), node)
     return Aggregate("len", (), where) if isinstance(arg, Literal) and arg.value is not None else Aggregate("count", (arg,), where)
+
+
+def _count_different(of: Expressions, given: list[exp.Expr], where: ExprNode | None, node: exp.Expr) -> ExprNode:
+    """count(DISTINCT a, b) leaves out rows with a null among them, as in MySQL and Spark; in count(DISTINCT (a, b)) null is a value
+    like any, as in DuckDB and PostgreSQL."""
+    if not given:
+        refuse(node, "count(DISTINCT …) lacks a column", "count(DISTINCT a)")
+    row = given[0] if len(given) == 1 and isinstance(given[0], exp.Tuple) else None
+    parts = [_plain(of.expr(one), node) for one in (row.expressions if row is not None else given)]
+    if len(parts) == 1:
+        return Aggregate("n_unique", tuple(parts), where)
+    if row is None:
+        known = chained("and", [Call("is_not_null", (part,)) for part in parts])
+        where = _and(where, known)
+    struct = Call("struct", tuple(parts), (("names", tuple(f"v{place}" for place in range(len(parts)))),))
+    return Aggregate("n_unique", (struct,), where)
 
 
 def _share(fraction: object, node: exp.Expr) -> float:
@@ -128,8 +149,8 @@ def _share(fraction: object, node: exp.Expr) -> float:
     return q
 
 
-def _quantile(arg: ExprNode, fraction: object, where: ExprNode | None, node: exp.Expr) -> ExprNode:
-    return Aggregate("quantile", (arg,), where, (), (("q", _share(fraction, node)), ("interpolation", "linear")))
+def _quantile(arg: ExprNode, distinct: bool, fraction: object, where: ExprNode | None, node: exp.Expr) -> ExprNode:
+    return Aggregate("quantile", (arg,), where, (), (("q", _share(fraction, node)), ("interpolation", "linear")), distinct)
 
 
 def _within_group(of: Expressions, node: exp.WithinGroup, where: ExprNode | None) -> ExprNode:
@@ -138,7 +159,7 @@ def _within_group(of: Expressions, node: exp.WithinGroup, where: ExprNode | None
         refuse(node, "WITHIN GROUP is supported for percentile_cont", "median(x), quantile_cont(x, 0.9)")
     fraction = float(of.constant(function.this, "the quantile"))
     key = order.expressions[0]
-    return _quantile(_plain(of.expr(key.this), node), 1 - fraction if key.args.get("desc") else fraction, where, node)
+    return _quantile(_plain(of.expr(key.this), node), False, 1 - fraction if key.args.get("desc") else fraction, where, node)
 
 
 def _without_nulls(of: Expressions, inner: exp.Expr, where: ExprNode | None) -> ExprNode | None:

@@ -50,6 +50,7 @@ def attached(of: Expressions, node: Node, expr: ExprNode, lift: Lift = same) -> 
         pending = of.pending.get(name)
         if pending is None:
             continue
+        of.build.at = pending.node
         if pending.done is None or not set(columns_of(pending.done)) <= set(schema(node)):
             node, pending.done = _value(of, node, pending, lift)
         value = pending.done
@@ -66,6 +67,7 @@ def filtered(of: Expressions, node: Node, part: ExprNode, lift: Lift = same) -> 
     if pending is None or pending.kind == "scalar":
         node, condition = attached(of, node, part, lift)
         return of.build.where(node, [lift(condition)])
+    of.build.at = pending.node
     node, operands = _operands(of, node, pending, lift)
     if pending.kind == "exists":
         return _partnered(of, node, pending, "anti" if negated else "semi", pending.test, operands)

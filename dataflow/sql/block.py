@@ -79,7 +79,8 @@ class Block:
                 return None
             if one not in self.places:
                 if any(has_window(part) for part in (*one.partition, *(key.expr for key in one.order), *one.function.args)):
-                    refuse(self.select, "a window function stands within a window function", "compute the inner one in a subquery")
+                    inner = next((one for one in self.select.find_all(exp.Window) if one.find_ancestor(exp.Window)), self.select)
+                    refuse(inner, "a window function stands within a window function", "compute the inner one in a subquery")
                 ordered = self._any_order(one)
                 new[one] = self.build.column(one.function.function, ordered)
                 self.places[one] = new[one].name
@@ -99,8 +100,9 @@ class Block:
 def translate_select(context: Context, select: exp.Select, parent: Scope | None) -> Planned:
     """The relation of one SELECT."""
     for key, what in _UNKNOWN.items():
-        if select.args.get(key):
-            refuse(select, f"{what} is not supported in SQL here")
+        if given := select.args.get(key):
+            part = given[0] if isinstance(given, list) else given
+            refuse(part if isinstance(part, exp.Expr) else select, f"{what} is not supported in SQL here")
     block = Block(context, select, parent)
     of, build = block.of, block.build
     groups = read_from(of, context, select)
@@ -198,13 +200,13 @@ def _finished(block: Block, shown: list[tuple[str, ExprNode]], keys: list[SortKe
     distinct = select.args.get("distinct") is not None and select.args["distinct"].args.get("on") is None
     hidden: list[Alias] = []
     order: list[SortKey] = []
-    for key in keys:
+    for key, node_of_key in zip(keys, _order(select)):
         found = next((one for _, one in columns if one.input == key.expr), None) or next(
             (one for one in hidden if one.input == key.expr), None
         )
         if found is None:
             if distinct:
-                refuse(select.args["order"], "with SELECT DISTINCT, ORDER BY takes columns of the result only", "add it to SELECT")
+                refuse(node_of_key, "with SELECT DISTINCT, ORDER BY takes columns of the result only", "add it to SELECT")
             found = build.column("order", key.expr)
             hidden.append(found)
         if not isinstance(key.expr, Literal):
@@ -213,7 +215,8 @@ def _finished(block: Block, shown: list[tuple[str, ExprNode]], keys: list[SortKe
     for place in unnested:
         name = columns[place][1].name
         if build.types[name].name not in ("list", "array"):
-            refuse(select.expressions[0], f"unnest takes a list, and this is {build.types[name]}")
+            at = next(one for one in select.expressions if one.find(exp.Explode, exp.Unnest))
+            refuse(at, f"unnest takes a list, and this is {build.types[name]}")
         node = build.where(node, [Call("greater", (Call("list.len", (Column(name),)), Literal(0)))])
         made = Explode(label=build.label("sql unnest"), origin=build.origin, input=node, columns=(name,))
         node = build.made(made, schema(node))

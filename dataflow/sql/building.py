@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dataflow.expr.nodes import Alias, Cast, Column, ExprNode, SortKey, columns_of
+from dataflow.expr.nodes import Aggregate, Alias, Cast, Column, ExprNode, Literal, SortKey, Window, columns_of
 from dataflow.expr.types import DType
-from dataflow.expr.typing import type_of
+from dataflow.expr.typing import ExprError, type_of
 from dataflow.plan.columns_out import schema_of
 from dataflow.plan.nodes import Node
 from dataflow.plan.origin import Origin
 from dataflow.plan.relational import Distinct, GroupAggregate, HowToJoin, Join, Limit, OrderBy, Project, Relation, Where
+from dataflow.sql.trees import both, rewritten
+
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 __all__ = ["Builder", "own_expressions"]
 
@@ -32,6 +36,7 @@ class Builder:
         self.text, self.tables, self.schemas, self.label, self.origin = text, tables, schemas, label, origin
         self.types: dict[str, DType] = {}
         self.scans: set[Node] = set()  # below them is the user's plan
+        self.at: exp.Expr | None = None  # what is being translated, for errors that know no better place
 
     # -- names
 
@@ -45,7 +50,22 @@ class Builder:
         return new
 
     def type_of(self, expr: ExprNode) -> DType:
-        return type_of(expr, self.types)
+        try:
+            return type_of(expr, self.types)
+        except ExprError:
+            if (apart := rewritten(expr, self._over_groups)) is expr:
+                raise
+            return type_of(apart, self.types)
+
+    def _over_groups(self, one: ExprNode) -> ExprNode | None:
+        """``sum(sum(x)) OVER ()``: the inner sums will be columns of the groups, and are typed as such."""
+        if not isinstance(one, Window) or not isinstance(one.function, Aggregate):
+            return None
+        inner = replace(one.function, args=tuple(rewritten(arg, self._of_group) for arg in one.function.args))
+        return replace(one, function=inner, partition=tuple(rewritten(expr, self._of_group) for expr in one.partition))
+
+    def _of_group(self, one: ExprNode) -> ExprNode | None:
+        return Literal(None, self.type_of(one)) if isinstance(one, Aggregate) else None
 
     def column(self, name: str, expr: ExprNode) -> Alias:
         """An expression under a fresh name."""
@@ -83,8 +103,6 @@ class Builder:
         return self._relation(Project, "select", input, exprs=tuple(exprs), keep=keep)
 
     def where(self, input: Node, parts: Sequence[ExprNode]) -> Node:
-        from dataflow.sql.trees import both
-
         return self._relation(Where, "where", input, predicate=both(parts)) if parts else input
 
     def group(
@@ -96,8 +114,6 @@ class Builder:
         self, left: Node, right: Node, how: HowToJoin, on: Iterable[tuple[ExprNode, ExprNode]] = (), *,
         residual: Sequence[ExprNode] = (), null_equal: bool = False, mark: str = "_right",
     ) -> Join:  # fmt: skip
-        from dataflow.sql.trees import both
-
         pairs = list(on)
         node = Join(
             label=self.label(f"sql {how} join"), origin=self.origin, left=left, right=right, how=how, left_on=tuple(a for a, _ in pairs),

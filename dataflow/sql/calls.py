@@ -92,6 +92,7 @@ def _special(of: Expressions, node: exp.Expr) -> ExprNode | None:
             known = next((name for name, given in of.groupings.items() if given == args), None)
             name = known or of.build.fresh("grouping", INT64)
             of.groupings[name] = args
+            of.places[Column(name)] = node
             return Column(name)
         case exp.Placeholder() | exp.Parameter():
             return refuse(node, "there is no value for this placeholder", "put the value into the text, or join a table that holds it")

@@ -18,7 +18,7 @@ from dataflow.expr.nodes import Aggregate, Alias, Call, Column, ExprNode, Litera
 from dataflow.plan.nodes import Node
 from dataflow.plan.relational import Distinct, Explode, GroupAggregate, Join, Limit, OrderBy, Project, Relation, Union, Where
 from dataflow.sql.building import Builder, own_expressions, schema
-from dataflow.sql.errors import SqlError
+from dataflow.sql.errors import refuse
 from dataflow.sql.trees import both, conjuncts, rewritten
 
 __all__ = ["Correlation", "counts", "free_columns"]
@@ -176,10 +176,8 @@ class Correlation:
 
     def _join(self, node: Join) -> Node:
         if node.how in ("right", "full"):
-            raise SqlError(
-                f"a subquery that reads the outer query's columns inside a {node.how.upper()} JOIN is not supported",
-                hint="turn it into a LEFT JOIN",
-            )
+            sentence = f"a subquery that reads the outer query's columns inside a {node.how.upper()} JOIN is not supported"
+            refuse(self.build.at, sentence, "turn it into a LEFT JOIN")
         left_reads, right_reads = self.reads(node.left), self.reads(node.right)
         if node.how in ("inner", "cross") and right_reads and not left_reads:
             return self._joined(node, node.left, self.run(node.right))

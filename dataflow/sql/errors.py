@@ -37,16 +37,16 @@ def _short(text: str) -> str:
 
 
 def place_of(node: exp.Expr | None) -> tuple[int, int]:
-    """Line and column where a part of the text begins: its first word that the parser marked, else that of what is around it.
-
-    Only names, literals and some functions are marked, and with the column where they end.
-    """
+    """Line and column where a part of the text begins: its own mark (`marking`), else its first word that has one, else that of
+    what is around it. Marks hold the column where a word ends."""
     while node is not None:
-        marks = [one.meta for one in node.walk() if "start" in one.meta]
+        if (at := node.meta.get("at")) is not None:
+            line, column = at
+            return line, column
+        marks = [node.meta] if "start" in node.meta else [one.meta for one in node.walk() if "start" in one.meta and one.key != "star"]
         if marks:
             first = min(marks, key=lambda mark: mark["start"])
-            width = first["end"] - first["start"]
-            return first["line"], max(1, first["col"] - width)
+            return first["line"], max(1, first["col"] - (first["end"] - first["start"]))
         node = node.parent
     return 1, 1
 

@@ -48,16 +48,18 @@ class Expressions:
         self.pending: dict[str, subqueries.Pending] = {}
         self.windows: dict[str, exp.Window] = {}
         self.groupings: dict[str, tuple[ExprNode, ...]] = {}  # columns that are GROUPING(…) of these
-        self.places: dict[ExprNode, exp.Column] = {}  # where a column was first named
+        self.places: dict[ExprNode, exp.Expr] = {}  # where a column was first named
         self.aliases_first = False
         self._expanding: list[str] = []
 
     def expr(self, node: exp.Expr) -> ExprNode:
         """The expression, whose type has been found to be right."""
         if node is None:  # the parser lets "f(, x)" pass
-            refuse(node, "an argument is missing in a function's brackets")
-        found = self._translated(node)
-        return self.typed(found, node)
+            refuse(self.build.at, "an argument is missing in a function's brackets")
+        around, self.build.at = self.build.at, node
+        found = self.typed(self._translated(node), node)
+        self.build.at = around
+        return found
 
     def typed(self, expr: ExprNode, node: exp.Expr) -> ExprNode:
         try:

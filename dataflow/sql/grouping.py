@@ -7,6 +7,7 @@ An expression above a grouping is made of its keys and aggregates only; a column
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, product
 
 from sqlglot import exp
@@ -63,6 +64,18 @@ def _sets(of: Expressions, node: exp.Expr, keys: list[ExprNode], items: list[tup
             return [_places(of, node, keys, items)]
 
 
+def _bare(select: exp.Expr | None, named: exp.Expr | None) -> exp.Expr | None:
+    """Where a column stands outside of aggregates, if it also stands in one before: sum(a), a."""
+    if select is None or named is None:
+        return named
+    parts = [*select.expressions, *(select.args.get(key) for key in ("having", "qualify", "order"))]
+    for part in parts:
+        for one in part.walk(prune=lambda node: isinstance(node, (exp.AggFunc, exp.Query))) if part is not None else ():
+            if isinstance(one, exp.Column) and one.name.lower() == named.name.lower():
+                return one
+    return named
+
+
 def _places(of: Expressions, node: exp.Expr, keys: list[ExprNode], items: list[tuple[str, ExprNode]]) -> tuple[int, ...]:
     if isinstance(node, exp.Tuple):
         return tuple(place for one in node.expressions for place in _places(of, one, keys, items))
@@ -110,19 +123,17 @@ class Grouping:
                 inner = Aggregate("first", (*one.function.args, one.function.where or Literal(None)))  # any node that keeps the parts apart
                 parts = [self.lift(part, at) for part in inner.args]
                 where = None if one.function.where is None else parts[-1]
-                function = Aggregate(one.function.function, tuple(parts[:-1]), where, one.function.order, one.function.options)
+                function = replace(one.function, args=tuple(parts[:-1]), where=where)
                 outer = rewritten(Call("parts", (*one.partition, *(key.expr for key in one.order))), change)
                 assert isinstance(outer, Call)
                 split = len(one.partition)
-                from dataclasses import replace
-
                 order = tuple(replace(key, expr=expr) for key, expr in zip(one.order, outer.args[split:]))
                 return Window(function, outer.args[:split], order, one.frame)
             if isinstance(one, Column) and one.name in self.of.groupings:
-                self.groupings[one.name] = self._grouping(self.of.groupings[one.name], at)
+                self.groupings[one.name] = self._grouping(self.of.groupings[one.name], self.of.places.get(one) or at)
                 return one
             if isinstance(one, Column) and one.name in self.below and one.name not in self.of.pending:
-                named = self.of.places.get(one)
+                named = _bare(at, self.of.places.get(one))
                 name = named.sql() if named is not None else one.name.split("#")[0]
                 refuse(
                     named or at,

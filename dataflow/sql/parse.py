@@ -14,6 +14,7 @@ from sqlglot.errors import ParseError, TokenError
 from sqlglot.tokens import Token, TokenType  # type: ignore[attr-defined]
 
 from dataflow.sql.errors import SqlError, refuse
+from dataflow.sql.marking import MarkingParser
 
 __all__ = ["parse"]
 
@@ -41,12 +42,13 @@ def parse(text: str) -> exp.Expr:
         raise _not_words(text, error) from None
     tokens = _one_statement(tokens)
     _check_nesting(tokens)
+    parser = MarkingParser(dialect=dialect)
     try:
-        trees = dialect.parser().parse(tokens, text)
+        trees = parser.parse(tokens, text)
     except ParseError as error:
         raise _not_grammar(error) from None
     except RecursionError:
-        raise SqlError("this SQL nests too deeply to be read", hint="name inner queries with WITH") from None
+        raise SqlError("this SQL nests too deeply to be read", *parser.place, "name inner queries with WITH") from None
     except (
         AssertionError,
         AttributeError,
@@ -55,7 +57,7 @@ def parse(text: str) -> exp.Expr:
         IndexError,
         KeyError,
     ) as error:  # the parser meets some malformed texts with these
-        raise SqlError(f"this SQL cannot be read: {error}") from None
+        raise SqlError(f"this SQL cannot be read: {error}", *parser.place) from None
     tree = trees[0] if trees else None
     if not isinstance(tree, (exp.Query, exp.Values)):
         refuse(tree, "this is not a query", "sql() takes one SELECT; outputs are written with write_parquet() and its like")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
 
 from dataflow.expr.nodes import ExprNode, SortKey
 from dataflow.sql.aggregates import sort_key
@@ -10,6 +11,12 @@ from dataflow.sql.errors import did_you_mean, refuse
 from dataflow.sql.expressions import Expressions
 
 __all__ = ["order_key", "read_items"]
+
+
+class _Spelling(DuckDB.Generator):  # type: ignore[misc, valid-type]
+    """SQL as it was written: DuckDB itself has no count(DISTINCT a, b), which would be spelled as a CASE."""
+
+    MULTI_ARG_DISTINCT = True
 
 
 def read_items(of: Expressions, select: exp.Select) -> tuple[list[tuple[str, ExprNode]], list[int]]:
@@ -44,7 +51,7 @@ def _name(of: Expressions, node: exp.Expr) -> str:
                     if seen.lower() == node.name.lower():
                         return seen
         return node.name
-    return node.sql("duckdb", normalize_functions="lower")[:60]
+    return str(_Spelling(dialect="duckdb", normalize_functions="lower").generate(node))[:60]
 
 
 def _star(of: Expressions, node: exp.Expr) -> list[tuple[str, ExprNode]]:

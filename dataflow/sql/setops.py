@@ -29,9 +29,10 @@ def translate_set(context: Context, node: exp.SetOperation, parent: Scope | None
     """A set operation of two or more queries; a chain of one kind is one step."""
     if node.args.get("by_name"):
         refuse(node, "UNION BY NAME is not supported in SQL here", "concat() on the collections matches columns by name")
-    parts = [context.query(part, parent) for part in _chain(node)]
+    queries = _chain(node)
+    parts = [context.query(part, parent) for part in queries]
     names = [name for name, _ in parts[0].columns]
-    kinds = _kinds(context, parts, node)
+    kinds = _kinds(context, parts, queries, node)
     unique = [context.build.fresh(name, kind) for name, kind in zip(names, kinds)]
     nodes = [_aligned(context, part, unique, kinds) for part in parts]
     every = not node.args.get("distinct")
@@ -61,17 +62,20 @@ def _same(one: exp.Expr, node: exp.Expr) -> bool:
     return plain and bool(one.args.get("distinct")) == bool(node.args.get("distinct"))
 
 
-def _kinds(context: Context, parts: list[Planned], node: exp.Expr) -> list[DType]:
+def _kinds(context: Context, parts: list[Planned], queries: list[exp.Expr], node: exp.Expr) -> list[DType]:
     types = context.build.types
     kinds = [types[unique] for _, unique in parts[0].columns]
-    for part in parts[1:]:
+    for part, query in zip(parts[1:], queries[1:]):
         if len(part.columns) != len(kinds):
-            refuse(node, f"{node.key.upper()} of {len(kinds)} columns with {len(part.columns)}", "both sides select as many columns")
+            refuse(
+                query.parent, f"{node.key.upper()} of {len(kinds)} columns with {len(part.columns)}", "both sides select as many columns"
+            )
         for place, (name, unique) in enumerate(part.columns):
             both = promoted(kinds[place], types[unique])
             if both is None:
+                items = query.expressions if isinstance(query, exp.Select) and not query.is_star else []
                 refuse(
-                    node,
+                    items[place] if place < len(items) else query.parent,
                     f"column {place + 1} ({name}) of {node.key.upper()} is {kinds[place]} on one side and {types[unique]} on the other",
                     "CAST one side",
                 )

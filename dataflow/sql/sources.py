@@ -29,8 +29,8 @@ def read_source(of: Expressions, context: Context, node: exp.Expr) -> tuple[Sour
         case exp.Table():
             return _table(of, context, node, names)
         case exp.Subquery():
-            if node.args.get("sample") or node.args.get("pivots"):
-                refuse(node, "TABLESAMPLE and PIVOT are not supported in SQL here", "sample() and pivot() on the collection")
+            if (part := node.args.get("sample")) or (part := (node.args.get("pivots") or [None])[0]):
+                refuse(part, "TABLESAMPLE and PIVOT are not supported in SQL here", "sample() and pivot() on the collection")
             planned = context.query(unwrapped(node) if isinstance(node.this, exp.Subquery) else node, of.scope.parent)
             return context.renamed(planned, node.alias, names, node)
         case exp.Values():
@@ -41,8 +41,13 @@ def read_source(of: Expressions, context: Context, node: exp.Expr) -> tuple[Sour
 
 def _table(of: Expressions, context: Context, node: exp.Table, names: list[str]) -> tuple[Source, Node]:
     for key, what in (("sample", "TABLESAMPLE"), ("pivots", "PIVOT"), ("version", "a table's version"), ("rows_from", "ROWS FROM")):
-        if node.args.get(key):
-            refuse(node, f"{what} is not supported in SQL here", "sample() and pivot() on the collection, then sql()")
+        if given := node.args.get(key):
+            part = given[0] if isinstance(given, list) else given
+            refuse(
+                part if isinstance(part, exp.Expr) else node,
+                f"{what} is not supported in SQL here",
+                "sample() and pivot() on the collection, then sql()",
+            )
     if isinstance(node.this, exp.GenerateSeries):
         return context.renamed(_series(of, context, node.this), node.alias or "series", names, node)
     if not isinstance(node.this, exp.Identifier):

@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from typing import Any
 
 from dataflow.driving.driver import Driver, RunnerWorkers, source_bytes
-from dataflow.driving.memory import machine_memory, parse_size
+from dataflow.driving.memory import machine_memory
 from dataflow.physical.stages import PhysicalPlan
 from dataflow.scheduling.work import SMALL_BYTES
+from dataflow.sizes import parse_size
 from runners.local.workers import LocalWorkers, Mode
 
 __all__ = ["LocalRunner"]

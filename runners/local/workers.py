@@ -6,16 +6,16 @@ in this process, and a small input that grew goes to the pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from dataflow.driving.in_process import InProcess
 from dataflow.execution.context import TaskContext
-from dataflow.scheduling.events import AttemptId, Event, Failed
+from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, PlaceLost
 from dataflow.scheduling.work import Work
 
 if TYPE_CHECKING:
-    from runners.local.pool import WorkerPool
+    from runners.local.pool import LocalPool
 
 __all__ = ["LocalWorkers", "Mode"]
 
@@ -27,7 +27,7 @@ class LocalWorkers:
 
     def __init__(self, mode: Mode, count: int, folder: str) -> None:
         self.mode, self.count, self.folder = mode, count, folder
-        self.pool: WorkerPool | None = None
+        self.pool: LocalPool | None = None
         self.here = InProcess()
         self.away: set[AttemptId] = set()
 
@@ -53,11 +53,11 @@ class LocalWorkers:
         if self.mode != "in_process":
             self._pool().warm()
 
-    def _pool(self) -> WorkerPool:
+    def _pool(self) -> LocalPool:
         if self.pool is None:
-            from runners.local.pool import WorkerPool  # it brings subprocess and sockets, which a small run does not need
+            from runners.local.pool import LocalPool  # it brings subprocess and sockets, which a small run does not need
 
-            self.pool = WorkerPool(self.count, self.folder)
+            self.pool = LocalPool(self.count, self.folder)
         return self.pool
 
     def start(self, attempt: AttemptId, payload: Work) -> None:
@@ -66,7 +66,7 @@ class LocalWorkers:
             self.here.start(attempt, payload)
         else:
             self.away.add(attempt)
-            self._pool().start(attempt, payload.program, payload.attempt(attempt.task, attempt.number))
+            self._pool().start(attempt, payload.program, lambda: payload.attempt(attempt.task, attempt.number))
 
     def cancel(self, attempt: AttemptId) -> None:
         self.here.cancel(attempt)
@@ -74,12 +74,15 @@ class LocalWorkers:
             self.away.discard(attempt)
             self.pool.cancel(attempt)
 
+    def expect(self, left: Sequence[Left]) -> None:
+        """Nothing: there are as many workers as the user said."""
+
     def hang_report(self, attempt: AttemptId) -> str:
         return self.pool.hang_report(attempt) if self.pool is not None else ""
 
-    def wait(self, timeout: float) -> list[Event]:
+    def wait(self, timeout: float) -> Sequence[Event | PlaceLost]:
         if self.here:
-            events: list[Event] = [self.here.run()]
+            events: list[Event | PlaceLost] = [self.here.run()]
             if self.away and self.pool is not None:
                 events += self.pool.wait(0)
         elif self.pool is not None:
@@ -90,7 +93,7 @@ class LocalWorkers:
             time.sleep(timeout)
             events = []
         for event in events:
-            if not hasattr(event, "rows") or isinstance(event, Failed):
+            if isinstance(event, (Finished, Failed, Died)):
                 self.away.discard(event.attempt)
         return events
 

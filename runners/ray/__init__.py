@@ -1,19 +1,32 @@
 """A Ray cluster: places to run, memory, and machines that come and go; what runs when is decided by our scheduler.
 
     driver   Driver ─> Job ─> RayWorkers ─┬─ what is small: in this process
-             (this process)               └─ the rest: hands, each an actor of one core ──┐
-    machine  Keeper (an actor without a core): serves the machine's run files over        │
-             Arrow Flight, reads the marks of its hands, removes files          <─────────┘ hands read each other's files there
+             (this process)               └─ the rest: ClusterPool ═══ a socket each ═══╗
+    machine  Agent (an actor that holds the cores): starts workers ─> python -m dataflow.worker
+             serves the machine's run files over Arrow Flight  <── workers of other machines, the driver
 
-The life of an attempt: `RayWorkers.start` queues it; `_deal` gives it to the hand that has most of its input on its machine;
-`Hand.attempt` runs it (`execution.serving`) and stamps the machine's place on the files it wrote; its reference is ready, and
-`RayWorkers.wait` tells the scheduler. A hand that dies costs the attempt it ran: its keeper reads from the mark file which rows
-that was at. A machine that dies costs its attempts and files: the scheduler has them made again.
+The life of an attempt: `RayWorkers.start` hands it to the pool, which gives it to an idle worker, best one on the machine that has
+most of its input; the worker runs it (`execution.serving`), its result comes back at its socket, and the place of the machine is
+stamped on the files it wrote. A worker that dies costs the attempt it ran: its agent says how it died and at which rows. A machine
+that dies costs its attempts and files: the scheduler has them made again.
 
-Nothing here is imported before a run has something worth a cluster: `connecting` starts or finds one in a thread, while this
-process does the first of the work itself.
+Nothing of Ray is imported before a run has something worth a cluster; then a thread finds or starts one, while this process does the
+first of the work itself. Ray places the agents, brings them our code, and tells which machines come and go; attempts are not Ray's
+tasks, which cost ten times as much to start and do not say at which row they died.
 """
 
-from runners.ray.runner import RayRunner
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runners.ray.runner import RayRunner
 
 __all__ = ["RayRunner"]
+
+
+def __getattr__(name: str) -> Any:
+    """The runner, when it is asked for: workers come here for the transport alone."""
+    if name != "RayRunner":
+        raise AttributeError(name)
+    from runners.ray.runner import RayRunner
+
+    return RayRunner

@@ -6,9 +6,11 @@ from contextlib import ExitStack
 from typing import Any, Literal
 
 from dataflow.driving.driver import Driver, RunnerWorkers, source_bytes
-from dataflow.driving.memory import machine_memory, parse_size
+from dataflow.driving.memory import machine_memory
 from dataflow.physical.stages import PhysicalPlan
 from dataflow.scheduling.work import SMALL_BYTES
+from dataflow.sizes import parse_size
+from runners.ray.durable import shared_folder
 from runners.ray.workers import RayWorkers
 
 __all__ = ["RayRunner"]
@@ -22,8 +24,9 @@ class RayRunner(Driver):
     ``address``: of the cluster; without, one that runs on this machine is used, or else started. ``mode``: "auto" keeps what is small
     in this process and does not even import Ray for it; "cluster" sends everything. ``memory``: bytes (or "64GiB") that the run's data
     may take on all machines together; by default 60% of this machine's. ``spill_folder``: where every machine keeps shuffles.
-    ``runtime_env``: Ray's, for packages that the workers need. ``insecure``: use a remote cluster though it asks for no token. The other
-    options are those of `Driver`.
+    ``shuffle_folder``: a folder that all machines share, or a URL such as ``s3://bucket/folder``, where shuffles go instead, so that a
+    machine may vanish without what it wrote. ``runtime_env``: Ray's, for packages that the workers need. ``insecure``: use a remote
+    cluster though it asks for no token. The other options are those of `Driver`.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class RayRunner(Driver):
         mode: Literal["auto", "cluster"] = "auto",
         memory: str | int | None = None,
         spill_folder: str | None = None,
+        shuffle_folder: str | None = None,
         runtime_env: dict[str, Any] | None = None,
         insecure: bool = False,
         **options: Any,
@@ -41,13 +45,15 @@ class RayRunner(Driver):
             raise ValueError(f'mode is "auto" or "cluster", not {mode!r}')
         super().__init__(memory=parse_size(memory) if memory is not None else int(machine_memory() * DEFAULT_SHARE), **options)
         self.address, self.mode, self.insecure = address, mode, insecure
-        self.spill_folder, self.runtime_env = spill_folder, runtime_env or {}
+        self.spill_folder, self.shuffle_folder, self.runtime_env = spill_folder, shuffle_folder, runtime_env or {}
 
     def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan, folders: list[str]) -> RunnerWorkers:
         from runners.ray.settings import RaySettings
 
         settings = RaySettings(self.address, self.runtime_env, self.insecure, self.spill_folder, ())
-        workers = RayWorkers(run, settings, folders, self.mode)
+        shared = shared_folder(self.shuffle_folder, run, stack) if self.shuffle_folder is not None else ""
+        asked = tuple(dict.fromkeys(phase.program.resources for phase in plan.phases if phase.program.resources is not None))
+        workers = RayWorkers(run, settings, folders, self.mode, shared, asked)
         stack.callback(workers.close)
         if self.mode == "cluster" or source_bytes(plan) > SMALL_BYTES:
             workers.warm()

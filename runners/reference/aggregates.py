@@ -13,9 +13,17 @@ from typing import Any
 from dataflow.expr.types import DType
 from runners.reference.values import EXACT, extreme, identity, order
 
-__all__ = ["AGGREGATE_MEANINGS", "RANKING_MEANINGS", "Place"]
+__all__ = ["AGGREGATE_MEANINGS", "RANKING_MEANINGS", "Place", "different"]
 
 AggregateMeaning = Callable[[list[Any], DType, Mapping[str, Any]], Any]  # (values, their type, options)
+
+
+def different(values: list[Any]) -> list[Any]:
+    """Each different value once, where it stands first."""
+    found: dict[Any, Any] = {}
+    for value in values:
+        found.setdefault(identity(value), value)
+    return list(found.values())
 
 
 def _known(values: list[Any]) -> list[Any]:

@@ -35,8 +35,9 @@ from dataflow.expr.nodes import (
 from dataflow.expr.operations import OPERATIONS
 from dataflow.expr.types import Schema
 from dataflow.expr.typing import ExprError, fitted, type_of
-from runners.reference.aggregates import AGGREGATE_MEANINGS, RANKING_MEANINGS, Place
+from runners.reference.aggregates import AGGREGATE_MEANINGS, RANKING_MEANINGS, Place, different
 from runners.reference.casts import cast
+from runners.reference.membership import members_of
 from runners.reference.operations import MEANINGS
 from runners.reference.times import moved, offset_by
 from runners.reference.values import EXACT, Site, fit, identity, is_nan, order, utc
@@ -76,6 +77,8 @@ def evaluate(node: ExprNode, row: Row, schema: Schema, known: Known = {}) -> Any
 
 
 def _called(node: Call, row: Row, schema: Schema, known: Known) -> Any:
+    if (members := members_of(node, schema)) is not None:
+        return members.hold(evaluate(node.args[0], row, schema, known))
     operation = OPERATIONS[node.operation]
     types = fitted(node.args, tuple(type_of(arg, schema) for arg in node.args))
     values = [fit(evaluate(arg, row, schema, known), kind) for arg, kind in zip(node.args, types, strict=True)]
@@ -131,6 +134,8 @@ def _aggregated(node: Aggregate, rows: list[Row], schema: Schema) -> Any:
     if node.order:
         rows = sorted_rows(rows, node.order, schema)
     values = column(node.args[0], rows, schema) if node.args else [None] * len(rows)
+    if node.distinct:
+        values = different(values)
     kind = type_of(node.args[0], schema) if node.args else result
     return fit(AGGREGATE_MEANINGS[node.function](values, kind, dict(node.options)), result)
 

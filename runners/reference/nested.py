@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from runners.reference.aggregates import AGGREGATE_MEANINGS
+from runners.reference.aggregates import AGGREGATE_MEANINGS, different
 from runners.reference.values import fit, identity, meeting, order
 
 __all__ = ["MEANINGS"]
@@ -29,10 +29,6 @@ def _sort(site: Any, items: list[Any]) -> list[Any]:
     return others + nulls if site.options["nulls_last"] else nulls + others
 
 
-def _unique(items: list[Any]) -> list[Any]:
-    return list({identity(item): item for item in reversed(items)}.values())[::-1]
-
-
 def _contains(site: Any, items: list[Any] | None, wanted: Any) -> bool | None:
     """Null is looked for like any value."""
     if items is None:
@@ -54,7 +50,7 @@ MEANINGS: dict[str, Callable[..., Any]] = {
     "list.first": lambda site, a: _get(a, 0), "list.last": lambda site, a: _get(a, -1), "list.slice": _slice,
     "list.reverse": lambda site, a: a[::-1], "list.drop_nulls": lambda site, a: [item for item in a if item is not None],
     "list.sort": _sort,
-    "list.unique": lambda site, a: _unique(a), "list.n_unique": _aggregate("n_unique"), "list.contains": _contains,
+    "list.unique": lambda site, a: different(a), "list.n_unique": _aggregate("n_unique"), "list.contains": _contains,
     "list.concat": lambda site, *lists: [item for one in lists for item in one],
     "list.join": lambda site, a: site.options["separator"].join(item for item in a if item is not None),
     "list.any": _aggregate("any"), "list.all": _aggregate("all"), "list.sum": _aggregate("sum"), "list.mean": _aggregate("mean"),

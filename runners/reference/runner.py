@@ -6,6 +6,7 @@ grouping come in order of first appearance; a collection is a bag, so nobody may
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
@@ -137,9 +138,14 @@ class ReferenceRunner:
         if step.kind == "do":
             return self._do(step, rows, sides)
         if step.kind == "number":
-            import random
-
-            return [(random.Random(0).getrandbits(62), row) for row in rows], {}
+            seed, name = step.arg
+            draw = random.Random(seed)
+            ranks = [draw.getrandbits(62) for _ in rows]
+            return [{**row, name: rank} if name else (rank, row) for rank, row in zip(ranks, rows, strict=True)], {}
+        if step.kind == "chance":
+            fraction, seed = step.arg
+            draw = random.Random(seed)
+            return [row for row in rows if draw.random() < fraction], {}
         out: list[Any] = []
         for row in rows:
             try:

@@ -142,10 +142,10 @@ def _narrow(value: float, code: str) -> float:
 
 def _decimal(value: Any, precision: int, scale: int) -> Decimal:
     exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    limit = Decimal(10) ** (precision - scale)
-    if exact.is_finite() and abs(exact) <= limit:
+    limit = Decimal(1).scaleb(precision - scale)
+    if exact.is_finite() and exact.copy_abs() <= limit:  # `abs` would round to Python's 28 digits
         found = exact.quantize(Decimal(1).scaleb(-scale), context=EXACT)
-        if abs(found) < limit:
+        if found.copy_abs() < limit:
             return found
     raise OverflowError(f"{value} does not fit decimal({precision}, {scale})")
 

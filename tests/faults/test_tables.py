@@ -481,7 +481,7 @@ def test_fault_09_an_abandoned_query_does_not_abort_python_when_it_ends(tmp_path
 import pyarrow as pa
 from dataflow.kernels.query import batches, frame_of_stream
 table = pa.table({"k": range(100_000)})
-def make():
+def make(names):
     for _ in range(1000):
         yield table
 kept = batches(frame_of_stream(make, table.schema))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dataflow import PCollection, Pipeline, col, lit
+from dataflow.optimizer.estimates import estimate_notes
 from dataflow.optimizer.optimize import optimize, placing
 from dataflow.optimizer.rule import Remarks
 from dataflow.physical.explain import stages_text
@@ -90,6 +91,12 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
         .filter(col("name") == "n1")
         .join(orders(p).group_by("who").agg(m=col("price").mean()), left_on="id", right_on="who", how="left")
     ),
+    "joins that leave little come first": lambda p: (
+        joined(p)
+        .join(few(p).filter(col("city") == 3).rename({"country": "of"}), "city")
+        .filter(col("price") > col("day"))
+        .select("id", "name", "of")
+    ),
     "conditions are made simple": lambda p: (
         joined(p)
         .filter(((col("price") > 3) & (col("name") == "n1")) | ((col("price") > 3) & ~(col("id") > 9)))
@@ -113,6 +120,8 @@ def test_a_query_is_planned(name: str) -> None:
     remarks = Remarks()
     better = optimize(plan, remarks, lambda rule, text: lines.extend(["", f"== {rule}", text]), placing(1 << 20, "partitioned"))
     lines += ["", "== stages", stages_text(plan_phases(better)), "", "== why", *remarks.lines]
+    whole = optimize(plan)
+    lines += ["", "== expected, where it runs whole", as_text(whole, estimate_notes(whole))]
     compare(name.replace(" ", "_").replace(",", ""), "\n".join(lines))
 
 

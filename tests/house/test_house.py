@@ -63,7 +63,7 @@ def test_nothing_is_unpickled_from_data() -> None:
     allowed = {
         "dataflow/shard/codec.py",
         "dataflow/worker.py",
-        "runners/local/pool.py",
+        "dataflow/driving/pool.py",
         "runners/local/workers.py",
         "dataflow/execution/failing.py",
     }

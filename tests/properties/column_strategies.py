@@ -224,7 +224,7 @@ def aggregates(draw: st.DrawFn, schema: Schema, order: tuple[SortKey, ...], insi
         where = draw(st.sampled_from([None, None, Column("flag"), Call("greater", (Column("i"), Literal(0)))]))
         args = () if function == "len" else (Column(draw(st.sampled_from(list(schema)))),)
         ordered = order if function in ("first", "last", "nth", "collect", "join") and not inside else ()
-        made = Aggregate(function, args, where, ordered, options)
+        made = Aggregate(function, args, where, ordered, options, distinct=bool(args) and draw(st.integers(0, 3)) == 0)
         try:
             type_of(made, schema)
         except ExprError:

@@ -186,6 +186,10 @@ def test_a_span_of_the_calendar_moves_the_clock_and_a_duration_the_instant() -> 
     assert value(col("a") + col("b"), dates, a=dt.date(2020, 1, 1), b=dt.timedelta(hours=-1)) == dt.date(2019, 12, 31)
 
 
+def test_of_equal_items_the_first_stays() -> None:
+    assert value(col("a").list.unique(), {"a": list_of(INT64)}, a=[3, 1, None, 3, 2, 1, None]) == [3, 1, None, 2]
+
+
 @pytest.mark.parametrize(
     ("every", "kind", "given", "truncated", "rounded"),
     [
@@ -298,6 +302,13 @@ def test_casts_between_zones_keep_the_instant() -> None:
         (col("a").last(), [1, None], "int64", None),
         (col("a").collect(order_by=col("a").desc()), [1, None, 2], "int64", [None, 2, 1]),
         (col("a").sum().filter(col("a") > 1), [1, 2, 3, None], "int64", 5),
+        (col("a").sum().distinct(), [2, 2, 3, None], "int64", 5),
+        (col("a").collect().distinct(), [2.0, NAN, None, 2.0, None, NAN, -0.0, 0.0], "float64", [2.0, NAN, None, -0.0]),
+        (col("a").collect().distinct().filter(col("a") > 2), [2, 3, 3], "int64", [3]),
+        (col("a").count().distinct(), [2, 2, None], "int64", 1),
+        (col("a").approx_n_unique(), [2, 2, None], "int64", 1),
+        (col("a").approx_quantile(0.5), [4, 1, None, 2], "int64", 2),
+        (col("a").approx_quantile(1), [1.0, NAN], "float64", NAN),
         (col("a").max() - col("a").min(), [1, 5], "int64", 4),
         (col("a").mean(), [dt.timedelta(microseconds=1), dt.timedelta(microseconds=2)], "duration[us]", dt.timedelta(microseconds=1)),
     ],

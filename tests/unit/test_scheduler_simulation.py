@@ -1,5 +1,6 @@
 """The real scheduler in simulated time: whatever the order of events, every result is delivered once, and the run ends."""
 
+import itertools
 import math
 from collections import Counter
 from typing import Any
@@ -339,6 +340,23 @@ def test_tasks_that_are_dropped_are_cancelled_and_never_delivered():
         run.scheduler.drop(name)
     run.go()
     assert len(run.done) == 38 and not run.workers.running
+
+
+def test_workers_are_told_how_many_tasks_of_each_group_are_left():
+    for seed in SEEDS[:20]:
+        run = Run(seed, STORM, [*plain(30), *plain(20, "reduce")])
+        told = []
+
+        def look(left, run=run, told=told):
+            assert sum(one.tasks for one in left) == len(run.scheduler.states)
+            assert all((one.seconds > 0) == (one.tasks < {"map": 29, "reduce": 20}[one.payload.split()[0]]) for one in left)
+            told.append({one.payload.split()[0]: one.tasks for one in left})
+
+        run.workers.expect = look
+        run.scheduler.drop("map/00007")
+        run.go()
+        assert told[0] == {"map": 29, "reduce": 20} and sum(told[-1].values()) <= 6
+        assert all(later.get("map", 0) <= before.get("map", 0) for before, later in itertools.pairwise(told))
 
 
 def test_no_more_attempts_run_at_once_than_there_are_slots():

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlglot import exp
 
 from dataflow.expr.types import parse_type
 from dataflow.io.whole import ListSource
@@ -22,6 +23,7 @@ from dataflow.plan.origin import Origin
 from dataflow.plan.relational import Join, Relation
 from dataflow.plan.traversal import topological
 from dataflow.sql import SqlError, translate
+from dataflow.sql.parse import parse
 from runners.reference.relations import relation_rows
 
 D = dt.date
@@ -112,6 +114,24 @@ CASES: list[tuple[str, str, list[tuple[Any, ...]]]] = [
     ('aggregates with FILTER and DISTINCT',
      'select sum(b) filter (where a > 1), count(distinct s), bool_or(a > 3), arg_max(s, b) from t',
      [(70, 3, True, 'x')]),
+    ('sums and means of different values',
+     'select sum(distinct a), avg(distinct a), median(distinct b), stddev(distinct a), list(distinct a order by a), sum(distinct a) filter (where b > 10) from u',
+     [(3, 1.5, 15.5, 0.7071067811865476, [1, 2, None], 3)]),
+    ('sums of different values by group and over a window',
+     'select s, sum(distinct a), sum(a), sum(sum(distinct a)) over () from u group by s',
+     [('x', 1, 2, 5), ('y', 2, 2, 5), ('z', None, None, 5), (None, 2, 2, 5)]),
+    ('different values in a window',
+     'select a, sum(distinct a) over (partition by s), count(distinct a) over (order by b rows between 1 preceding and current row) from u',
+     [(1, 1, 1), (1, 1, 1), (2, 2, 1), (2, 2, 2), (None, None, 1)]),
+    ('different rows: null is a value of a row',
+     'select count(distinct (a, s)), count(distinct (a, v)), count(distinct (a)) from u',
+     [(4, 5, 2)]),
+    ('the sum of no different values is null',
+     'select sum(distinct a), avg(distinct a), count(distinct (a, v)) from e',
+     [(None, None, 0)]),
+    ('aggregates over aggregates of groups',
+     'select s, sum(a) / sum(sum(a)) over () as share, sum(count(*)) over (order by s), first_value(max(b)) over (order by max(b)) from u group by s',
+     [('x', 1 / 3, 2, 11), ('y', 1 / 3, 3, 11), ('z', None, 4, 11), (None, 1 / 3, 5, 11)]),
     ('rollup',
      'select s, a, sum(b) from t group by rollup (s, a)',
      [('x', 1, 10), ('x', 5, 50), ('x', None, 60), ('y', 2, 20), ('y', None, 20), ('z', None, 30), ('z', None, 30), (None, 4, None), (None, None, 110), (None, None, None)]),
@@ -279,6 +299,22 @@ def test_order_and_limit(text: str, rows: list[tuple[Any, ...]]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        # what DuckDB gives for count(distinct (a, v)) filter (where a is not null and v is not null)
+        ("select count(distinct a, v), count(distinct a, s), count(distinct a, b, s) from u", [(3, 2, 2)]),
+        ("select s, count(distinct a, v) from u group by s order by s", [("x", 1), ("y", 1), ("z", 0), (None, 1)]),
+        ("select count(distinct a, v) filter (where b > 10) from u", [(1,)]),
+        # a value of the data, where DuckDB puts one between two; quantile_disc gives the same
+        ("select approx_count_distinct(a), approx_quantile(b, 0.5) from t where b < 100", [(3, 20)]),
+        ("select approx_percentile(b, 0.5), approx_percentile(b, 1) filter (where id < 3) from t", [(20, 20)]),
+    ],
+)
+def test_what_duckdb_spells_otherwise(text: str, rows: list[tuple[Any, ...]]) -> None:
+    assert run(text)[1] == rows
+
+
+@pytest.mark.parametrize(
     ("text", "names"),
     [
         ("select ID, T.S as k from T", ["id", "k"]),
@@ -328,18 +364,34 @@ def test_a_scan_takes_only_the_columns_that_the_text_names() -> None:
         ("select sum(sum(a)) from t", "an aggregate stands within an aggregate", (1, 8), "subquery"),
         ("select a from t order by 3", "ORDER BY 3", (1, 26), ""),
         ("select nofunc(a) from t", "nofunc is not supported", (1, 8), "with_columns"),
-        ("select * from t tablesample 10 percent", "TABLESAMPLE", (1, 15), "sample()"),
+        ("select * from t tablesample 10 percent", "TABLESAMPLE", (1, 17), "sample()"),
         ("with recursive r as (select 1 union all select * from r) select * from r", "WITH RECURSIVE", (1, 16), "iterate"),
-        ("select * from t asof join u on t.a >= u.a", "ASOF JOIN", (1, 27), "join_asof"),
+        ("select * from t asof join u on t.a >= u.a", "ASOF JOIN", (1, 17), "join_asof"),
         ("select * from read_csv('/etc/passwd')", "functions are not supported in FROM", (1, 15), "read_parquet"),
         ("select * from t join t on true", "two tables are called 't'", (1, 22), "AS"),
-        ("select (select a, b from u)", "one column", (1, 16), ""),
-        ("select a from t union select a, b from t", "UNION of 1 columns with 2", (1, 8), ""),
+        ("select (select a, b from u)", "one column", (1, 8), ""),
+        ("select a from t union select a, b from t", "UNION of 1 columns with 2", (1, 17), ""),
         ("select id from l where d > 'yesterday'", "'yesterday' is no date", (1, 28), "1995-03-15"),
-        ("select date '2020-13-01'", "no date", (1, 13), ""),
-        ("select ?", "placeholder", (1, 1), ""),
-        ("select 1 limit -1", "whole numbers", (1, 17), ""),
-        ("select current_date", "differs from run to run", (1, 1), ""),
+        ("select date '2020-13-01'", "no date", (1, 8), ""),
+        ("select ?", "placeholder", (1, 8), ""),
+        ("select 1 limit -1", "whole numbers", (1, 10), ""),
+        ("select current_date", "differs from run to run", (1, 8), ""),
+        ("select sum(a), a from t group by s", "'a' is neither in GROUP BY", (1, 16), "any_value"),
+        ("select a from t union select a from u\nunion select a, b from t", "UNION of 1 columns with 2", (2, 1), "as many"),
+        ("select id, a from t union all select a,\n  s from u", "column 2 (s) of UNION is int32", (2, 3), "CAST"),
+        ("select distinct a from t order by a, b", "ORDER BY takes columns of the result", (1, 38), "add it"),
+        ("select s,\n grouping(a) from t group by s", "GROUPING takes columns", (2, 2), ""),
+        ("select id,\n min() from t", "an argument is missing", (2, 2), ""),
+        ("select id from t where a > 1 and\n a", "a condition is needed", (2, 2), "compare"),
+        ("select id from t\n left join u using (v)", "the left side has no such column", (2, 2), "ON"),
+        ("select id,\n sum(sum(a) over ()) over () from t group by id", "a window function stands within an aggregate", (2, 2), ""),
+        ("select id from t order by id\nfetch first 3 rows with ties", "WITH TIES", (2, 1), "QUALIFY"),
+        (
+            "select id,\n (select max(q.v) from (select * from u where u.b = t.b) q full join e on q.a = e.a) from t",
+            "inside a FULL JOIN",
+            (2, 2),
+            "LEFT JOIN",
+        ),
     ],
 )
 def test_an_error_names_the_construct_its_place_and_what_to_use(text: str, sentence: str, place: tuple[int, int], hint: str) -> None:
@@ -404,6 +456,34 @@ def test_texts_cut_and_mixed_give_queries_or_sql_errors() -> None:
             at = rng.randrange(len(text))
             text[at] = rng.choice(("", rng.choice(words), rng.choice(words)))
         try:
-            plan("".join(text))
+            plan("\n\n  " + "".join(text))
         except SqlError as error:
             assert "fault of ours" not in error.hint, "".join(text)
+            assert (error.line, error.column) >= (3, 3), f"no place is known: {error}: {''.join(text)}"
+
+
+WRONG = {
+    "zzq": "no column 'zzq'", "t.zzq": "no column 'zzq'|no table 't'|has no column 'zzq'", "?": "placeholder", "current_date": "differs from run",
+    "nofunc(1)": "nofunc", "date 'x'": "'x' is no date", "cast('y' as date)": "'y' is no date", "nth_value(1, 2) over ()": "nth_value",
+    "extract(foo from date '2020-01-01')": "extract", "count(1, 2)": "count takes", "sum(max(1))": "aggregate",
+    "'a' + 1": "put together", "quantile_cont(1, 3)": "quantile lies", "lag(1, 'x') over (order by 1)": "distance of lag", "mode(1)": "mode",
+    "substring('a', 'b')": "substring takes", "sum(1) over (rows between 1 following and 2 preceding)": "ends before",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_error_points_at_the_wrong_part_wherever_it_stands(wrong: str) -> None:
+    """In place of every column of a third of the queries above. Where another error is found first, that is as well."""
+    found = 0
+    for _, text, _ in CASES[len(wrong) % 3 :: 3]:
+        for marks in [[part.meta for part in column.parts] for column in parse(text).find_all(exp.Column)]:
+            if not all("start" in mark for mark in marks):
+                continue
+            start, end = marks[0]["start"], marks[-1]["end"] + 1
+            try:
+                plan(f"\n  {text[:start]}{wrong}{text[end:]}")
+            except SqlError as error:
+                if re.search(WRONG[wrong], error.sentence):
+                    found += 1
+                    assert (error.line, error.column) == (2, start + 3), f"{error}: {text[:start]}{wrong}{text[end:]}"
+    assert found > 30

@@ -4,9 +4,10 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from dataflow.scheduling.events import AttemptId, Event, Finished, Task
+from dataflow.scheduling.events import AttemptId, Event, Finished, Left, Task
 from dataflow.scheduling.scheduler import Scheduler
 
 
@@ -26,6 +27,9 @@ class SimWorkers:
 
     def cancel(self, attempt: AttemptId) -> None:
         self.running.pop(attempt, None)
+
+    def expect(self, left: Sequence[Left]) -> None:
+        """Nothing: the slots are as many as they are."""
 
     def hang_report(self, attempt: AttemptId) -> str:
         return ""

@@ -27,6 +27,7 @@ from dataflow.plan.relational import (
     Project,
     Table,
     Union,
+    Unnest,
     Unpivot,
     Where,
 )  # fmt: skip
@@ -57,7 +58,10 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
     new: dict[int, Node] = {}
     for node in order:
         made = _spelled_out(node).with_inputs(tuple(new[id(child)] for child in node.inputs))
-        if isinstance(made, Relation) and (wanted := needed.get(id(node))) is not None and made.schema is not None:
+        wanted = needed.get(id(node))
+        if isinstance(made, Project) and made.keep and wanted is None and made.schema is not None:
+            made = _without(made, dict.fromkeys(made.schema))  # of its input, what it replaces is not asked for
+        elif isinstance(made, Relation) and wanted is not None and made.schema is not None:
             made = _without(made, wanted)
             assert isinstance(made, Relation)
             assert made.schema is not None
@@ -148,6 +152,9 @@ def _asked(node: Relation, wanted: Names | None) -> list[Names | None]:
             return [dict.fromkeys(node.schema) if columns is None else {**asked, **dict.fromkeys(columns)}]
         case Explode(columns=columns):
             return [{**asked, **dict.fromkeys(columns)}]
+        case Unnest(columns=columns):
+            have = _known(node.input)
+            return [{name: None for name in have if name in columns or name in asked} if have is not None else None]
         case Unpivot(on=on, index=index):
             return [dict.fromkeys((*on, *index))]
         case Union(parts=parts):
@@ -183,12 +190,12 @@ def _without(node: Relation, wanted: Names) -> Relation:
             if have is None:
                 return node
             kept = _wanted(named(exprs, tuple(have)), wanted, keep)
-            names = {**(have if keep else {}), **kept}
-            return (
-                replace(node, exprs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, names))
-                if not keep or kept
-                else replace(node, exprs=(), schema=_kept(node, names))
-            )
+            names = [name for name in node.schema if name in kept or (keep and name in have)]
+            made = replace(node, exprs=tuple(_alias(e, n) for n, e in kept.items()), schema=_kept(node, names))
+            if keep and names != list({**have, **kept}):  # what a new column replaced in its place is not there any more
+                exprs = tuple(_alias(kept[name], name) if name in kept else Column(name) for name in names)
+                return replace(made, exprs=exprs, keep=False)
+            return made
         case GroupAggregate(input=below, keys=keys):
             have = _known(below)
             if have is None:

@@ -40,7 +40,7 @@ def _identity(node: Node) -> Any:
             return ("read", source.identity())
         case ParallelDo(step=step) if step.kind != "do":
             arg = step.arg if isinstance(step.arg, (str, int, type(None))) else id(step.arg)
-            return ("do", inputs, step.kind, id(step.fn), arg, step.batch_size, step.on_error, node.alone)
+            return ("do", inputs, step.kind, id(step.fn), arg, step.batch_size, step.on_error, step.resources, node.alone)
         case TaggedOutput(tag=tag):
             return ("tag", inputs, tag)
         case GroupByKey():

@@ -1,0 +1,266 @@
+"""A supervised pool of worker processes, on this machine or on several.
+
+One socket a worker; a dead worker is an end of file on its socket, seen within a wait's granularity, and costs the one
+attempt it ran. The standard library's process pool would lose every attempt in flight, so it is not used.
+
+    `_launch` ─> a process with `dataflow.worker` ─> "ready" ─> attempts, one at a time ─> stop
+                                                      └─ EOF at any time: reap, report Died with how, rows and stack
+
+Where processes are started, and what is known of a dead one, is said by a subclass: `runners.local` starts them here, `runners.ray`
+has them started on the machines of a cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import selectors
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from dataflow.errors import DataflowError, Report
+from dataflow.execution.task import Attempt
+from dataflow.physical.program import Program
+from dataflow.plan.steps import Resources
+from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, PlaceLost, Progress
+from dataflow.worker import HEADER, Channel
+
+__all__ = ["Body", "Death", "PooledWorker", "WorkerPool"]
+
+MISSTARTS = 3
+
+
+class Death(NamedTuple):
+    """How a process ended, which rows it was at, and the stack its crash handler wrote. ``counts``: whether its attempt may be to blame."""
+
+    how: str
+    rows: tuple[int, int] | None = None
+    stack: str = ""
+    counts: bool = True
+
+
+class Body(Protocol):
+    """A worker process, as far as it is not its socket. ``place``: of its machine's files (`shard.places`)."""
+
+    place: str
+
+    def kill(self) -> None:
+        """End it at once; nothing happens if it has ended."""
+        ...
+
+    def death(self) -> Death:
+        """How it ended; called once, when its socket is closed."""
+        ...
+
+    def stack(self) -> str:
+        """Where its threads are."""
+        ...
+
+    def end(self, patience: float) -> None:
+        """See that it has ended, after it was told to stop."""
+        ...
+
+
+@dataclass(eq=False)
+class PooledWorker:
+    """One process and what is known of it."""
+
+    body: Body
+    channel: Channel
+    resources: Resources | None = None
+    ready: bool = False
+    busy: AttemptId | None = None
+    programs: set[str] = field(default_factory=set)
+    buffer: bytearray = field(default_factory=bytearray)
+    ran: set[str] = field(default_factory=set)
+
+
+class _Queued(NamedTuple):
+    attempt: AttemptId
+    program: Program
+    make: Callable[[], Attempt]
+
+
+class WorkerPool:
+    """Runs attempts in processes."""
+
+    def __init__(self) -> None:
+        self.workers: list[PooledWorker] = []
+        self.selector = selectors.DefaultSelector()
+        self.queue: deque[_Queued] = deque()
+        self.programs: dict[str, bytes] = {}
+        self.news: list[Event | PlaceLost] = []
+        self.misstarts = 0
+
+    # -- what a subclass says
+
+    def _grow(self) -> None:
+        """Start processes, if there should be more for what is queued."""
+        raise NotImplementedError
+
+    def _coming(self) -> bool:
+        """Whether processes are being started."""
+        return any(not worker.ready for worker in self.workers)
+
+    def _suited(self, worker: PooledWorker, queued: _Queued) -> bool:
+        """Whether a worker may run an attempt."""
+        return True
+
+    def _best(self, idle: list[PooledWorker], attempt: Attempt) -> PooledWorker:
+        """Which of several idle workers runs an attempt."""
+        return idle[0]
+
+    def _sent(self, worker: PooledWorker, attempt: Attempt) -> Attempt:
+        """The attempt as it goes to a worker."""
+        return attempt
+
+    def _finished(self, worker: PooledWorker, attempt: AttemptId, result: Any) -> Event:
+        """The event of an attempt that ended well."""
+        return Finished(attempt, result)
+
+    # -- what the scheduler's workers are asked
+
+    def start(self, attempt: AttemptId, program: Program, make: Callable[[], Attempt]) -> None:
+        """Give an attempt to an idle worker, or to the next that is. ``make`` makes it with the files as they are then."""
+        if program.phase not in self.programs:
+            import cloudpickle
+
+            self.programs[program.phase] = cloudpickle.dumps(program, 5)
+        self.queue.append(_Queued(attempt, program, make))
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        kept: deque[_Queued] = deque()
+        if self.queue:
+            self._grow()
+        while self.queue:
+            queued = self.queue.popleft()
+            idle = [w for w in self.workers if w.ready and w.busy is None and self._suited(w, queued)]
+            others = [w for w in idle if queued.attempt.task not in w.ran]
+            if not others and (not idle or self._coming()):
+                kept.append(queued)
+                continue  # a task that runs again goes to another process, whose sets have another order, if one is free
+            attempt = queued.make()
+            self._give(self._best(others or idle, attempt), queued, attempt)
+        self.queue = kept
+
+    def _give(self, worker: PooledWorker, queued: _Queued, attempt: Attempt) -> None:
+        import cloudpickle
+
+        name = queued.program.phase
+        worker.busy = queued.attempt
+        worker.ran.add(queued.attempt.task)
+        with contextlib.suppress(OSError):  # if it died just now, its socket will say so
+            if name not in worker.programs:
+                worker.channel.send("program", name, self.programs[name])
+                worker.programs.add(name)
+            self.news.append(Progress(queued.attempt, 0, 0))  # the wait for a worker is not its own
+            data = cloudpickle.dumps(self._sent(worker, attempt), 5)
+            worker.channel.send("attempt", queued.attempt.task, queued.attempt.number, name, data)
+
+    def cancel(self, attempt: AttemptId) -> None:
+        """Stop an attempt by ending its worker: no other way is sure."""
+        self.queue = deque(queued for queued in self.queue if queued.attempt != attempt)
+        for worker in list(self.workers):
+            if worker.busy == attempt:
+                worker.busy = None
+                self._end(worker)
+
+    def hang_report(self, attempt: AttemptId) -> str:
+        """The stack of an attempt's worker."""
+        return next((worker.body.stack() for worker in self.workers if worker.busy == attempt), "")
+
+    def wait(self, timeout: float) -> list[Event | PlaceLost]:
+        """The events of all workers."""
+        for key, _ in self.selector.select(0 if self.news else timeout):
+            if isinstance(key.data, PooledWorker):
+                self._hear(key.data)
+            else:
+                key.data()
+        self._dispatch()
+        news, self.news = self.news, []
+        return news
+
+    def _hear(self, worker: PooledWorker) -> None:
+        try:
+            data = worker.channel.sock.recv(1 << 20, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lost(worker)
+            return
+        worker.buffer += data
+        self._messages(worker)
+
+    def _messages(self, worker: PooledWorker) -> None:
+        while len(worker.buffer) >= HEADER.size:
+            (size,) = HEADER.unpack_from(worker.buffer)
+            if len(worker.buffer) < HEADER.size + size:
+                break
+            message = pickle.loads(memoryview(worker.buffer)[HEADER.size : HEADER.size + size])
+            del worker.buffer[: HEADER.size + size]
+            match message:
+                case ("ready",):
+                    worker.ready = True
+                    self.misstarts = 0
+                case ("progress", task, number, rows, read, pulse):
+                    self.news.append(Progress(AttemptId(task, number), rows, read, pulse))
+                case ("finished", task, number, result):
+                    worker.busy = None
+                    self.news.append(self._finished(worker, AttemptId(task, number), result))
+                case ("failed", task, number, kind, error, rows):
+                    worker.busy = None
+                    report = error.report if isinstance(error, DataflowError) else None
+                    self.news.append(Failed(AttemptId(task, number), kind, error, report, rows))
+                case _:
+                    raise AssertionError(f"a worker said {message[0]!r}")
+
+    def _lost(self, worker: PooledWorker) -> None:
+        """A worker is gone: say how, and where it was."""
+        self._end(worker)
+        death = worker.body.death()
+        if not worker.ready:
+            self.misstarts += 1
+            if self.misstarts >= MISSTARTS:
+                raise self._cannot_start(death)
+        if worker.busy is not None:
+            if death.counts:
+                self.news.append(Died(worker.busy, death.how, death.rows, death.stack))
+            else:
+                self.news.append(Lost(worker.busy, death.how))
+
+    def _cannot_start(self, death: Death) -> DataflowError:
+        how = death.how.removeprefix("worker crashed (").removesuffix(")")
+        return DataflowError(Report(f"worker processes cannot be started: {how}", hint=f"try: {sys.executable} -m dataflow.worker"))
+
+    def _add(self, worker: PooledWorker) -> None:
+        self.selector.register(worker.channel.sock, selectors.EVENT_READ, worker)
+        self.workers.append(worker)
+
+    def _end(self, worker: PooledWorker, patience: float = 0.0) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self.selector.unregister(worker.channel.sock)
+        worker.channel.sock.close()
+        worker.body.end(patience)
+        if worker in self.workers:
+            self.workers.remove(worker)
+
+    def close(self) -> None:
+        """End all workers, letting idle ones tear down."""
+        for worker in self.workers:
+            if worker.busy is None and worker.ready:
+                with contextlib.suppress(OSError):
+                    worker.channel.send("stop")
+            else:
+                worker.body.kill()
+        limit = time.monotonic() + 1.0
+        for worker in list(self.workers):
+            self._end(worker, max(0.05, limit - time.monotonic()))
+        self.selector.close()

@@ -1,0 +1,76 @@
+"""How a process reads the run files of other machines: from their `FileServer`, over Arrow Flight."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["FlightTransport", "copied"]
+
+PATIENCE = 30.0  # seconds for one range; a machine that is gone answers at once or never
+
+
+class FlightTransport:
+    """Reads files of other places; ``here`` is this process's own."""
+
+    def __init__(self, here: str, token: str) -> None:
+        self.here, self.token = here, token
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def _ask(self, place: str, what: str, patience: float = PATIENCE, **asked: Any) -> list[Any]:
+        import pyarrow.flight as flight  # 20 ms, for those only that read from other machines
+
+        with self._lock:
+            client = self._clients.get(place)
+            if client is None:
+                client = self._clients[place] = flight.connect(place)
+        options = flight.FlightCallOptions(timeout=patience, headers=[(b"authorization", f"Bearer {self.token}".encode())])
+        return list(client.do_action(flight.Action(what, json.dumps(asked).encode()), options))
+
+    def read(self, place: str, path: str, offset: int, length: int) -> memoryview:
+        """A range of a file. Raises FileNotFoundError where the file, or the whole place, is gone."""
+        import pyarrow.flight as flight
+
+        try:
+            parts = self._ask(place, "read", path=path, offset=offset, length=length)
+        except (flight.FlightUnavailableError, flight.FlightTimedOutError, flight.FlightCancelledError, KeyError) as error:
+            raise FileNotFoundError(f"{place}{path}: {error}") from error
+        return memoryview(b"".join(part.body for part in parts)) if len(parts) > 1 else memoryview(parts[0].body)
+
+    def remove(self, place: str, path: str) -> None:
+        """Remove a file; a place that is gone has none."""
+        with contextlib.suppress(Exception):
+            self._ask(place, "remove", paths=[path])
+
+    def refused(self, place: str) -> bool:
+        """Whether nobody answers at a place, though its machine says so: whoever served there has ended."""
+        import pyarrow.flight as flight
+
+        try:
+            self._ask(place, "remove", patience=1.0, paths=[])
+        except flight.FlightUnavailableError as error:
+            return "refused" in str(error)
+        except Exception:  # it is there, or cannot be reached: that may pass
+            return False
+        return False
+
+    def close(self) -> None:
+        """Hang up."""
+        with self._lock:
+            for client in self._clients.values():
+                with contextlib.suppress(Exception):
+                    client.close()
+            self._clients.clear()
+
+
+def copied(read: Callable[[int, int], bytes | memoryview], target: str) -> None:
+    """A whole file of another place, into one of this."""
+    step, offset = 8 << 20, 0
+    with open(target, "wb") as out:
+        while data := read(offset, step):
+            out.write(data)
+            offset += len(data)

@@ -1,0 +1,79 @@
+"""One cluster of three machines with a core each for all tests of this folder, all on this machine; machines that are to die come extra."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STORE = 80 << 20  # the least that Ray accepts is 75 MiB
+NODE = {"num_cpus": 1, "object_store_memory": STORE, "include_log_monitor": False}
+
+
+@pytest.fixture(scope="session")
+def machines() -> Iterator[Any]:
+    """The cluster, as Ray's own tests have it."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "no_monitor": True})
+    try:
+        cluster.add_node(**NODE)
+        cluster.add_node(**NODE)
+        yield cluster
+    finally:
+        import ray
+
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def folder_of_machines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the machines keep the files of runs."""
+    return tmp_path_factory.mktemp("machines")
+
+
+@pytest.fixture
+def options(machines: Any, folder_of_machines: Path, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Options of a run on the cluster, after which no file of the run is left anywhere."""
+    spill = tmp_path / "spill"
+    yield {
+        "runner": "ray",
+        "address": machines.address,
+        "mode": "cluster",
+        "progress": False,
+        "memory": "64MiB",
+        "spill_folder": str(folder_of_machines),
+        "spill_folders": [str(spill)],
+        "skipped_to": str(tmp_path / "skipped"),
+    }
+    assert not spill.exists() or list(spill.iterdir()) == [], "files are left in the spill folder"
+
+    def left() -> list[str]:
+        return [str(run) for run in folder_of_machines.glob("dataflow-ray-*/*") if run.is_dir()]
+
+    assert until(lambda: not left()), f"files of runs are left on machines: {left()}"
+
+
+def until(true: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """What a condition gives as soon as it gives something, at last whatever it gives."""
+    limit = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return found
+
+
+def whole(target: Path) -> list[Any]:
+    """The records of a target of JSON lines, after a look at its manifest and for leftovers beside it."""
+    listed = {entry["path"]: entry["rows"] for entry in json.loads((target.parent / f".{target.name}.manifest.json").read_text())["files"]}
+    there = {path.name: len(path.read_text().splitlines()) for path in target.iterdir() if not path.name.startswith("_")}
+    assert there == listed
+    assert [path.name for path in target.parent.iterdir() if ".dataflow-" in path.name] == []
+    return sorted(json.loads(line) for name in there for line in (target / name).read_text().splitlines())
