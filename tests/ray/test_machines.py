@@ -1,0 +1,283 @@
+"""Machines of a cluster that die, are cut off, or cannot run us; drivers that are stopped or die; what Ray says of it all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflow import DataflowError, DoFn, Pipeline
+from tests.ray.conftest import NODE, until, whole
+from tests.ray.test_faults import LARGE, Noting, kill, meanwhile, noted, numbers, shown
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+Options = dict[str, Any]
+
+
+@pytest.fixture
+def extra(machines: Any) -> Iterator[Any]:
+    """A fourth machine, which may be killed."""
+    node = machines.add_node(**NODE)
+    yield node
+    if node in machines.list_all_nodes():
+        machines.remove_node(node, allow_graceful=False)
+
+
+def processes_of(node: Any) -> list[int]:
+    """The processes of a machine: its raylet's, with all that came of it."""
+    import psutil
+
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    return [raylet.pid, *(child.pid for child in raylet.children(recursive=True))]
+
+
+class Mapping(DoFn[int, tuple[int, int]]):
+    """Notes each bundle and the process that ran it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+        folder.mkdir(exist_ok=True)
+
+    def start_bundle(self) -> None:
+        import os
+        import uuid
+
+        open(f"{self.folder}/{os.getpid()}-{uuid.uuid4()}", "w").close()
+
+    def process(self, n: int) -> Iterator[tuple[int, int]]:
+        yield n % 40, n
+
+
+def bundles(folder: Path) -> list[int]:
+    """The process of every bundle that was begun."""
+    return [int(name.partition("-")[0]) for name in os.listdir(folder)]
+
+
+def grouped(p: Pipeline, folder: Path, count: int, tasks: int, wait: str, reducers: int) -> Any:
+    """A map that notes its bundles, and a grouping that waits for a file before it goes on."""
+
+    def total(key: int, values: Any) -> int:
+        import os
+        import time
+
+        if not os.path.exists(wait):
+            open(f"{wait}.begun", "a").close()
+            while not os.path.exists(wait):
+                time.sleep(0.02)
+        return sum(values)
+
+    table = numbers(p, count, tasks).parallel_do(Mapping(folder)).as_table()
+    return table.group_by_key(partitions=reducers).map_groups(total)
+
+
+# -- 16: machines that die
+
+
+def test_fault_16_of_a_machine_killed_in_the_middle_of_a_shuffle_only_its_map_outputs_are_made_again(
+    tmp_path: Path, options: Options, machines: Any, extra: Any
+) -> None:
+    gone = tmp_path / "gone"
+    theirs: list[int] = []
+
+    def killer(over: threading.Event) -> None:
+        until((tmp_path / "gone.begun").exists, 60)
+        theirs.extend(processes_of(extra))
+        machines.remove_node(extra, allow_graceful=False)
+        gone.touch()
+
+    p = Pipeline()
+    grouped(p, tmp_path / "maps", 2400, 12, str(gone), 8).write_jsonl(str(tmp_path / "out"))
+    with meanwhile(killer):
+        result = p.run(**options)
+    assert whole(tmp_path / "out") == sorted([k, sum(range(k, 2400, 40))] for k in range(40))
+    ran = bundles(tmp_path / "maps")
+    lost = [process for process in ran if process in theirs]
+    assert len(lost) >= 1, "the machine that was killed had run no map task"
+    assert len(ran) == 12 + len(lost), "other map tasks than those of the killed machine ran again"
+    assert sum("is gone, and the files there" in line for line in result.log) == 1
+
+
+def test_fault_16_an_agent_that_is_killed_costs_what_its_machine_had(tmp_path: Path, options: Options, machines: Any, extra: Any) -> None:
+    gone = tmp_path / "gone"
+
+    def killer(over: threading.Event) -> None:
+        import psutil
+
+        until((tmp_path / "gone.begun").exists, 60)
+        for process in processes_of(extra):
+            if "Agent" in psutil.Process(process).name() and "Dashboard" not in psutil.Process(process).name():
+                kill(process)
+                (tmp_path / "killed").touch()
+        gone.touch()
+
+    p = Pipeline()
+    grouped(p, tmp_path / "maps", 2400, 12, str(gone), 8).write_jsonl(str(tmp_path / "out"))
+    with meanwhile(killer):
+        p.run(**options)
+    assert (tmp_path / "killed").exists()
+    assert whole(tmp_path / "out") == sorted([k, sum(range(k, 2400, 40))] for k in range(40))
+
+
+def test_fault_16_every_machine_but_the_drivers_is_killed_and_others_come(tmp_path: Path, options: Options, machines: Any) -> None:
+    noting = Noting(tmp_path / "processes", 0.3)
+    new = [machines.add_node(**NODE) for _ in range(2)]
+
+    def killer(over: threading.Event) -> None:
+        until(lambda: len(noted(tmp_path / "processes")) == 5, 30)
+        for node in new:
+            machines.remove_node(node, allow_graceful=False)
+
+    p = Pipeline()
+    table = numbers(p, 2000, 40).parallel_do(noting).key_by(lambda n: n % 7)
+    table.group_by_key(partitions=5).map_groups(lambda key, values: sum(values)).write_jsonl(str(tmp_path / "out"))
+    with meanwhile(killer):
+        p.run(**options)
+    assert whole(tmp_path / "out") == sorted([k, sum(range(k, 2000, 7))] for k in range(7))
+
+
+# -- 56: machines that are cut off
+
+
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.skipif(not LARGE, reason="takes two minutes"))])
+def test_fault_56_a_machine_that_is_cut_off_for_seconds(tmp_path: Path, options: Options, extra: Any, seconds: int) -> None:
+    """Stopped processes are as silent as a network that is down; they go on where they were."""
+    noting = Noting(tmp_path / "processes", 0.1)
+
+    def cut(over: threading.Event) -> None:
+        until(lambda: set(noted(tmp_path / "processes")) & set(processes_of(extra)), 60)
+        stopped = processes_of(extra)
+        (tmp_path / "cut").touch()
+        for process in stopped:
+            kill(process, signal.SIGSTOP)
+        time.sleep(seconds)
+        for process in stopped:
+            kill(process, signal.SIGCONT)
+
+    p = Pipeline()
+    table = numbers(p, 4000, 40).parallel_do(noting).key_by(lambda n: n % 7)
+    table.group_by_key(partitions=4).map_groups(lambda key, values: sum(values)).write_jsonl(str(tmp_path / "out"))
+    with meanwhile(cut):
+        result = p.run(**options)
+    assert (tmp_path / "cut").exists()
+    assert whole(tmp_path / "out") == sorted([k, sum(range(k, 4000, 7))] for k in range(7))
+    if seconds == 5:
+        assert result.retries == 0 and not [line for line in result.log if "gone" in line], result.log
+
+
+# -- 18: machines that cannot run us
+
+
+def test_fault_18_other_versions_on_the_machines_are_an_error_before_any_work(
+    options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from runners.ray import cluster
+
+    monkeypatch.setattr(cluster, "_VERSIONS", {**cluster._VERSIONS, "pyarrow": "99.0"})
+    with pytest.raises(DataflowError) as caught:
+        Pipeline().create([1]).map(str).collect(**{**options, "spill_folder": str(tmp_path / "other")})
+    text = shown(caught.value)
+    assert "versions differ: pyarrow 99.0 here and " in text and "install the same versions" in text
+
+
+def test_an_address_without_a_cluster_is_an_error_that_says_so(tmp_path: Path) -> None:
+    options = {"runner": "ray", "address": "127.0.0.1:1", "mode": "cluster", "progress": False}
+    script = f"from dataflow import Pipeline; Pipeline().create([1]).map(str).collect(**{options})"
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+    assert "no connection to the Ray cluster" in done.stderr and time.monotonic() - begun < 60
+
+
+# -- 8, 9: the driver is stopped, or dies
+
+SCRIPT = """
+from dataflow import Pipeline
+
+def slow(n):
+    import os, time
+    open({pids!r} + "/" + str(os.getpid()), "w").close()
+    time.sleep(0.2)
+    return n
+
+p = Pipeline()
+p.create(range(500)).redistribute(10).map(slow).write_jsonl({target!r}, mode="overwrite")
+p.run(**{options!r})
+"""
+
+
+def driver(tmp_path: Path, options: Options) -> tuple[subprocess.Popen[str], list[int]]:
+    """A driver in the middle of a run, and its workers."""
+    (tmp_path / "pids").mkdir()
+    p = Pipeline()
+    p.create(["old"]).write_jsonl(str(tmp_path / "out"))
+    p.run(progress=False)
+    script = SCRIPT.format(pids=str(tmp_path / "pids"), target=str(tmp_path / "out"), options=options)
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    found = until(lambda: found if len(found := noted(tmp_path / "pids")) >= 2 or process.poll() is not None else [], 60)
+    assert process.poll() is None, process.communicate()[1]
+    return process, found
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_fault_09_ctrl_c_stops_the_run_and_leaves_the_old_data(tmp_path: Path, options: Options, times: int) -> None:
+    process, workers = driver(tmp_path, options if times == 1 else {**options, "spill_folders": [str(tmp_path / "left")]})
+    begun = time.monotonic()
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        time.sleep(0.01)
+    _, errors = process.communicate(timeout=30)
+    seconds = time.monotonic() - begun
+    assert process.returncode != 0
+    assert seconds < 4, "the promise is two; the machine may be busy"
+    assert [json.loads(line) for path in (tmp_path / "out").glob("*.jsonl") for line in path.read_text().splitlines()] == ["old"]
+    if times == 1:
+        assert "no output became visible" in errors
+        assert [path.name for path in tmp_path.iterdir() if ".dataflow-" in path.name] == []
+        assert not (tmp_path / "spill").exists() or list((tmp_path / "spill").iterdir()) == []
+    assert until(lambda: not [one for one in workers if os.path.exists(f"/proc/{one}")]), "workers are left"
+
+
+def test_fault_08_a_driver_that_is_killed_takes_its_workers_along(tmp_path: Path, options: Options, folder_of_machines: Path) -> None:
+    process, workers = driver(tmp_path, {**options, "spill_folders": [str(tmp_path / "dead")]})
+    process.kill()
+    process.communicate()
+    assert until(lambda: not [one for one in workers if os.path.exists(f"/proc/{one}")], 5), "workers are left"
+    p = Pipeline()
+    numbers(p, 100, 3).write_jsonl(str(tmp_path / "out"), mode="overwrite")
+    p.run(**options)  # nothing stands in the way of the next run
+    assert whole(tmp_path / "out") == list(range(100))
+
+
+# -- 17: Ray's own calls fail
+
+CHAOS = """
+import json, os
+os.environ["RAY_testing_rpc_failure"] = json.dumps({failures!r})
+from dataflow import Pipeline
+
+p = Pipeline()
+elevens = p.create(range(3000)).redistribute(6).map(lambda n: n % 11)
+counted = elevens.count().collect(runner="ray", address="local", mode="cluster", progress=False)
+assert sorted(counted) == [(k, len(range(k, 3000, 11))) for k in range(11)], counted
+print("right")
+"""
+FAILURES = {
+    "tasks": {"CoreWorkerService.grpc_client.PushTask": {"num_failures": 2, "req_failure_prob": 25, "resp_failure_prob": 25}},
+    "leases": {"NodeManagerService.grpc_client.RequestWorkerLease": {"num_failures": 3, "req_failure_prob": 50, "resp_failure_prob": 50}},
+    "actors": {"ActorInfoGcsService.grpc_client.CreateActor": {"num_failures": 2, "req_failure_prob": 50, "resp_failure_prob": 50}},
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES if LARGE else ["tasks"])
+def test_fault_17_calls_of_ray_that_fail(kind: str, machines: Any) -> None:
+    done = subprocess.run([sys.executable, "-c", CHAOS.format(failures=FAILURES[kind])], capture_output=True, text=True, timeout=150)
+    assert done.stdout.strip().endswith("right"), done.stderr[-3000:]
