@@ -15,6 +15,7 @@
     ├── MemoryLimitError        a task needs more memory than it may have
     ├── ResourceError           the machine ran out of disk, file handles or processes
     └── ShardCorruptError       bytes we wrote came back changed (a checksum failed)
+        └── ShardLostError      a file of the run is gone, most often with its machine
 
 Ctrl-C is no error of ours: it stays Python's `KeyboardInterrupt`, because Python gives a script the exit code of one (130 in a
 shell) for that class alone and for none below it; and because ``except DataflowError`` must not go on after Ctrl-C.
@@ -46,6 +47,7 @@ __all__ = [
     "ResourceError",
     "SchemaError",
     "ShardCorruptError",
+    "ShardLostError",
     "SkipLimitError",
     "StepError",
     "TaskTimeoutError",
@@ -217,3 +219,7 @@ class ResourceError(DataflowError):
 
 class ShardCorruptError(DataflowError):
     """A file of the run came back other than it was written."""
+
+
+class ShardLostError(ShardCorruptError):
+    """A file of the run is gone."""

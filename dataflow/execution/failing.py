@@ -7,7 +7,7 @@ import pickle
 import traceback
 from typing import Any
 
-from dataflow.errors import DataflowError, InputError, MemoryLimitError, Report, ResourceError, ShardCorruptError, StepError
+from dataflow.errors import DataflowError, InputError, MemoryLimitError, Report, ResourceError, ShardCorruptError, ShardLostError, StepError
 from dataflow.execution.context import text_of
 from dataflow.execution.failures import trace_of
 from dataflow.plan.origin import is_engine_file
@@ -33,6 +33,8 @@ def failure_of(error: BaseException, stage: str) -> tuple[str, BaseException]:
             trace=trace_of(error),
         )
         return "load", _chained(DataflowError(report), error)
+    if isinstance(error, ShardLostError):
+        return "gone", error
     if isinstance(error, ShardCorruptError):
         return "corrupt", error
     if isinstance(origin, MemoryError) or type(origin).__name__ == "ArrowMemoryError":

@@ -42,7 +42,7 @@ class Task(NamedTuple):
     twice: bool = False
 
 
-FailureKind = str  # "user" | "transient" | "memory" | "corrupt" | "load" | "resource"
+FailureKind = str  # "user" | "transient" | "memory" | "corrupt" | "gone" | "load" | "resource"
 
 
 class Finished(NamedTuple):

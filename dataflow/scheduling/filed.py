@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from dataflow.physical.phases import Phase
 from dataflow.physical.program import TaskInput
@@ -20,42 +19,62 @@ class FiledFiles:
 
     def __init__(self) -> None:
         self.files: dict[str, dict[Filed, RunFile]] = {}
-        self._ordered: dict[str, tuple[Any, int, tuple[RunFile, ...]]] = {}  # `kept` for many readers of one shuffle
-        self._filings = 0
+        self._ordered: dict[str, tuple[RunFile, ...]] = {}  # `kept` for many readers of one shuffle
+        self._there: dict[str, dict[tuple[str, Filed], None]] = {}  # by place
+        self._instead: dict[tuple[str, str], RunFile] = {}  # by place and path: what replaced a file
 
     def file(self, name: str, filed: Filed, file: RunFile | None) -> None:
         """Take in what a leaf of a task wrote, if it wrote anything."""
         files = self.files.setdefault(name, {})
-        if file is not None:
-            files[filed] = file
-            self._filings += 1
+        if file is None:
+            return
+        self._ordered.pop(name, None)
+        if (before := files.get(filed)) is not None:
+            self._there.get(before.place, {}).pop((name, filed), None)
+            self._instead[before.place, before.path] = file
+        files[filed] = file
+        if file.place:
+            self._there.setdefault(file.place, {})[name, filed] = None
 
     def kept(self, name: str) -> tuple[RunFile, ...]:
         """The files under a name, in order."""
-        found = self.files.get(name, {})
-        known = self._ordered.get(name)
-        if known is None or known[0] is not found or known[1] != self._filings:
-            known = self._ordered[name] = (found, self._filings, tuple(found[order] for order in sorted(found)))
-        return known[2]
+        if name not in self._ordered:
+            found = self.files.get(name, {})
+            self._ordered[name] = tuple(found[order] for order in sorted(found))
+        return self._ordered[name]
 
-    def rows_of(self, name: str, order: tuple[int, ...]) -> int:
-        """How many rows one task wrote under a name."""
-        return sum(file.rows for (task, _), file in self.files.get(name, {}).items() if task == order)
+    def rows(self, name: str, filed: Filed) -> int:
+        """How many rows one leaf of a task wrote under a name."""
+        file = self.files.get(name, {}).get(filed)
+        return file.rows if file is not None else 0
 
     def current(self, given: TaskInput, phase: Phase) -> TaskInput:
         """A task's input with the files as they are now: one may have been made again since the task was planned."""
         if given.shuffle is not None and phase.shuffle:
             return replace(given, shuffle=replace(given.shuffle, files=self.kept(phase.shuffle)))
-        if given.files:
-            now = {file.producer: file for file in self.kept(phase.kept or phase.program.label)}
-            return replace(given, files=tuple(now.get(file.producer, file) for file in given.files))
+        if given.files and self._instead:
+            return replace(given, files=tuple(self._newest(file) for file in given.files))
         return given
+
+    def _newest(self, file: RunFile) -> RunFile:
+        while (newer := self._instead.get((file.place, file.path), file)) is not file:
+            file = newer
+        return file
+
+    def forget(self, name: str, filed: Filed) -> None:
+        """What a leaf of a task wrote is not asked for any more."""
+        file = self.files.get(name, {}).pop(filed, None)
+        if file is not None:
+            self._ordered.pop(name, None)
+            self._there.get(file.place, {}).pop((name, filed), None)
 
     def remove(self, name: str) -> None:
         """A shuffle that nobody reads any more leaves the disk."""
-        for file in self.files.pop(name, {}).values():
+        self._ordered.pop(name, None)
+        for filed, file in self.files.pop(name, {}).items():
+            self._there.get(file.place, {}).pop((name, filed), None)
             remove_file(file.place, file.path)
 
     def at(self, place: str) -> list[tuple[str, RunFile]]:
         """The files of a place, each with the name it is filed under."""
-        return [(name, file) for name, files in self.files.items() for file in files.values() if file.place == place]
+        return [(name, self.files[name][filed]) for name, filed in self._there.get(place, {})]

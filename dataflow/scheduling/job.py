@@ -24,6 +24,7 @@ from dataflow.physical.phases import Phase, PhysicalPlan
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf, SideValue, SinkLeaf
 from dataflow.scheduling.accounts import Accounts
 from dataflow.scheduling.bisection import Bisection
+from dataflow.scheduling.enough import Enough
 from dataflow.scheduling.events import Clock, Task, Workers
 from dataflow.scheduling.filed import Filed, FiledFiles
 from dataflow.scheduling.result import Output, RunResult, shown_bytes
@@ -44,6 +45,7 @@ class Job:
         self.state, self.result = self.accounts.state, self.accounts.result
         self.commit: Any = _commit_of(options.run, list(plan.sinks))
         self.files = FiledFiles()
+        self.enough = Enough(self.files)
         self.maker = TaskMaker(plan, options, self.files, self.commit.targets, lambda: workers.parallel)
         self.bisection = Bisection(self.maker, self.accounts, self._replaced)
         self.scheduler = Scheduler(
@@ -64,7 +66,8 @@ class Job:
         self.open: dict[str, set[str]] = {}
         self.written: dict[int, dict[Filed, list[Any]]] = {}
         self.work: dict[str, Task] = {}
-        self.remaking: set[str] = set()
+        self.remaking: dict[str, set[str]] = {}  # by phase
+        self.remade: dict[str, float] = {}  # when
         self.stop = threading.Event()
         self.committing = False
 
@@ -132,6 +135,7 @@ class Job:
             self.state.bytes_total += sum(task.payload.input.bytes for task in tasks)
             for task in tasks:
                 self.work[task.id] = task
+            self.enough.opened(phase, tasks)
             self.scheduler.add(tasks)
 
     def _decided(self, name: str) -> Phase:
@@ -179,42 +183,42 @@ class Job:
                     self.written.setdefault(index, {})[filed] = output
                 case ShuffleLeaf(shuffle=name) | KeepLeaf(name=name):
                     self.files.file(name, filed, output)
-        if task.id in self.remaking:
-            self.remaking.discard(task.id)
+        if self._made_again(task):
             return  # its numbers were counted the first time
         self.open[work.phase].discard(task.id)
         self.result.tasks += 1
         self.accounts.count(work, result)
-        self._enough(work)
+        self._enough(work.phase)
 
-    def _enough(self, work: Work) -> None:
+    def _enough(self, phase: str) -> None:
         """If only a few rows were asked for and the first tasks gave them, the others need not run."""
-        leaves = work.program.leaves
-        if not leaves or not all(isinstance(leaf, KeepLeaf) and leaf.limit is not None for leaf in leaves):
-            return
-        for leaf in leaves:
-            assert isinstance(leaf, KeepLeaf)
-            assert leaf.limit is not None
-            have = 0
-            for task_id, task in sorted(
-                ((t, self.work[t]) for t in self.work if self.work[t].group == work.phase), key=lambda p: p[1].payload.order
-            ):
-                if task_id in self.open[work.phase]:
-                    break
-                have += self.files.rows_of(leaf.name, task.payload.order)
-            if have < leaf.limit:
-                return
-        for task_id in list(self.open[work.phase]):
-            self.scheduler.drop(task_id)
-        self.open[work.phase].clear()
+        if self.enough.reached(phase, self.open[phase]):
+            for task_id in list(self.open[phase]):
+                self.scheduler.drop(task_id)
+            self.open[phase].clear()
 
     def _replaced(self, task: Task, parts: list[Task]) -> None:
         """Other tasks stand for one that is no more."""
-        opened = self.open[task.payload.phase]
-        opened.discard(task.id)
-        opened.update(part.id for part in parts)
-        self.state.tasks_total += len(parts) - 1
+        names = {part.id for part in parts}
         self.work.update((part.id, part) for part in parts)
+        if self._made_again(task):  # what it wrote the first time stands beside what its parts will write
+            del self.work[task.id]
+            self._unfile(task.payload)
+            self.remaking.setdefault(task.group, set()).update(names)
+            return
+        opened = self.open[task.group]
+        opened.discard(task.id)
+        opened |= names
+        self.state.tasks_total += len(parts) - 1
+        self.enough.replaced(task.group, parts)
+
+    def _unfile(self, work: Work) -> None:
+        """Forget what a task wrote."""
+        for place, leaf in enumerate(work.program.leaves):
+            if isinstance(leaf, SinkLeaf):
+                self.written.get(leaf.index, {}).pop((work.order, place), None)
+            else:
+                self.files.forget(leaf.shuffle if isinstance(leaf, ShuffleLeaf) else leaf.name, (work.order, place))
 
     def _discard(self, task: Task, result: TaskResult) -> None:
         """Remove the files of an attempt that came second."""
@@ -232,27 +236,43 @@ class Job:
     def _progress(self, task: Task, rows: int, size: int) -> None:
         self.state.running[task.id] = (rows, size)
 
-    def _corrupt(self, producer: str) -> bool:
-        """A file of the run went bad: make it again, if the task that wrote it can still run."""
+    def _corrupt(self, producer: str, since: float) -> bool:
+        """A file of the run went bad: make it again, if that was not done since, and if the task that wrote it can still run."""
+        if self.remade.get(producer, since) > since:
+            return True
         task = self.work.get(producer)
         if task is None:
             return False
-        if producer not in self.remaking:
-            self.remaking.add(producer)
+        if producer not in self.scheduler.states:
+            self.remaking.setdefault(task.group, set()).add(producer)
             self.scheduler.add([task], front=True)
+        return True
+
+    def _made_again(self, task: Task) -> bool:
+        """Whether a task that is done was one that made its files anew."""
+        again = self.remaking.get(task.group, set())
+        if task.id not in again:
+            return False
+        again.discard(task.id)
+        self.remade[task.id] = self.clock.now()
+        if not again:
+            del self.remaking[task.group]
         return True
 
     def _place_lost(self, place: str) -> None:
         """What was written at a place that is gone is made again, as far as somebody will still read it."""
-        for name, file in self.files.at(place):
-            if name in self.plan.views or not self._is_past(name):
-                self._corrupt(file.producer)
+        files = self.files.at(place)
+        read = {name for name in {name for name, _ in files} if name in self.plan.views or not self._is_past(name)}
+        for name, file in files:
+            if name in read:
+                self._corrupt(file.producer, self.clock.now())
 
-    def _ready(self, task: Task) -> bool:
+    def _ready(self, phase: str) -> bool:
+        """Whether nothing that a phase reads is being made again."""
         if not self.remaking:
             return True
-        needs = self.plan.phase(task.payload.phase).needs()
-        return not any(needs & self.plan.phase(self.work[name].payload.phase).feeds() for name in self.remaking if name != task.id)
+        needs = self.plan.phase(phase).needs()
+        return not any(needs & self.plan.phase(name).feeds() for name in self.remaking)
 
     def _commit(self) -> None:
         for index, target in enumerate(self.commit.targets):

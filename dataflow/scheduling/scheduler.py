@@ -6,7 +6,7 @@ test runs it in simulated time from a seed, and a run on a cluster differs only 
 
     waiting ──start──> running ──Finished──> done        (the first attempt to finish wins; others are cancelled)
        ^                  │
-       ├──────Failed──────┤  transient, memory, corrupt: again, a few times; user: the run fails
+       ├──────Failed──────┤  transient, memory, corrupt: again, a few times; gone: when the file is there again; user: the run fails
        ├───────Died───────┘  again; after three deaths the task is split around the rows it died on (`_split`)
        └───────Lost───────┘  again, and not counted against it
 
@@ -14,11 +14,15 @@ A task that is to run `twice` is not done when its first attempt is: the result 
 another worker is likely to take it), and the second result is compared and thrown away.
 
 The life of a task: `add` puts it in the queue; `_fill` starts it when a slot is free; its events come to `_on_event`;
-its result is handed to `done`, exactly once, whatever number of attempts there were.
+its result is handed to `done`, exactly once, whatever number of attempts there were. Where `ready` says that a group's input is being
+made again, its tasks stand aside (`parked`) until it says otherwise.
+
+Nothing here may look at all tasks for one event: a run has hundreds of thousands of both (`docs/scale.md`).
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -58,16 +62,16 @@ class _State:
     hangs: int = 0
     running: dict[int, float] = field(default_factory=dict)
     progress: dict[int, tuple[float, tuple[int, int]]] = field(default_factory=dict)
+    missed: dict[str, int] = field(default_factory=dict)  # how often a file of which producer was gone
     rows: tuple[int, int] | None = None
     split_from: str = ""
-    not_before: float = 0.0
     twice: bool = False
     held: Any = None  # the first result of a task that runs twice
 
 
 @dataclass(slots=True)
 class _Group:
-    """The tasks of one phase, for what needs to know its siblings."""
+    """The tasks of one phase, for what needs to know its siblings. ``seconds``: of those that are done, in order but for the last."""
 
     payload: Any = None
     total: int = 0
@@ -79,6 +83,11 @@ class _Group:
         """What is left of it."""
         return Left(self.payload, self.total - self.done, self.spent / self.done if self.done else 0.0)
 
+    def usual(self) -> float:
+        """The median of the seconds."""
+        self.seconds.sort()  # what was in order stays so: this costs a look at each
+        return self.seconds[len(self.seconds) // 2]
+
 
 class Scheduler:
     """Runs tasks.
@@ -87,7 +96,9 @@ class Scheduler:
     ``give_up(task, how, error)`` then gives what may take its place (a task that looks at the record, nothing if it may be
     skipped); None, and the error is raised.
     ``compare(task, first, second)`` raises if the two results of a task that ran twice are not the same.
-    ``place_lost(place)`` is told of a place that is gone, with the files of tasks that were done there.
+    ``corrupt(producer, since)`` says whether a task's file, which a reader that began then could not read, is made again; ``ready(group)``
+    whether what the tasks of a group read is there. ``place_lost(place)`` is told of a place that is gone, with the files that tasks
+    wrote there.
     """
 
     def __init__(
@@ -98,9 +109,9 @@ class Scheduler:
         split: Splitter | None = None,
         done: Callable[[Task, Any], None] | None = None,
         discard: Callable[[Task, Any], None] | None = None,
-        corrupt: Callable[[str], bool] | None = None,
+        corrupt: Callable[[str, float], bool] | None = None,
         progress: Callable[[Task, int, int], None] | None = None,
-        ready: Callable[[Task], bool] | None = None,
+        ready: Callable[[str], bool] | None = None,
         give_up: Callable[[Task, str, BaseException], list[Task] | None] | None = None,
         compare: Callable[[Task, Any, Any], None] | None = None,
         place_lost: Callable[[str], None] | None = None,
@@ -110,16 +121,17 @@ class Scheduler:
         self.split = split or (lambda task, rows, how: None)
         self.done = done or (lambda task, result: None)
         self.discard = discard or (lambda task, result: None)
-        self.corrupt = corrupt or (lambda producer: False)
+        self.corrupt = corrupt or (lambda producer, since: False)
         self.progress = progress or (lambda task, rows, size: None)
-        self.ready = ready or (lambda task: True)
+        self.ready = ready or (lambda group: True)
         self.compare = compare or (lambda task, first, second: None)
         self.place_lost = place_lost or (lambda place: None)
         self.states: dict[str, _State] = {}
         self.winners: dict[str, int] = {}  # the attempt whose result was taken, of every task that is done
         self.live: dict[str, _State] = {}  # those with attempts running: the clock's checks look at no others
         self.queue: deque[str] = deque()
-        self.delayed: list[str] = []
+        self.delayed: list[tuple[float, str]] = []  # a heap: not before when
+        self.parked: dict[str, list[str]] = {}  # by group: what waits for files that are made again
         self.groups: dict[str, _Group] = {}
         self.active = 0
         self.idle_deaths = 0
@@ -169,6 +181,7 @@ class Scheduler:
         self.states.clear()
         self.queue.clear()
         self.delayed.clear()
+        self.parked.clear()
 
     # -- starting
 
@@ -177,20 +190,20 @@ class Scheduler:
 
     def _fill(self) -> None:
         """Start what may start."""
-        if self.delayed:
-            now = self.clock.now()
-            due = [name for name in self.delayed if name not in self.states or self.states[name].not_before <= now]
-            for name in due:
-                self.delayed.remove(name)
-                self.queue.append(name)
+        now = self.clock.now()
+        while self.delayed and self.delayed[0][0] <= now:
+            self.queue.append(heapq.heappop(self.delayed)[1])
+        for group in [group for group in self.parked if self.ready(group)]:
+            self.queue.extendleft(reversed(self.parked.pop(group)))
         while self.active < self.workers.slots and self.queue:
             state = self.states.get(self.queue.popleft())
             if state is None or state.running:
                 continue
-            if self.ready(state.task):
+            group = state.task.group
+            if group in self.parked or not self.ready(group):
+                self.parked.setdefault(group, []).append(state.task.id)
+            else:
                 self._start(state)
-            else:  # its input is being made again
-                self._later(state, 0.05)
         self.workers.expect([group.left() for group in self.groups.values() if group.done < group.total])
 
     def _start(self, state: _State) -> None:
@@ -206,13 +219,9 @@ class Scheduler:
     def _again(self, state: _State, delay: float = 0.0) -> None:
         self.retries += 1
         if delay:
-            self._later(state, delay)
+            heapq.heappush(self.delayed, (self.clock.now() + delay, state.task.id))
         else:
             self.queue.appendleft(state.task.id)
-
-    def _later(self, state: _State, delay: float) -> None:
-        state.not_before = self.clock.now() + delay
-        self.delayed.append(state.task.id)
 
     def _ended(self, state: _State, number: int) -> float:
         """An attempt runs no more; gives when it began."""
@@ -254,7 +263,7 @@ class Scheduler:
                     self.winners[state.task.id] = number
                 self._finished(state, result, self.clock.now() - begun)
             case Failed():
-                self._failed(state, event)
+                self._failed(state, event, begun)
             case Died():
                 self._died(state, event)
             case Lost():
@@ -283,12 +292,15 @@ class Scheduler:
         del self.states[state.task.id]
         self.done(state.task, result)
 
-    def _failed(self, state: _State, event: Failed) -> None:
-        state.failures += 1
+    def _failed(self, state: _State, event: Failed, begun: float) -> None:
         self.log.append(f"{event.attempt} failed ({event.kind}): {event.error}")
-        if state.held is not None and event.kind in ("transient", "memory", "resource"):
+        if state.held is not None and event.kind in ("transient", "memory", "resource", "gone"):
             self._uncompared(state)
             return
+        if event.kind == "gone":
+            self._missed(state, event, begun)
+            return
+        state.failures += 1
         limit = {"transient": self.policy.transient_attempts, "corrupt": self.policy.attempts, "resource": self.policy.attempts}
         if event.kind == "memory":
             if state.failures < 2 and not state.split_from:
@@ -303,7 +315,7 @@ class Scheduler:
         if (
             event.kind == "corrupt"
             and state.failures < self.policy.attempts
-            and self.corrupt(event.report.cause_type if event.report else "")
+            and self.corrupt(event.report.cause_type if event.report else "", begun)
         ):
             self._again(state)
             return
@@ -313,6 +325,16 @@ class Scheduler:
         if not state.running:  # a backup attempt may still succeed
             raise event.error
         self.log.append(f"{event.attempt}: waiting for its other attempt")
+
+    def _missed(self, state: _State, event: Failed, begun: float) -> None:
+        """A file went with its machine while the task read. Of many machines many may go meanwhile, so each file counts for itself."""
+        producer = event.report.cause_type if event.report else ""
+        state.missed[producer] = state.missed.get(producer, 0) + 1
+        if state.missed[producer] < self.policy.attempts and self.corrupt(producer, begun):
+            if not state.running:
+                self._again(state)
+        elif not state.running:
+            raise event.error
 
     def _died(self, state: _State, event: Died) -> None:
         state.deaths += 1
@@ -393,13 +415,13 @@ class Scheduler:
     # -- time
 
     def _check_times(self, now: float) -> None:
-        policy = self.policy
-        for state in list(self.live.values()):
-            for number, (moved, _) in list(state.progress.items()):
-                if policy.task_timeout is not None and now - moved > policy.task_timeout:
-                    self._hung(state, number, now - moved)
+        if (timeout := self.policy.task_timeout) is not None:
+            for state in list(self.live.values()):
+                for number, (moved, _) in list(state.progress.items()):
+                    if now - moved > timeout:
+                        self._hung(state, number, now - moved)
         if self.active < self.workers.slots and not self.queue:
-            self._start_backup(now)
+            self._start_backups(now)
 
     def _hung(self, state: _State, number: int, seconds: float) -> None:
         attempt = AttemptId(state.task.id, number)
@@ -424,22 +446,21 @@ class Scheduler:
             )
         )
 
-    def _start_backup(self, now: float) -> None:
-        """A second attempt for the slowest task of a group that is nearly done (MapReduce's backup tasks)."""
+    def _start_backups(self, now: float) -> None:
+        """Second attempts for the slowest tasks of groups that are nearly done (MapReduce's backup tasks), as far as there is room."""
         policy = self.policy
-        slowest: tuple[float, _State] | None = None
-        for state in self.live.values():
-            group = self.groups[state.task.group]
-            if len(state.running) != 1 or state.held is not None:
-                continue
-            if group.done < policy.backup_after_done * (group.total - 1) or not group.seconds:
-                continue
-            age = now - min(state.running.values())
-            if age <= policy.backup_floor or (slowest is not None and age <= slowest[0]):
-                continue
-            if age > policy.backup_factor * sorted(group.seconds)[len(group.seconds) // 2]:
-                slowest = (age, state)
-        if slowest is not None:
+        longest = {
+            name: max(policy.backup_floor, policy.backup_factor * group.usual())
+            for name, group in self.groups.items()
+            if group.seconds and policy.backup_after_done * (group.total - 1) <= group.done < group.total and self.ready(name)
+        }
+        slow: list[tuple[float, _State]] = []
+        for state in self.live.values() if longest else ():
+            if len(state.running) == 1 and state.held is None and state.task.group in longest:
+                age = now - next(iter(state.running.values()))
+                if age > longest[state.task.group]:
+                    slow.append((age, state))
+        for age, state in heapq.nlargest(self.workers.slots - self.active, slow, key=lambda pair: pair[0]):
             self.backups += 1
-            self.log.append(f"backup for {slowest[1].task.id} after {slowest[0]:.1f} s")
-            self._start(slowest[1])
+            self.log.append(f"backup for {state.task.id} after {age:.1f} s")
+            self._start(state)

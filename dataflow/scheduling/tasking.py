@@ -51,6 +51,7 @@ class TaskMaker:
     ) -> None:
         self.plan, self.options, self.files, self.targets, self.parallel = plan, options, files, targets, parallel
         self.remarks: dict[str, list[str]] = {}  # on the tasks of a phase
+        self._here: tuple[Program | None, bool] = (None, False)
 
     def remark(self, phase: str, *texts: str) -> None:
         """Note what the sizes that were seen decided."""
@@ -105,7 +106,9 @@ class TaskMaker:
             share = self.options.memory // max(1, self.parallel())
             return Attempt(task, number, current, share, folders[number % len(folders)], sides, twice)
 
-        return Task(name, phase, Work(order, phase, given, program, total < SMALL_BYTES, of_this_process(program), attempt), twice)
+        if self._here[0] is not program:
+            self._here = (program, of_this_process(program))  # which looks at the paths of all its files
+        return Task(name, phase, Work(order, phase, given, program, total < SMALL_BYTES, self._here[1], attempt), twice)
 
     def smaller(self, work: Work) -> list[TaskInput] | None:
         """The input of a task that ran out of memory in parts, where that is known to help; None where it is not."""

@@ -11,7 +11,8 @@ a file per pair of mapper and reducer.
 
 Life of a block: `RunWriter.write` encodes it and notes its checksum; the manifest carries the index to the driver
 and on to the readers; `read_block` reads the bytes, checks them *before* Arrow looks (a flipped byte can crash the
-process there), and gives the batch back. A checksum that fails names the task that wrote the file, which is run again.
+process there), and gives the batch back. A checksum that fails, or a file that is gone, names the task that wrote it, which is run
+again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dataflow.errors import Report, ShardCorruptError
+from dataflow.errors import Report, ShardCorruptError, ShardLostError
 from dataflow.shard.places import create_file, read_range, remove_file
 
 __all__ = ["Block", "RunFile", "RunWriter", "read_block"]
@@ -127,7 +128,14 @@ def read_block(file: RunFile, block: Block) -> pa.RecordBatch:
     try:
         data = read_range(file.place, file.path, block.offset, block.length)
     except FileNotFoundError:
-        data = b""
+        raise ShardLostError(
+            Report(
+                "a file of this run is gone",
+                location=f"{file.place}{file.path}, written by task {file.producer}",
+                hint="if no machine went with it: does something clean that folder?",
+                cause_type=file.producer,
+            )
+        ) from None
     if len(data) != block.length or zlib.crc32(data) != block.crc:
         raise ShardCorruptError(
             Report(

@@ -77,7 +77,9 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
     "a median needs all values together": lambda p: orders(p).group_by("who").agg(col("price").median()),
     "different values are found before they are counted": lambda p: orders(p).group_by("day").agg(col("who").n_unique(), s=col("id").sum()),
     "sketches of parts meet in place of all values": lambda p: (
-        orders(p).group_by("day").agg(col("who").approx_n_unique(), q=col("price").approx_quantile(0.5), p=col("price").approx_quantile(0.9))
+        orders(p)
+        .group_by("day")
+        .agg(col("who").approx_n_unique(), q=col("price").approx_quantile(0.5), p=col("price").approx_quantile(0.9))
     ),
     "two large sides meet by exchange": lambda p: joined(p).select("id", "name"),
     "a small side goes whole to every part": lambda p: people(p).join(few(p), "city").select("name", "country"),

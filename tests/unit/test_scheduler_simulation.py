@@ -286,7 +286,7 @@ def test_fault_34_the_producer_of_a_corrupt_file_runs_again_before_its_reader():
     workers = Reading(clock, 0, 2)
     remaking = set()
 
-    def corrupt(producer):
+    def corrupt(producer, since):
         remaking.add("map/00000")
         scheduler.add([Task("map/00000", "map", "map 0")], front=True)
         return True
@@ -295,7 +295,7 @@ def test_fault_34_the_producer_of_a_corrupt_file_runs_again_before_its_reader():
         remaking.discard(task.id)
         order.append(task.id)
 
-    scheduler = Scheduler(workers, clock, Policy(), done=done, corrupt=corrupt, ready=lambda task: not remaking or task.id in remaking)
+    scheduler = Scheduler(workers, clock, Policy(), done=done, corrupt=corrupt, ready=lambda group: group == "map" or not remaking)
     scheduler.add(plain(2))
     scheduler.run()
     scheduler.add(plain(1, "reduce"))
@@ -322,7 +322,7 @@ def test_fault_34_a_file_that_is_always_corrupt_ends_the_run():
 
     workers = Corrupting(clock, 0, 2)
 
-    def corrupt(producer):
+    def corrupt(producer, since):
         if "map/00000" not in scheduler.states:
             scheduler.add([Task("map/00000", "map", "map 0")], front=True)
         return True
