@@ -3,7 +3,8 @@
 A program of our own, fed over a socket: the user's script needs no ``__main__`` guard, functions of a script or notebook
 travel by value, and a worker that dies is noticed at once, because its socket closes.
 
-    driver ──("program", name, bytes)──> kept by name             ──("attempt", task, number, name, bytes)──> run
+    driver ──("program", name, bytes)──> kept by name             ──("attempt", task, number, name, bytes, files)──> run
+           ──("files", name, bytes)────> those of a shuffle, for attempts that name them
     driver <──("ready",)  ("progress", rows, bytes, pulse)  ("finished", bytes)  ("failed", kind, bytes)────────── worker
 
 `execution.serving` runs the attempts and marks their rows. A thread sends progress four times a second; when the socket is
@@ -20,13 +21,15 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from dataflow.execution.serving import Serving
 
-__all__ = ["Channel", "main"]
+__all__ = ["HEADER", "KEPT", "Channel", "main"]
 
 HEADER = struct.Struct("<Q")
+KEPT = 4  # lists of files, the last ones that were sent
 BEAT = 0.25
 
 
@@ -89,6 +92,7 @@ class _Server:
 
     def __init__(self, channel: Channel, serving: Serving) -> None:
         self.channel, self.serving = channel, serving
+        self.files: dict[str, Any] = {}
 
     def beat(self) -> None:
         """Tell the driver how far the current attempt is."""
@@ -106,11 +110,22 @@ class _Server:
             match message[0]:
                 case "program":
                     self.serving.programs[message[1]] = message[2]
+                case "files":
+                    self.files[message[1]] = pickle.loads(message[2])
+                    if len(self.files) > KEPT:
+                        del self.files[next(iter(self.files))]
                 case "attempt":
-                    self.channel.send(*self.serving.run(*message[1:]))
+                    task, number, name, data, index = message[1:]
+                    self.channel.send(*self.serving.run(task, number, name, data, self._adapt(index)))
                 case _:
                     self.serving.close()
                     return
+
+    def _adapt(self, index: str) -> Callable[[Any], Any]:
+        """What is done with an attempt that names files."""
+        if not index:
+            return lambda attempt: attempt
+        return lambda attempt: attempt.with_files(self.files[index])
 
 
 def _connect(module: str, name: str, *arguments: str) -> None:

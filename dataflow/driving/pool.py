@@ -16,23 +16,27 @@ import contextlib
 import pickle
 import selectors
 import socket
+import struct
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
+from dataflow.driving.sending import Indices, narrowed
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
 from dataflow.physical.program import Program
 from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, PlaceLost, Progress
-from dataflow.worker import HEADER, Channel
+from dataflow.worker import HEADER, KEPT, Channel
 
 __all__ = ["Body", "Death", "PooledWorker", "WorkerPool"]
 
 MISSTARTS = 3
+PATIENCE = struct.pack("ll", 10, 0)  # seconds and microseconds in which a worker takes in something of what it is sent
+BEAT = 0.25
 
 
 class Death(NamedTuple):
@@ -76,6 +80,7 @@ class PooledWorker:
     ready: bool = False
     busy: AttemptId | None = None
     programs: set[str] = field(default_factory=set)
+    indices: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT))
     buffer: bytearray = field(default_factory=bytearray)
     ran: set[str] = field(default_factory=set)
 
@@ -91,11 +96,14 @@ class WorkerPool:
 
     def __init__(self) -> None:
         self.workers: list[PooledWorker] = []
+        self.free: dict[PooledWorker, None] = {}  # those that are ready and idle
         self.selector = selectors.DefaultSelector()
         self.queue: deque[_Queued] = deque()
         self.programs: dict[str, bytes] = {}
         self.news: list[Event | PlaceLost] = []
         self.misstarts = 0
+        self.indices = Indices()
+        self._beaten = 0.0
 
     # -- what a subclass says
 
@@ -123,6 +131,14 @@ class WorkerPool:
         """The event of an attempt that ended well."""
         return Finished(attempt, result)
 
+    def _failed(self, failed: Failed) -> None:
+        """Tell of an attempt that ended with an error."""
+        self.news.append(failed)
+
+    def _mourn(self, worker: PooledWorker) -> None:
+        """Find out how a worker ended, and tell by `_died`."""
+        self._died(worker, worker.body.death())
+
     # -- what the scheduler's workers are asked
 
     def start(self, attempt: AttemptId, program: Program, make: Callable[[], Attempt]) -> None:
@@ -135,19 +151,19 @@ class WorkerPool:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        kept: deque[_Queued] = deque()
-        if self.queue:
-            self._grow()
-        while self.queue:
+        kept: list[_Queued] = []
+        while self.queue and self.free:
             queued = self.queue.popleft()
-            idle = [w for w in self.workers if w.ready and w.busy is None and self._suited(w, queued)]
-            others = [w for w in idle if queued.attempt.task not in w.ran]
+            idle = [worker for worker in self.free if self._suited(worker, queued)]
+            others = [worker for worker in idle if queued.attempt.task not in worker.ran]
             if not others and (not idle or self._coming()):
                 kept.append(queued)
                 continue  # a task that runs again goes to another process, whose sets have another order, if one is free
             attempt = queued.make()
             self._give(self._best(others or idle, attempt), queued, attempt)
-        self.queue = kept
+        self.queue.extendleft(reversed(kept))
+        if self.queue:
+            self._grow()
 
     def _give(self, worker: PooledWorker, queued: _Queued, attempt: Attempt) -> None:
         import cloudpickle
@@ -155,13 +171,22 @@ class WorkerPool:
         name = queued.program.phase
         worker.busy = queued.attempt
         worker.ran.add(queued.attempt.task)
-        with contextlib.suppress(OSError):  # if it died just now, its socket will say so
+        del self.free[worker]
+        index, files = self.indices.of(name, attempt.input)
+        attempt = attempt.with_files(()) if index else replace(attempt, input=narrowed(attempt.input))
+        self.news.append(Progress(queued.attempt, 0, 0))  # the wait for a worker is not its own
+        data = cloudpickle.dumps(self._sent(worker, attempt), 5)
+        try:
             if name not in worker.programs:
                 worker.channel.send("program", name, self.programs[name])
                 worker.programs.add(name)
-            self.news.append(Progress(queued.attempt, 0, 0))  # the wait for a worker is not its own
-            data = cloudpickle.dumps(self._sent(worker, attempt), 5)
-            worker.channel.send("attempt", queued.attempt.task, queued.attempt.number, name, data)
+            if index and index not in worker.indices:
+                worker.channel.send("files", index, files)
+                worker.indices.append(index)
+            worker.channel.send("attempt", queued.attempt.task, queued.attempt.number, name, data, index)
+        except OSError:  # it died just now, or takes nothing in: in both cases its socket is at its end
+            with contextlib.suppress(OSError):
+                worker.channel.sock.shutdown(socket.SHUT_RDWR)
 
     def cancel(self, attempt: AttemptId) -> None:
         """Stop an attempt by ending its worker: no other way is sure."""
@@ -183,6 +208,9 @@ class WorkerPool:
             else:
                 key.data()
         self._dispatch()
+        if self.queue and time.monotonic() - self._beaten > BEAT:
+            self._beaten = time.monotonic()
+            self.news += [Progress(queued.attempt, 0, 0, int(self._beaten / BEAT)) for queued in self.queue]
         news, self.news = self.news, []
         return news
 
@@ -209,23 +237,29 @@ class WorkerPool:
             match message:
                 case ("ready",):
                     worker.ready = True
+                    self.free[worker] = None
                     self.misstarts = 0
                 case ("progress", task, number, rows, read, pulse):
                     self.news.append(Progress(AttemptId(task, number), rows, read, pulse))
                 case ("finished", task, number, result):
                     worker.busy = None
+                    self.free[worker] = None
                     self.news.append(self._finished(worker, AttemptId(task, number), result))
                 case ("failed", task, number, kind, error, rows):
                     worker.busy = None
+                    self.free[worker] = None
                     report = error.report if isinstance(error, DataflowError) else None
-                    self.news.append(Failed(AttemptId(task, number), kind, error, report, rows))
+                    self._failed(Failed(AttemptId(task, number), kind, error, report, rows))
                 case _:
                     raise AssertionError(f"a worker said {message[0]!r}")
 
     def _lost(self, worker: PooledWorker) -> None:
-        """A worker is gone: say how, and where it was."""
-        self._end(worker)
-        death = worker.body.death()
+        """A worker is gone: its socket is at its end."""
+        self._let_go(worker)
+        self._mourn(worker)
+
+    def _died(self, worker: PooledWorker, death: Death) -> None:
+        """It is known how a worker ended, and where it was."""
         if not worker.ready:
             self.misstarts += 1
             if self.misstarts >= MISSTARTS:
@@ -241,14 +275,19 @@ class WorkerPool:
         return DataflowError(Report(f"worker processes cannot be started: {how}", hint=f"try: {sys.executable} -m dataflow.worker"))
 
     def _add(self, worker: PooledWorker) -> None:
+        worker.channel.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, PATIENCE)
         self.selector.register(worker.channel.sock, selectors.EVENT_READ, worker)
         self.workers.append(worker)
 
     def _end(self, worker: PooledWorker, patience: float = 0.0) -> None:
+        self._let_go(worker)
+        worker.body.end(patience)
+
+    def _let_go(self, worker: PooledWorker) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self.selector.unregister(worker.channel.sock)
         worker.channel.sock.close()
-        worker.body.end(patience)
+        self.free.pop(worker, None)
         if worker in self.workers:
             self.workers.remove(worker)
 

@@ -49,7 +49,7 @@ from dataflow.physical.program import (
 )  # fmt: skip
 from dataflow.shard.batch import Batch, Rows
 from dataflow.shard.codec import decode_batch
-from dataflow.shard.runfile import read_block
+from dataflow.shard.runfile import RunFile, read_block
 
 __all__ = ["Attempt", "TaskResult", "run_task"]
 
@@ -67,6 +67,11 @@ class Attempt:
     sides: dict[str, SideValue] = field(default_factory=dict)
     compared: bool = False
     shared: str = ""
+
+    def with_files(self, files: tuple[RunFile, ...]) -> Attempt:
+        """The same, of a shuffle of these files."""
+        assert self.input.shuffle is not None
+        return replace(self, input=replace(self.input, shuffle=replace(self.input.shuffle, files=files)))
 
 
 @dataclass

@@ -23,7 +23,7 @@ __all__ = ["Transport", "connect", "create_file", "is_shared", "make_folder", "r
 class Transport(Protocol):
     """How a process reaches the files of other places."""
 
-    here: str  # the place whose files this process opens itself
+    here: tuple[str, ...]  # the places whose files this process opens itself
 
     def read(self, place: str, path: str, offset: int, length: int) -> bytes | memoryview:
         """A range of a file of another place. Raises FileNotFoundError where the file or the whole place is gone."""
@@ -84,7 +84,7 @@ def read_range(place: str, path: str, offset: int, length: int) -> bytes | memor
             fs, inner = _storage(path)
             return bytes(fs.cat_file(inner, start=offset, end=offset + length))
         path = path.removeprefix(_FOLDER)
-    elif place and _connected and place != _connected[0].here:
+    elif place and _connected and place not in _connected[0].here:
         return _connected[0].read(place, path, offset, length)
     with open(path, "rb", buffering=0) as handle:
         data = os.pread(handle.fileno(), length, offset)
@@ -99,7 +99,7 @@ def remove_file(place: str, path: str) -> None:
         if is_shared(path):
             fs, inner = _storage(path)
             fs.rm_file(inner)
-        elif place and _connected and place != _connected[0].here:
+        elif place and _connected and place not in _connected[0].here:
             _connected[0].remove(place, path)
         else:
             os.unlink(path)

@@ -1,8 +1,8 @@
 """The agent of a machine: one actor, holding the cores that a driver takes there, for all that the driver has on that machine.
 
     launch ─> a connection to the driver, with the token ─> `python -m dataflow.worker` at its other end (the agent lets go of it)
-    folder    worker-0.mark worker-0.stack …   what the workers are at, and what they said when they died
-              <run>/                           the files of a run, served to the other machines
+    folder    <run>/worker-0.mark worker-0.stack …   what the workers are at, and what they said when they died
+              <run>/…                                the files of a run, served to the other machines
 
 So an attempt goes straight from the driver's socket into a process of ours: 0.1 ms, where a call of a Ray actor takes 0.6 and a task
 1.3; a worker that dies is seen at once and replaced in a tenth of a second, where a new actor takes most of one. The workers die with
@@ -14,24 +14,24 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
-import json
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
-from typing import Any
 
+from dataflow.driving.pool import Death
 from dataflow.driving.processes import WorkerProcess, end_largest
+from runners.ray.door import knock
 from runners.ray.files import FileServer
 
-__all__ = ["Agent", "machine"]
+__all__ = ["Agent"]
 
 PREFIX = "dataflow-ray"
 LOCK = ".agent"
 LOW_MEMORY = 0.08  # Ray's own monitor acts at 5% left, and ends the agent, as it does not see the workers
 WATCH = 0.25
+PATIENCE = 1.0  # seconds that the workers of a run have for tearing down
 
 
 class Agent:
@@ -52,26 +52,15 @@ class Agent:
         threading.Thread(target=self.server.serve, daemon=True).start()
         threading.Thread(target=self._watch_memory, daemon=True).start()
 
-    def place(self) -> tuple[str, str, str]:
-        """Where the files are served, their folder, and a name of the machine that no other has."""
-        return self.server.place, self.folder, machine()
-
-    def share(self, folders: list[str]) -> None:
-        """Serve other folders too: the driver's, on the driver's machine."""
-        self.server.folders += map(os.path.realpath, folders)
-
-    def ping(self) -> None:
-        """It is there."""
+    def place(self) -> tuple[str, str]:
+        """Where the files are served, and their folder."""
+        return self.server.place, self.folder
 
     def launch(self, number: int, run: str, driver: tuple[str, int]) -> None:
         """Start a worker that reports to the driver."""
         os.makedirs(os.path.join(self.folder, run), exist_ok=True)
-        name = os.path.join(self.folder, f"worker-{number}")
-        with socket.create_connection(driver, timeout=10.0) as connection:
-            connection.settimeout(None)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            hello = json.dumps({"token": self.token, "number": number}).encode()
-            connection.sendall(len(hello).to_bytes(4, "big") + hello)
+        name = os.path.join(self.folder, run, f"worker-{number}")
+        with knock(driver, self.token, number) as connection:
             self.workers[name] = WorkerProcess(name, connection.fileno(), self.slots, self.server.place, self._own_gpus(name))
 
     def _own_gpus(self, name: str) -> dict[str, str]:
@@ -85,16 +74,18 @@ class Agent:
         return {"CUDA_VISIBLE_DEVICES": ",".join(visible[first : first + max(1, int(self.gpus))])}
 
     def kill(self, name: str) -> None:
-        """End a worker."""
-        self.workers[name].kill()
+        """End a worker, if it is there."""
+        if (process := self.workers.pop(name, None)) is not None:
+            process.end(0.0)
 
-    def death(self, name: str) -> Any:
+    def death(self, name: str) -> Death:
         """How a worker ended."""
-        return self.workers.pop(name).death()
+        process = self.workers.pop(name, None)
+        return process.death() if process is not None else Death("its agent does not know it", counts=False)
 
     def stack(self, name: str) -> str:
         """Where a worker is."""
-        return self.workers[name].stack()
+        return self.workers[name].stack() if name in self.workers else ""
 
     def sees(self, path: str) -> bool:
         """Whether a path is to be seen from this machine."""
@@ -102,8 +93,9 @@ class Agent:
 
     def clear(self, run: str) -> None:
         """A run is over: its workers end, its files go."""
-        for name in list(self.workers):
-            self.workers.pop(name).end(1.0)
+        limit = time.monotonic() + PATIENCE
+        for name in [name for name in self.workers if name.startswith(os.path.join(self.folder, run, ""))]:
+            self.workers.pop(name).end(max(0.01, limit - time.monotonic()))
         shutil.rmtree(os.path.join(self.folder, run), ignore_errors=True)
 
     def close(self) -> None:
@@ -116,14 +108,6 @@ class Agent:
         while True:
             time.sleep(WATCH)
             end_largest(list(self.workers.values()), LOW_MEMORY)
-
-
-def machine() -> str:
-    """A name of this machine: processes with the same one see the same files."""
-    boot = ""
-    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
-        boot = file.read().strip()
-    return f"{socket.gethostname()}/{boot}/{os.stat(tempfile.gettempdir()).st_dev}"
 
 
 def _clear(parent: str) -> None:

@@ -1,21 +1,20 @@
 """The cluster, as this process knows it: connected once, hidden behind the first work, and kept a while for the runs that follow.
 
-cluster_for ─> ray.init (found, or started here) ─> an agent on every machine, and one more where steps ask for resources
-                                                        └─ `look`: machines that come, machines that leave
+cluster_for ─> join ─> an agent on every machine, and one more where steps ask for resources
+                          └─ `look`: machines that come, machines that leave
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib.metadata
-import logging
 import os
 import secrets
-import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -24,16 +23,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from dataflow.errors import DataflowError, Report
 from dataflow.plan.steps import Resources
 from dataflow.shard.places import connect
-from runners.ray.agent import machine
+from runners.ray.files import FileServer
+from runners.ray.joining import join, last_line
 from runners.ray.settings import RaySettings
 from runners.ray.transport import FlightTransport
 
-__all__ = ["Cluster", "Machine", "cluster_for"]
+__all__ = ["Cluster", "Machine", "cluster_for", "give_back", "node_of"]
 
-START = 60.0  # seconds until an agent must have answered
+START = 10.0  # seconds that the first run waits for an agent; where none comes, the run itself says what it lacks
+TOGETHER = 1.0  # seconds that it waits for the others when one is there
+PENDING = 3.0  # seconds after which an agent that has not come is looked after: other jobs may hold some of its cores
 LOOK = 1.0
-IDLE = 10.0  # seconds that the agents keep their cores for a run that may follow
 REFUSALS = 3
+SETTLED = 60.0  # seconds after which the end of an agent is no sign that its machine cannot have one
 
 
 @dataclass(eq=False)
@@ -46,6 +48,7 @@ class Machine:
     agent: Any
     place: str = ""
     folder: str = ""
+    since: float = field(default_factory=time.monotonic)
 
     @property
     def key(self) -> tuple[str, Resources | None]:
@@ -68,8 +71,25 @@ def cluster_for(settings: RaySettings, asked: tuple[Resources, ...]) -> Cluster:
         return _known[0]
 
 
+def give_back() -> None:
+    """Keep no cores for runs that may follow, now and from now on: this process has other use for them, such as Ray Data."""
+    Cluster.idle = 0.0
+    with _lock:
+        for one in [one for one in _known if not one.users]:
+            _known.remove(one)
+            one.close()
+
+
+def node_of(place: str) -> str | None:
+    """Ray's name of the machine of a place, None where it is not known; "" is this process's own."""
+    known = [one.node for cluster in _known for one in cluster.machines.values() if one.place == place]
+    return known[0] if known else None if place else str(ray.get_runtime_context().get_node_id())
+
+
 class Cluster:
-    """A connection, shared by the runs of this process."""
+    """A connection, shared by the runs of this process. ``idle``: seconds that the agents keep their cores for a run that may follow."""
+
+    idle = 10.0
 
     def __init__(self, settings: RaySettings, asked: tuple[Resources, ...]) -> None:
         self.settings, self.asked = settings, asked
@@ -78,7 +98,7 @@ class Cluster:
         self.coming: dict[tuple[str, Resources | None], tuple[Machine, Any]] = {}
         self.refusals: dict[str, int] = {}
         self.users = 0
-        self._looked = 0.0
+        self._looked = self._released = 0.0
         self._looking = threading.RLock()
         _join(settings)
         context = ray.get_runtime_context()
@@ -86,20 +106,17 @@ class Cluster:
         self.address = ray.util.get_node_ip_address()
         self.setup = {"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd()}
         self._imports = ray.put(self.setup)
-        self.look(START)
-        if not self.machines:
-            raise DataflowError(Report("the Ray cluster has no machine with a core", hint="look at `ray status`"))
-        self.own = next((one for one in self.machines.values() if one.node == self.node), None)
-        if self.own is None:
-            raise DataflowError(
-                Report(
-                    "this process is on no machine of the Ray cluster, so its workers could not reach it",
-                    hint="run it on one of them, as `ray job submit` does",
-                )
-            )
-        self.transport = FlightTransport(self.own.place, self.token)
+        self.server = FileServer(self.address, self.token, [])
+        threading.Thread(target=self.server.serve, name="files", daemon=True).start()
+        self.transport = FlightTransport((self.server.place,), self.token)
         connect(self.transport)
         atexit.register(self.close)
+        self.look(START)
+
+    @property
+    def here(self) -> str:
+        """The place of this process's own files."""
+        return self.server.place
 
     def connected(self) -> bool:
         """Whether this is still what Ray is connected to."""
@@ -107,8 +124,7 @@ class Cluster:
 
     def share(self, folders: list[str]) -> None:
         """Files of this process, below these folders, may be read by the others."""
-        assert self.own is not None
-        ray.get(self.own.call("share", folders), timeout=START)
+        self.server.folders += map(os.path.realpath, folders)
 
     def release(self, run: str) -> None:
         """A run is over. If no other begins soon, the cores are given back."""
@@ -116,34 +132,36 @@ class Cluster:
             self.users -= 1
         for one in self.machines.values():
             one.call("clear", run)
-        timer = threading.Timer(IDLE, self._leave)
+        self._released = time.monotonic()
+        timer = threading.Timer(self.idle, self._leave)
         timer.daemon = True
         timer.start()
-        self._released = time.monotonic()
 
     def _leave(self) -> None:
         with _lock:
-            if self.users or time.monotonic() - self._released < IDLE - 0.5:
+            if self not in _known or self.users or time.monotonic() - self._released < self.idle - 0.5:
                 return
-            if _known and _known[0] is self:
-                _known.clear()
+            _known.remove(self)
             self.close()
 
     def close(self) -> None:
         """This process needs the cluster no more."""
         atexit.unregister(self.close)
         machines, self.machines = list(self.machines.values()), {}
-        if machines and self.connected():
-            ray.wait([one.call("close") for one in machines], num_returns=len(machines), timeout=2.0)
-            for one in machines:
+        coming, self.coming = list(self.coming.values()), {}
+        if self.connected():
+            if machines:
+                ray.wait([one.call("close") for one in machines], num_returns=len(machines), timeout=1.0)
+            for one in [*machines, *(one for one, _ in coming)]:
                 ray.kill(one.agent)
         connect(None)
         self.transport.close()
+        threading.Thread(target=self.server.shutdown, daemon=True).start()  # it waits for calls that are being answered
 
     # -- machines
 
     def look(self, wait: float = 0.0) -> None:
-        """Notice machines that come and go. ``wait``: seconds for those that are coming."""
+        """Notice machines that come and go. ``wait``: seconds for the first of those that are coming."""
         now = time.monotonic()
         if not wait and now - self._looked < LOOK:
             return
@@ -154,34 +172,67 @@ class Cluster:
                 for asked, slots in _shares(found["Resources"], self.asked).items():
                     key = (node, asked)
                     if key not in self.machines and key not in self.coming and self.refusals.get(node, 0) < REFUSALS:
-                        one = Machine(node, asked, slots, self._agent(node, found["NodeManagerAddress"], asked, slots))
-                        self.coming[key] = (one, one.call("place"))
-            for key, (one, place) in list(self.coming.items()):
-                if one.node not in alive:
-                    del self.coming[key]
-                elif ray.wait([place], timeout=wait)[0]:
-                    del self.coming[key]
-                    self._welcome(one, place)
+                        self._invite(node, found["NodeManagerAddress"], asked, slots)
+            self._look_after(alive)
+            self._meet(wait)
             for one in [one for one in self.machines.values() if one.node not in alive]:
                 self.drop(one)
 
+    def _invite(self, node: str, address: str, asked: Resources | None, slots: int) -> None:
+        """Ask for an agent."""
+        one = Machine(node, asked, slots, self._agent(node, address, asked, slots))
+        self.coming[one.key] = (one, one.call("place"))
+
+    def _look_after(self, alive: dict[str, Any]) -> None:
+        """Where others hold some of what an agent is to have, have one with what is left."""
+        free: dict[str, dict[str, float]] | None = None
+        for key, (one, _) in list(self.coming.items()):
+            if one.node in alive and time.monotonic() - one.since < PENDING:
+                continue
+            free = _free() if free is None else free
+            room = _room(one.asked, free.get(one.node, {}))  # none: it has its cores and is starting, or others have them all
+            if one.node not in alive or 0 < room < one.slots:
+                del self.coming[key]
+                ray.kill(one.agent)
+            if one.node in alive and 0 < room < one.slots:
+                self._invite(one.node, alive[one.node]["NodeManagerAddress"], one.asked, room)
+
+    def _meet(self, wait: float) -> None:
+        """Take in the agents that are there."""
+        limit = time.monotonic() + wait
+        while self.coming:
+            references = [place for _, place in self.coming.values()]
+            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+            for key, (one, place) in list(self.coming.items()):
+                if place in ready:
+                    del self.coming[key]
+                    self._welcome(one, place)
+                    limit = min(limit, time.monotonic() + TOGETHER)
+            if time.monotonic() >= limit:
+                return
+            time.sleep(0.02)
+
     def _welcome(self, one: Machine, place: Any) -> None:
         try:
-            one.place, one.folder, name = ray.get(place)
+            one.place, one.folder = ray.get(place)
         except ray.exceptions.RayActorError as error:
             if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
-                reason = _last_line(str(error))
+                reason = last_line(str(error))
                 raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=_INSTALL)) from error
             self.refusals[one.node] = self.refusals.get(one.node, 0) + 1  # gone again
             return
-        self._check(one, name)
         self.machines[one.key] = one
+        if one.node == self.node:
+            self.transport.here += (one.place,)
 
     def drop(self, one: Machine) -> None:
         """A machine that no longer answers is as good as gone, even while Ray still counts on it."""
         with self._looking:
             if self.machines.pop(one.key, None) is not None:
-                self.refusals[one.node] = self.refusals.get(one.node, 0) + 1
+                settled = time.monotonic() - one.since > SETTLED
+                self.refusals[one.node] = 1 if settled else self.refusals.get(one.node, 0) + 1
+                with contextlib.suppress(ValueError):  # it may be there after all, and would keep its cores
+                    ray.kill(one.agent)
 
     def _agent(self, node: str, address: str, asked: Resources | None, slots: int) -> Any:
         need = asked or Resources()
@@ -192,20 +243,8 @@ class Cluster:
         made = _actor().options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
         return made.remote([self._imports], _VERSIONS, (self.token, address, self.settings.spill_folder, slots, need.gpus))
 
-    def _check(self, one: Machine, name: str) -> None:
-        """Local paths must be seen by machines that are not this one."""
-        if name == machine():
-            return
-        for path in self.settings.paths:
-            if not ray.get(one.call("sees", path), timeout=START):
-                raise DataflowError(
-                    Report(
-                        f"{path} is not to be seen from machine {one.place.removeprefix('grpc://')} of the cluster",
-                        hint="read from and write to storage that all machines share, such as s3:// or a common folder",
-                    )
-                )
 
-
+_join = join
 _lock = threading.Lock()
 _known: list[Cluster] = []
 _INSTALL = "install the same versions on all machines, or give the runner runtime_env={'pip': [...]}"
@@ -224,73 +263,34 @@ def _shares(has: dict[str, float], asked: tuple[Resources, ...]) -> dict[Resourc
     left = dict(has)
     found: dict[Resources | None, int] = {}
     for one in asked:
-        needs = {"CPU": one.cpus, "GPU": one.gpus, "memory": one.memory, **dict(one.custom)}
-        slots = min(int(left.get(name, 0) / amount + 1e-9) for name, amount in needs.items() if amount)
-        if slots > 0:
+        if (slots := _room(one, left)) > 0:
             found[one] = slots
-            for name, amount in needs.items():
+            for name, amount in _amounts(one).items():
                 left[name] = left.get(name, 0) - amount * slots
     if int(left["CPU"]) > 0:
         found[None] = int(left["CPU"])
     return found
 
 
-def _join(settings: RaySettings) -> None:
-    """Connect this process to the cluster."""
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = settings.address
-    remote = address is not None and _elsewhere(address)
-    secure = os.environ.get("RAY_AUTH_MODE") == "token" or os.environ.get("RAY_USE_TLS") == "1"
-    if remote and not secure and not settings.insecure:
-        raise DataflowError(
-            Report(
-                f"the Ray cluster at {address} would be used without authentication: whoever reaches it runs code on it",
-                hint="start it with RAY_AUTH_MODE=token or RAY_USE_TLS=1, or say runner option insecure=True",
-            )
-        )
-    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if not remote and address != "auto":
-        options["include_dashboard"] = False
-    environment = dict(settings.runtime_env)
-    if remote and "py_modules" not in environment:
-        environment["py_modules"] = _packages()
-    logger = logging.getLogger("ray")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.ERROR)  # what concerns the user becomes an error of ours
-    try:
-        ray.init(address, runtime_env=environment or None, **options)
-    except (RuntimeError, ConnectionError, ValueError) as error:
-        text = _last_line(str(error))
-        hint = "use the Ray and Python of the cluster" if "ersion" in text else "is it running? `ray status` tells"
-        raise DataflowError(Report(f"no connection to the Ray cluster: {text}", hint=hint)) from error
+def _amounts(asked: Resources | None) -> dict[str, float]:
+    """Resources by Ray's names."""
+    if asked is None:
+        return {"CPU": 1}
+    return {"CPU": asked.cpus, "GPU": asked.gpus, "memory": asked.memory, **dict(asked.custom)}
 
 
-def _elsewhere(address: str) -> bool:
-    """Whether an address is another machine's: none of this machine's own can be bound to."""
-    host = address.rpartition("://")[2].rpartition(":")[0]
-    if address in ("local", "auto") or not host:
-        return False
-    try:
-        found = socket.getaddrinfo(host, None)[0]
-        with socket.socket(found[0], socket.SOCK_DGRAM) as one:
-            one.bind((found[4][0], 0))
-    except OSError:
-        return True
-    return False
+def _room(asked: Resources | None, left: dict[str, float]) -> int:
+    """How many workers with these resources there is room for."""
+    return max(0, min(int(left.get(name, 0) / amount + 1e-9) for name, amount in _amounts(asked).items() if amount))
 
 
-def _packages() -> list[str]:
-    """The folders of our own packages, for machines that do not have them."""
-    import dataflow
-    import runners
+def _free() -> dict[str, dict[str, float]]:
+    """What no job holds, by machine; nothing where Ray does not tell."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private.state import available_resources_per_node
 
-    return [os.path.dirname(package.__file__ or next(iter(package.__path__))) for package in (dataflow, runners)]
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), text)[:300]
+        return {str(node): dict(left) for node, left in available_resources_per_node().items()}
+    return {}
 
 
 def _actor() -> Any:

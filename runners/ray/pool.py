@@ -1,42 +1,48 @@
 """The workers of a run on the machines of a cluster: the same pool as on one machine, with agents to start them.
 
-grow ─> agent.launch ─> a connection at the pool's door, with the run's token ─> a worker like any other
-EOF  ─> agent.death: how it ended, at which rows ─┬─> Died
-                                                  └─ the agent does not answer either: the machine is gone ─> Lost, PlaceLost
+`_grow` ─> agent.launch ─> a connection at the `Door` ─> `_enter`: a worker like any other
+EOF  ─> agent.death ─┬─> how it ended, at which rows ─> Died
+                     └─> the agent does not answer either: the machine is gone ─> Lost, PlaceLost
+a file of another machine cannot be read ─> is somebody there? ─┬─> nobody: the machine is gone
+                                                                └─> yes: the file alone is made again
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
-import json
 import os
+import selectors
 import socket
+import threading
 import time
+from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 import ray
 
 from dataflow.driving.pool import Death, PooledWorker, WorkerPool
+from dataflow.driving.sending import Indices
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
-from dataflow.physical.program import ShuffleInput, TaskInput
 from dataflow.plan.steps import Resources
-from dataflow.scheduling.events import AttemptId, Event, Finished, Lost, PlaceLost
+from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost, PlaceLost
 from dataflow.shard.places import is_shared, read_range, remove_file
 from dataflow.shard.runfile import RunFile
 from dataflow.worker import Channel
 from runners.ray.cluster import Cluster, Machine
+from runners.ray.door import Door
 from runners.ray.failures import cannot_start
+from runners.ray.mailbox import Mailbox
 from runners.ray.transport import copied
 
 __all__ = ["ClusterPool"]
 
 ASK = 0.5  # seconds between looks at the machines
-SILENT = 2.0  # seconds after which an agent that does not answer is looked for
 ANSWER = 5.0
 HOMELESS = 60.0  # seconds that a step waits for a machine that may come
+GONE = "its machine is gone"
 
 
 class _RemoteProcess:
@@ -53,11 +59,7 @@ class _RemoteProcess:
             self.kill()
 
     def death(self) -> Death:
-        try:
-            found: Death = ray.get(self.machine.call("death", self.name), timeout=ANSWER)
-        except ray.exceptions.RayError:
-            return Death("its machine is gone", counts=False)
-        return found
+        raise NotImplementedError("the pool asks the agent, and goes on meanwhile")
 
     def stack(self) -> str:
         with contextlib.suppress(ray.exceptions.RayError):
@@ -66,20 +68,26 @@ class _RemoteProcess:
 
 
 class ClusterPool(WorkerPool):
-    """The workers of one run. ``shared``: where tasks write what others read, if not on their machines."""
+    """The workers of one run. ``folders``: of this process's files. ``shared``: where tasks write what others read, if not on their
+    machines."""
 
     def __init__(self, cluster: Cluster, run: str, folders: list[str], shared: str) -> None:
         super().__init__()
         self.cluster, self.run, self.folders, self.shared = cluster, run, folders, shared
-        self.door = socket.create_server((cluster.address, 0), backlog=128)
-        self.selector.register(self.door, 1, self._open)
+        self.indices = Indices(self._located)
+        self.mail = Mailbox()
+        self.selector.register(self.mail.bell, selectors.EVENT_READ, self.mail.open)
+        self.door = Door(cluster.address, cluster.token, lambda number, connection: self.mail.put(self._enter, number, connection))
         self.known: dict[str, Machine] = {}  # by place
-        self.starting: dict[int, tuple[Machine, Any]] = {}
-        self.pings: dict[str, tuple[Any, float]] = {}
+        self.gone: set[str] = set()
+        self.starting: dict[int, Machine] = {}
+        self.seats: Counter[Machine] = Counter()  # workers that are there or coming
+        self.dying: dict[PooledWorker, None] = {}  # of which it is being asked how they ended
+        self.doubted: dict[Machine, list[Failed]] = {}  # attempts that could not read a file of a machine
         self._made = 0
-        self._asked = 0.0
+        self._looked = 0.0
         self._homeless = 0.0
-        self._meet()
+        self._look()
 
     @property
     def slots(self) -> int:
@@ -92,50 +100,59 @@ class ClusterPool(WorkerPool):
         return bool(self.starting) or super()._coming()
 
     def _grow(self) -> None:
-        wanted: dict[Resources | None, int] = {}
-        for queued in self.queue:
-            wanted[queued.program.resources] = wanted.get(queued.program.resources, 0) + 1
+        machines = list(self.cluster.machines.values())
+        wanted = Counter(queued.program.resources for queued in self.queue)
         for asked, count in wanted.items():
-            homes = [one for one in self.cluster.machines.values() if one.asked == asked]
-            count -= sum(w.busy is None and w.resources == asked for w in self.workers)
-            count -= sum(one.asked == asked for one, _ in self.starting.values())
-            for one in homes:
-                there = sum(w.body.place == one.place for w in self.workers) + sum(m is one for m, _ in self.starting.values())
-                for _ in range(min(count, one.slots - there)):
-                    self.starting[self._made] = one, one.call("launch", self._made, self.run, self.door.getsockname()[:2])
-                    self._made += 1
-                    count -= 1
-            self._homeless = 0.0 if homes else self._homeless or time.monotonic()
-            if self._homeless and time.monotonic() - self._homeless > HOMELESS:
-                raise DataflowError(
-                    Report(
-                        f"no machine of the Ray cluster has what a step asks for: {asked or '1 cpu'}",
-                        hint="`ray status` tells what they have",
-                    )
-                )
+            homes = [one for one in machines if one.asked == asked]
+            self._check_home(asked, homes)
+            homes = [one for one in homes if self.seats[one] < one.slots]
+            if homes:
+                count -= sum(one.asked == asked for one in self.starting.values())
+                count -= sum(worker.busy is None and worker.resources == asked for worker in self.workers)
+            while count > 0 and homes:
+                for one in homes[:count]:
+                    self._launch(one)
+                count -= len(homes)
+                homes = [one for one in homes if self.seats[one] < one.slots]
 
-    def _open(self) -> None:
-        """A worker at the door: an agent has made the connection, and said whose it is."""
-        connection, _ = self.door.accept()
-        try:
-            connection.settimeout(ANSWER)
-            size = int.from_bytes(_exactly(connection, 4), "big")
-            said = json.loads(_exactly(connection, min(size, 1000)))
-            machine, _ = self.starting[int(said["number"])]
-            if not hmac.compare_digest(str(said["token"]), self.cluster.token):
-                raise ValueError
-        except (OSError, ValueError, KeyError, TypeError):
-            connection.close()  # not one of ours
+    def _check_home(self, asked: Resources | None, homes: list[Machine]) -> None:
+        """A step waits a while for a machine that has what it asks for."""
+        self._homeless = 0.0 if homes else self._homeless or time.monotonic()
+        if self._homeless and time.monotonic() - self._homeless > HOMELESS:
+            text = f"no machine of the Ray cluster has, or has left, what a step asks for: {asked or '1 cpu'}"
+            raise DataflowError(Report(text, hint="`ray status` tells what they have, and what other jobs hold of it"))
+
+    def _launch(self, one: Machine) -> None:
+        number = self._made
+        self._made += 1
+        self.starting[number] = one
+        self.seats[one] += 1
+        self.mail.when(one.call("launch", number, self.run, self.door.address), self._launched, one)
+
+    def _launched(self, one: Machine, done: Future[Any]) -> None:
+        error = done.exception()
+        if isinstance(error, ray.exceptions.RayTaskError):
+            raise cannot_start(str(error)) from error
+        if error is not None:
+            self._gone(one)
+
+    def _enter(self, number: int, connection: socket.socket) -> None:
+        """A worker has come in."""
+        machine = self.starting.pop(number, None)
+        if machine is None or machine.place in self.gone:
+            connection.close()
             return
-        del self.starting[int(said["number"])]
-        connection.settimeout(None)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        body = _RemoteProcess(machine, os.path.join(machine.folder, f"worker-{said['number']}"))
+        body = _RemoteProcess(machine, os.path.join(machine.folder, self.run, f"worker-{number}"))
         worker = PooledWorker(body, Channel(connection), machine.asked)
-        with contextlib.suppress(OSError):
-            transport = ("runners.ray.transport", "FlightTransport", machine.place, self.cluster.token)
-            worker.channel.send({**self.cluster.setup, "transport": transport})
         self._add(worker)
+        with contextlib.suppress(OSError):  # if it has died, its socket says so
+            transport = ("runners.ray.transport", "FlightTransport", (machine.place,), self.cluster.token)
+            worker.channel.send({**self.cluster.setup, "transport": transport})
+
+    def _let_go(self, worker: PooledWorker) -> None:
+        if worker in self.workers:
+            self.seats[_machine(worker)] -= 1
+        super()._let_go(worker)
 
     def _cannot_start(self, death: Death) -> DataflowError:
         return cannot_start(death.how)
@@ -144,16 +161,25 @@ class ClusterPool(WorkerPool):
         return worker.resources == queued.program.resources
 
     def _best(self, idle: list[PooledWorker], attempt: Attempt) -> PooledWorker:
-        near: dict[str, int] = {}
-        for file in attempt.input.shuffle.files if attempt.input.shuffle is not None else attempt.input.files:
-            near[file.place] = near.get(file.place, 0) + file.bytes
-        return max(idle, key=lambda worker: near.get(worker.body.place, 0))
+        if len(idle) == 1 or len(attempt.input.files) == 0:  # of a shuffle every machine has about as much
+            return idle[0]
+        near: Counter[str] = Counter()
+        for file in attempt.input.files:
+            near[file.place] += file.bytes
+        return max(idle, key=lambda worker: near[worker.body.place])
 
     def _sent(self, worker: PooledWorker, attempt: Attempt) -> Attempt:
-        assert self.cluster.own is not None
-        folder = os.path.join(self.known[worker.body.place].folder, self.run)
-        given = _placed(replace(attempt, input=_narrowed(attempt.input)), self.cluster.own.place)
-        return replace(given, spill=folder, shared=self.shared)
+        given = attempt.input
+        shuffle = replace(given.shuffle, files=self._located(given.shuffle.files)) if given.shuffle is not None else None
+        sides = {name: replace(side, files=self._located(side.files)) for name, side in attempt.sides.items()}
+        folder = os.path.join(_machine(worker).folder, self.run)
+        given = replace(given, files=self._located(given.files), shuffle=shuffle)
+        return replace(attempt, input=given, sides=sides, spill=folder, shared=self.shared)
+
+    def _located(self, files: tuple[RunFile, ...]) -> tuple[RunFile, ...]:
+        """Files of this process say where that is."""
+        here = self.cluster.here
+        return tuple(file if file.place or is_shared(file.path) else replace(file, place=here) for file in files)
 
     def _finished(self, worker: PooledWorker, attempt: AttemptId, result: Any) -> Event:
         place = worker.body.place
@@ -162,111 +188,112 @@ class ClusterPool(WorkerPool):
         ]
         if result.skipped_path:
             target = os.path.join(self.folders[0], os.path.basename(result.skipped_path))
-            copied(lambda offset, length: read_range(place, result.skipped_path, offset, length), target)
+            try:
+                copied(lambda offset, length: read_range(place, result.skipped_path, offset, length), target)
+            except OSError as error:
+                return Lost(attempt, f"the records that it skipped cannot be fetched: {error}")
             remove_file(place, result.skipped_path)
             result.skipped_path = target
         return Finished(attempt, result)
+
+    def cancel(self, attempt: AttemptId) -> None:
+        """Stop an attempt."""
+        for worker in self.dying:
+            if worker.busy == attempt:
+                worker.busy = None
+        super().cancel(attempt)
 
     # -- machines
 
     def wait(self, timeout: float) -> list[Event | PlaceLost]:
         """The events of all workers."""
-        now = time.monotonic()
-        if now - self._asked > ASK:
-            self._asked = now
-            self._look(now)
+        if time.monotonic() - self._looked > ASK:
+            self._look()
         return super().wait(timeout)
 
-    def _meet(self) -> None:
-        self.known.update((one.place, one) for one in self.cluster.machines.values())
-
-    def _look(self, now: float) -> None:
-        """Which machines are there, and do their agents answer?"""
+    def _look(self) -> None:
+        """Which machines are there?"""
+        self._looked = time.monotonic()
         self.cluster.look()
-        self._meet()
-        current = {one.place for one in self.cluster.machines.values()}
+        current = {one.place: one for one in self.cluster.machines.values()}
         for one in [one for place, one in self.known.items() if place not in current]:
             self._gone(one)
-        for number, (one, launched) in list(self.starting.items()):
-            if ray.wait([launched], timeout=0)[0]:
-                try:
-                    ray.get(launched)
-                except ray.exceptions.RayTaskError as error:
-                    raise cannot_start(str(error)) from error
-                except ray.exceptions.RayError:
-                    del self.starting[number]
-                    self._gone(one)
-        for one in list(self.known.values()):
-            asked, since = self.pings.setdefault(one.place, (one.call("ping"), now))
-            if ray.wait([asked], timeout=0)[0]:
-                del self.pings[one.place]
-                try:
-                    ray.get(asked)
-                except ray.exceptions.RayError:
-                    self._gone(one)
-            elif now - since > SILENT and self.cluster.transport.refused(one.place):
-                self._gone(one)  # Ray itself takes ten seconds or more to say so
+        self.known = current
+        for one in self.doubted:
+            self._ask(one)
 
-    def _lost(self, worker: PooledWorker) -> None:
-        super()._lost(worker)
-        if self.news and isinstance(self.news[-1], Lost):
-            self._gone(self.known[worker.body.place])
+    def _mourn(self, worker: PooledWorker) -> None:
+        self.dying[worker] = None
+        body: Any = worker.body
+        self.mail.when(body.machine.call("death", body.name), self._told, worker)
+
+    def _told(self, worker: PooledWorker, done: Future[Death]) -> None:
+        """The agent of a dead worker says how it ended, or does not say."""
+        if worker not in self.dying:
+            return
+        if done.exception() is not None:
+            self._gone(_machine(worker))
+            return
+        del self.dying[worker]
+        self._died(worker, done.result())
+
+    def take(self, event: Event) -> None:
+        """An event of an attempt that ran in this process."""
+        if isinstance(event, Failed):
+            self._failed(event)
+        else:
+            self.news.append(event)
+
+    def _failed(self, failed: Failed) -> None:
+        """A file that cannot be read is no failure of the reader, if its machine is gone."""
+        where = failed.report.location if failed.kind == "corrupt" and failed.report is not None else ""
+        one = next((one for place, one in self.known.items() if where.startswith(place)), None)
+        if any(where.startswith(place) for place in self.gone):
+            self.news.append(Lost(failed.attempt, "a machine whose files it read is gone"))
+        elif one is not None:
+            self.doubted.setdefault(one, []).append(failed)
+            self._ask(one)
+        else:
+            super()._failed(failed)
+
+    def _ask(self, one: Machine) -> None:
+        """Have another thread find out whether a machine is there."""
+        answer = self.cluster.transport.answer
+        threading.Thread(target=lambda: self.mail.put(self._answered, one, answer(one.place)), daemon=True).start()
+
+    def _answered(self, one: Machine, answer: str) -> None:
+        if one.place not in self.gone and answer == "nobody":
+            self._gone(one)  # Ray itself takes ten seconds or more to say so
+        elif answer == "here":
+            for failed in self.doubted.pop(one, []):
+                super()._failed(failed)
 
     def _gone(self, machine: Machine) -> None:
         """A machine is gone, with its workers and its files."""
-        if self.known.pop(machine.place, None) is None:
+        if machine.place in self.gone:
             return
+        self.gone.add(machine.place)
+        self.known.pop(machine.place, None)
         self.cluster.drop(machine)
-        self.pings.pop(machine.place, None)
-        self.starting = {number: started for number, started in self.starting.items() if started[0] is not machine}
-        for worker in [worker for worker in self.workers if worker.body.place == machine.place]:
-            self._end(worker)
-            if worker.busy is not None:
-                self.news.append(Lost(worker.busy, "its machine is gone"))
+        self.starting = {number: one for number, one in self.starting.items() if one is not machine}
+        dead = [worker for worker in self.workers if _machine(worker) is machine]
+        for worker in dead:
+            self._let_go(worker)
+        dead += [worker for worker in self.dying if _machine(worker) is machine]
+        self.dying = {worker: None for worker in self.dying if _machine(worker) is not machine}
+        self.seats[machine] = 0
+        self.news += [Lost(worker.busy, GONE) for worker in dead if worker.busy is not None]
+        self.news += [Lost(failed.attempt, "a machine whose files it read is gone") for failed in self.doubted.pop(machine, [])]
         self.news.append(PlaceLost(machine.place))
 
     def close(self) -> None:
         """End all workers."""
-        with contextlib.suppress(KeyError, ValueError):
-            self.selector.unregister(self.door)
         self.door.close()
         super().close()
+        self.mail.close()
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = connection.recv(size - len(data))
-        if not more:
-            raise OSError("the connection ended")
-        data += more
-    return data
-
-
-def _narrowed(given: TaskInput) -> TaskInput:
-    """An input without the blocks that lie outside its range: the index of a large shuffle is not sent to every reader."""
-    if given.shuffle is None:
-        return given
-    files = tuple(narrow for file in given.shuffle.files if (narrow := _within(file, given.shuffle)).blocks)
-    return replace(given, shuffle=replace(given.shuffle, files=files))
-
-
-def _within(file: RunFile, given: ShuffleInput) -> RunFile:
-    blocks = tuple(
-        block
-        for block in file.blocks
-        if (given.first is None or block.last >= given.first) and (given.last is None or block.first < given.last)
-    )
-    return file if len(blocks) == len(file.blocks) else replace(file, blocks=blocks)
-
-
-def _placed(attempt: Attempt, here: str) -> Attempt:
-    """An attempt whose files of the driver's process say where that is."""
-
-    def placed(files: tuple[RunFile, ...]) -> tuple[RunFile, ...]:
-        return tuple(file if file.place or is_shared(file.path) else replace(file, place=here) for file in files)
-
-    given = attempt.input
-    shuffle = replace(given.shuffle, files=placed(given.shuffle.files)) if given.shuffle is not None else None
-    sides = {name: replace(side, files=placed(side.files)) for name, side in attempt.sides.items()}
-    return replace(attempt, input=replace(given, files=placed(given.files), shuffle=shuffle), sides=sides)
+def _machine(worker: PooledWorker) -> Machine:
+    body: Any = worker.body
+    found: Machine = body.machine
+    return found

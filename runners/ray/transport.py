@@ -14,9 +14,9 @@ PATIENCE = 30.0  # seconds for one range; a machine that is gone answers at once
 
 
 class FlightTransport:
-    """Reads files of other places; ``here`` is this process's own."""
+    """Reads files of other places; ``here`` are those whose files this process opens itself."""
 
-    def __init__(self, here: str, token: str) -> None:
+    def __init__(self, here: tuple[str, ...], token: str) -> None:
         self.here, self.token = here, token
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -46,17 +46,17 @@ class FlightTransport:
         with contextlib.suppress(Exception):
             self._ask(place, "remove", paths=[path])
 
-    def refused(self, place: str) -> bool:
-        """Whether nobody answers at a place, though its machine says so: whoever served there has ended."""
+    def answer(self, place: str) -> str:
+        """Who is at a place: "here"; "nobody", if its machine says so: whoever served there has ended; "silent": that may pass."""
         import pyarrow.flight as flight
 
         try:
-            self._ask(place, "remove", patience=1.0, paths=[])
+            self._ask(place, "remove", patience=2.0, paths=[])
         except flight.FlightUnavailableError as error:
-            return "refused" in str(error)
-        except Exception:  # it is there, or cannot be reached: that may pass
-            return False
-        return False
+            return "nobody" if "refused" in str(error) else "silent"
+        except Exception:
+            return "silent"
+        return "here"
 
     def close(self) -> None:
         """Hang up."""

@@ -33,6 +33,27 @@ def extra(machines: Any) -> Iterator[Any]:
         machines.remove_node(node, allow_graceful=False)
 
 
+@pytest.fixture
+def four(extra: Any, options: Options, tmp_path: Path) -> Any:
+    """The fourth machine, once all four take part in runs."""
+    folder = tmp_path / "together"
+    folder.mkdir()
+
+    def together(n: int) -> int:
+        import os
+        import time
+
+        open(f"{folder}/{os.getpid()}", "w").close()
+        limit = time.monotonic() + 30
+        while len(os.listdir(folder)) < 4 and time.monotonic() < limit:
+            time.sleep(0.02)
+        return n
+
+    numbers(Pipeline(), 4, 4).map(together).collect(**options)
+    assert len(os.listdir(folder)) >= 4
+    return extra
+
+
 def processes_of(node: Any) -> list[int]:
     """The processes of a machine: its raylet's, with all that came of it."""
     import psutil
@@ -50,9 +71,11 @@ class Mapping(DoFn[int, tuple[int, int]]):
 
     def start_bundle(self) -> None:
         import os
+        import time
         import uuid
 
         open(f"{self.folder}/{os.getpid()}-{uuid.uuid4()}", "w").close()
+        time.sleep(0.2)  # so that all machines have some
 
     def process(self, n: int) -> Iterator[tuple[int, int]]:
         yield n % 40, n
@@ -84,15 +107,15 @@ def grouped(p: Pipeline, folder: Path, count: int, tasks: int, wait: str, reduce
 
 
 def test_fault_16_of_a_machine_killed_in_the_middle_of_a_shuffle_only_its_map_outputs_are_made_again(
-    tmp_path: Path, options: Options, machines: Any, extra: Any
+    tmp_path: Path, options: Options, machines: Any, four: Any
 ) -> None:
     gone = tmp_path / "gone"
     theirs: list[int] = []
 
     def killer(over: threading.Event) -> None:
         until((tmp_path / "gone.begun").exists, 60)
-        theirs.extend(processes_of(extra))
-        machines.remove_node(extra, allow_graceful=False)
+        theirs.extend(processes_of(four))
+        machines.remove_node(four, allow_graceful=False)
         gone.touch()
 
     p = Pipeline()
@@ -107,14 +130,14 @@ def test_fault_16_of_a_machine_killed_in_the_middle_of_a_shuffle_only_its_map_ou
     assert sum("is gone, and the files there" in line for line in result.log) == 1
 
 
-def test_fault_16_an_agent_that_is_killed_costs_what_its_machine_had(tmp_path: Path, options: Options, machines: Any, extra: Any) -> None:
+def test_fault_16_an_agent_that_is_killed_costs_what_its_machine_had(tmp_path: Path, options: Options, four: Any) -> None:
     gone = tmp_path / "gone"
 
     def killer(over: threading.Event) -> None:
         import psutil
 
         until((tmp_path / "gone.begun").exists, 60)
-        for process in processes_of(extra):
+        for process in processes_of(four):
             if "Agent" in psutil.Process(process).name() and "Dashboard" not in psutil.Process(process).name():
                 kill(process)
                 (tmp_path / "killed").touch()
@@ -149,13 +172,13 @@ def test_fault_16_every_machine_but_the_drivers_is_killed_and_others_come(tmp_pa
 
 
 @pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.skipif(not LARGE, reason="takes two minutes"))])
-def test_fault_56_a_machine_that_is_cut_off_for_seconds(tmp_path: Path, options: Options, extra: Any, seconds: int) -> None:
+def test_fault_56_a_machine_that_is_cut_off_for_seconds(tmp_path: Path, options: Options, four: Any, seconds: int) -> None:
     """Stopped processes are as silent as a network that is down; they go on where they were."""
     noting = Noting(tmp_path / "processes", 0.1)
 
     def cut(over: threading.Event) -> None:
-        until(lambda: set(noted(tmp_path / "processes")) & set(processes_of(extra)), 60)
-        stopped = processes_of(extra)
+        until(lambda: set(noted(tmp_path / "processes")) & set(processes_of(four)), 60)
+        stopped = processes_of(four)
         (tmp_path / "cut").touch()
         for process in stopped:
             kill(process, signal.SIGSTOP)

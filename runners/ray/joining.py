@@ -1,0 +1,172 @@
+"""How this process comes to a Ray cluster: looked at first, as Ray itself takes minutes to notice what is wrong; then joined, quietly.
+
+address ─> is somebody there? ─> does it speak TLS, as we do? ─> a token or TLS, if it is not this machine ─> ray.init
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import ssl
+from typing import Any
+
+import ray
+
+from dataflow.errors import DataflowError, Report
+from runners.ray.settings import RaySettings
+
+__all__ = ["join", "last_line"]
+
+PATIENCE = 10.0
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+
+def join(settings: RaySettings) -> None:
+    """Connect this process to the cluster, if it is not connected."""
+    address = settings.address
+    if ray.is_initialized():
+        _check_same(address)
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    host, port = _host(address)
+    remote = bool(host) and not _is_here(host)
+    if address is not None and address.startswith("ray://"):
+        hint = "run it on a machine of the cluster, as `ray job submit` does, and give the address without ray://"
+        raise DataflowError(Report(f"workers cannot reach this process through Ray's client at {address}", hint=hint))
+    if host:
+        _knock(host, port)
+    if remote and not settings.insecure and not _secured():
+        raise DataflowError(
+            Report(
+                f"the Ray cluster at {address} would be used without authentication: whoever reaches it runs code on it",
+                hint="start it with RAY_AUTH_MODE=token or RAY_USE_TLS=1, or say runner option insecure=True",
+            )
+        )
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if not host and address != "auto":
+        options["include_dashboard"] = False
+    environment = dict(settings.runtime_env)
+    if remote and "py_modules" not in environment:
+        environment["py_modules"] = _packages()
+    logger = logging.getLogger("ray")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.ERROR)  # what concerns the user becomes an error of ours
+    try:
+        ray.init(address, runtime_env=environment or None, **options)
+    except (RuntimeError, ConnectionError, ValueError) as error:
+        raise _not_joined(error) from error
+    _quiet()
+
+
+def last_line(text: str) -> str:
+    """The last line with anything on it."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), text)[:300]
+
+
+def _check_same(address: str | None) -> None:
+    """This process is on a cluster already: is it the one?"""
+    host, _ = _host(address)
+    there = ray.get_runtime_context().gcs_address
+    if host and address is not None and address.rpartition("://")[2] != there:
+        raise DataflowError(
+            Report(
+                f"this process is connected to the Ray cluster at {there}, not to {address}", hint="ray.shutdown() leaves the one it is on"
+            )
+        )
+
+
+def _host(address: str | None) -> tuple[str, int]:
+    """Host and port of an address; "" where Ray is to find or to start a cluster."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    return (host, int(port)) if host and port.isdigit() else ("", 0)
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host is this machine: none but its own addresses can be bound to."""
+    try:
+        found = socket.getaddrinfo(host, None)[0]
+        with socket.socket(found[0], socket.SOCK_DGRAM) as one:
+            one.bind((found[4][0], 0))
+    except OSError:
+        return False
+    return True
+
+
+def _secured() -> bool:
+    """Whether this process shows a token or speaks TLS."""
+    if os.environ.get("RAY_USE_TLS") == "1":
+        return True
+    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
+    kept = os.path.exists(os.path.expanduser("~/.ray/auth_token"))
+    return mode == "token" or (not mode and (kept or any(os.environ.get(name) for name in TOKENS)))
+
+
+def _knock(host: str, port: int) -> None:
+    """Is there somebody, and does he speak as we do? Ray would wait for minutes."""
+    try:
+        with socket.create_connection((host, port), PATIENCE) as connection:
+            speaks = _speaks_tls(connection)
+    except OSError as error:
+        text = f"no connection to the Ray cluster at {host}:{port}: {error.strerror or error}"
+        raise DataflowError(Report(text, hint="is it running? `ray status` tells")) from error
+    uses = os.environ.get("RAY_USE_TLS") == "1"
+    if speaks and not uses:
+        hint = "set RAY_USE_TLS=1, RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY and RAY_TLS_CA_CERT, as on its machines"
+        raise DataflowError(Report(f"the Ray cluster at {host}:{port} speaks TLS, and this process does not", hint=hint))
+    if uses and not speaks:
+        raise DataflowError(Report(f"the Ray cluster at {host}:{port} does not speak TLS, and RAY_USE_TLS is 1", hint="unset RAY_USE_TLS"))
+
+
+def _speaks_tls(connection: socket.socket) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    connection.settimeout(PATIENCE)
+    try:
+        with context.wrap_socket(connection):
+            return True
+    except TimeoutError:
+        return False
+    except ssl.SSLError as error:  # it may want a certificate of ours, but in TLS
+        return "CERTIFICATE" in str(error.reason)
+    except OSError:
+        return False
+
+
+def _not_joined(error: Exception) -> DataflowError:
+    """Ray's error, which says the most at the beginning of the chain."""
+    first: BaseException = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    text = last_line(str(first if "uthenticat" in str(first) else error))
+    hint = "is it running? `ray status` tells"
+    if "ersion" in str(error):
+        text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())[:300]
+        hint = "use the Ray and Python of the cluster"
+    elif "uthenticat" in text:
+        hint = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token, as on its machines"
+    return DataflowError(Report(f"no connection to the Ray cluster: {text}", hint=hint))
+
+
+def _packages() -> list[str]:
+    """The folders of our own packages, for machines that do not have them."""
+    import dataflow
+    import runners
+
+    return [os.path.dirname(package.__file__ or next(iter(package.__path__))) for package in (dataflow, runners)]
+
+
+def _quiet() -> None:
+    """Ray tells of every process that dies, in ten lines; those of a run are in its errors and its log."""
+    with contextlib.suppress(ImportError, AttributeError):
+        import ray._private.worker as worker
+
+        shown, job = worker.print_to_stdstream, ray.get_runtime_context().get_job_id()
+
+        def show(data: Any, ignore_prefix: bool = False) -> None:
+            if not ray.is_initialized() or ray.get_runtime_context().get_job_id() != job:
+                shown(data, ignore_prefix)
+
+        worker.print_to_stdstream = show
