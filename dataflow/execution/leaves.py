@@ -72,8 +72,8 @@ def leaf_of_scan(scan: ParquetScan) -> Leaf:
     return Leaf(layout, frame, scan)
 
 
-def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
-    """The records of a tree over its inputs. One table at least, of no rows where there are none."""
+def results(root: Relation, leaves: Sequence[Leaf], *, whole: bool = False) -> Iterator[pa.Table]:
+    """The records of a tree over its inputs, ``whole`` collections or pieces. One table at least, of no rows where there are none."""
     from dataflow.io.checksums import Verification
     from dataflow.kernels.carrying import check_carried
     from dataflow.kernels.query import batches
@@ -103,7 +103,7 @@ def results(root: Relation, leaves: Sequence[Leaf]) -> Iterator[pa.Table]:
     ]
     try:
         try:
-            yield from batches(found, carried)
+            yield from batches(found, carried, whole=whole)
         except Exception:
             for one in verifications:  # damage explains what the kernel says of it
                 one.finish()

@@ -43,7 +43,7 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
     with named(root.origin, label, lambda: _places(leaves)):
         for given in root.inputs:
             leaves.append(_kept_leaf(sides[given]) if isinstance(given, str) else _source_leaf(given, root.relation))
-        for table in results(root.relation, leaves):
+        for table in results(root.relation, leaves, whole=True):
             yield Records(table)
 
 

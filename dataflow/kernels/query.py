@@ -97,13 +97,17 @@ def frame_of_stream(
     return Frame(lazy, schema_from_arrow(layout))
 
 
-def batches(frame: Frame, carried: Mapping[str, pa.Field] | None = None) -> Iterator[pa.Table]:
+def batches(frame: Frame, carried: Mapping[str, pa.Field] | None = None, *, whole: bool = True) -> Iterator[pa.Table]:
     """The result of a query. At least one table comes, so that an empty result has its columns too. ``carried``: columns with
-    an Arrow type of their own to come back in, where the plan's type would do with another."""
+    an Arrow type of their own to come back in, where the plan's type would do with another.
+
+    ``whole``: whether the kernel sees whole collections, and may put joins in another order by their sizes. The sizes of pieces say
+    nothing: with those, it joined the two small sides of TPC-H's query 5 first, on a key of 25 values.
+    """
     known = carried or {}
     wanted = pa.schema([known[name] if name in known else pa.field(name, to_arrow(kind)) for name, kind in frame.schema.items()])
     some = False
-    for piece in _pieces(frame.lazy):
+    for piece in _pieces(frame.lazy, whole):
         if piece.height:
             yield _as_arrow(piece, wanted)
             some = True
@@ -111,7 +115,7 @@ def batches(frame: Frame, carried: Mapping[str, pa.Field] | None = None) -> Iter
         yield empty_table(wanted)
 
 
-def _pieces(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+def _pieces(lazy: pl.LazyFrame, whole: bool) -> Iterator[pl.DataFrame]:
     """The result as it is made, a few pieces ahead at most; whoever stops early stops the query.
 
     The query runs in a thread that hands pieces over, not in `collect_batches`: an iterator of that kind which is not
@@ -132,7 +136,8 @@ def _pieces(lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
     def run() -> None:
         try:
-            lazy.sink_batches(hand, chunk_size=BATCH_ROWS, maintain_order=True, engine="streaming")
+            flags = pl.QueryOptFlags(join_order=whole)
+            lazy.sink_batches(hand, chunk_size=BATCH_ROWS, maintain_order=True, engine="streaming", optimizations=flags)
             hand(None)
         except BaseException as error:  # a panic of the kernel is no Exception
             hand(error)
