@@ -12,14 +12,14 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
 from dataflow.display.progress import show_progress
+from dataflow.driving.in_process import InProcess
 from dataflow.driving.kernel_limits import limit_kernel
 from dataflow.errors import DataflowError, PreflightError
-from dataflow.execution.context import TaskContext
 from dataflow.execution.sides import KeptIterable, load_side
 from dataflow.optimizer.optimize import optimize, placing
 from dataflow.optimizer.rule import Remarks, Rule
@@ -41,9 +41,9 @@ WEEK = 7 * 24 * 3600
 
 
 class RunnerWorkers(Workers, Protocol):
-    """Workers that show the attempt they run in this process: ``watch`` is told its context."""
+    """Workers that run some attempts in this process."""
 
-    watch: Callable[[TaskContext | None], None]
+    here: InProcess
 
 
 class _MonotonicClock:
@@ -129,7 +129,7 @@ class Driver:
             workers = self._workers(stack, run, physical, folders)
             options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy, self.compared_share)
             job = Job(physical, options, workers, _MonotonicClock())
-            workers.watch = lambda context: setattr(job.state, "here", context)
+            workers.here.watch = lambda context: setattr(job.state, "here", context)
             stack.enter_context(_graceful_stop(job))
             stack.enter_context(show_progress(job.state, self.progress))
             try:

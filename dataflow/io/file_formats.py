@@ -46,22 +46,21 @@ class _ParquetWriter:
         self.writer: Any = None
 
     def write_table(self, table: pa.Table) -> None:
-        if self.writer is None:
-            self._open(table)
-        self.writer.write_table(table)
+        self._opened(table).write_table(table)
 
-    def _open(self, first: pa.Table) -> None:
+    def _opened(self, first: pa.Table) -> Any:
+        if self.writer is not None:
+            return self.writer
         import pyarrow.parquet as pq
 
         repeats = [leaf for field in first.schema for leaf in _leaves(field.name, field.type) if _repeats(first.column(field.name))]
         self.writer = pq.ParquetWriter(
             self.out, self.schema, compression=self.compression, write_page_checksum=True, use_dictionary=repeats or False
         )
+        return self.writer
 
     def close(self) -> None:
-        if self.writer is None:
-            self._open(empty_table(self.schema))
-        self.writer.close()
+        self._opened(empty_table(self.schema)).close()
 
 
 SAMPLE = 16_384

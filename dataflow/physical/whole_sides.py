@@ -67,7 +67,7 @@ def undecided(plan: PhysicalPlan, phase: Phase) -> Iterator[tuple[str, int, int]
             for reader in plan.phases:
                 root = reader.program.root
                 if reader.shuffle == leaf.shuffle and reader.program.leaves and isinstance(root, PieceRoot) and root.first == 1 - leaf.side:
-                    yield leaf.shuffle, root.first, root.whole_below
+                    yield leaf.shuffle, 1 - leaf.side, root.whole_below
                     break
 
 

@@ -334,7 +334,7 @@ class Expressions:
 
     def _item(self, node: exp.Expr) -> ExprNode:
         value = self.expr(node.this)
-        index = node.expressions[0] if len(node.expressions) == 1 else None
+        index: Any = node.expressions[0] if len(node.expressions) == 1 else None
         if isinstance(index, exp.Slice):
             return texts.sliced(self, node.this, index.this, index.expression, node)
         if index is None:

@@ -6,11 +6,10 @@ in this process, and a small input that grew goes to the pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from dataflow.driving.in_process import InProcess
-from dataflow.execution.context import TaskContext
 from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, PlaceLost
 from dataflow.scheduling.work import Work
 
@@ -30,15 +29,6 @@ class LocalWorkers:
         self.pool: LocalPool | None = None
         self.here = InProcess()
         self.away: set[AttemptId] = set()
-
-    @property
-    def watch(self) -> Callable[[TaskContext | None], None]:
-        """Told the context of the attempt that runs in this process."""
-        return self.here.watch
-
-    @watch.setter
-    def watch(self, watch: Callable[[TaskContext | None], None]) -> None:
-        self.here.watch = watch
 
     @property
     def slots(self) -> int:

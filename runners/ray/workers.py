@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from dataflow.driving.in_process import InProcess
-from dataflow.execution.context import TaskContext
 from dataflow.scheduling.events import AttemptId, Event, Left, PlaceLost
 from dataflow.scheduling.work import Work
 from runners.ray.settings import RaySettings
@@ -36,15 +35,6 @@ class RayWorkers:
         self.waiting: deque[tuple[AttemptId, Work]] = deque()  # for the cluster, until it is there
         self.pool: ClusterPool | None = None
         self._connecting: Future[Cluster] | None = None
-
-    @property
-    def watch(self) -> Callable[[TaskContext | None], None]:
-        """Told the context of the attempt that runs in this process."""
-        return self.here.watch
-
-    @watch.setter
-    def watch(self, watch: Callable[[TaskContext | None], None]) -> None:
-        self.here.watch = watch
 
     @property
     def slots(self) -> int:
