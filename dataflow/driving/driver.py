@@ -42,7 +42,10 @@ WEEK = 7 * 24 * 3600
 class RunnerWorkers(Workers, Protocol):
     """Workers that show the attempt they run in this process: ``watch`` is told its context."""
 
-    watch: Callable[[TaskContext | None], None]
+    @property
+    def watch(self) -> Callable[[TaskContext | None], None]: ...
+    @watch.setter
+    def watch(self, watch: Callable[[TaskContext | None], None]) -> None: ...
 
 
 class _MonotonicClock:
