@@ -44,10 +44,17 @@ def main() -> None:
 @main.command(context_settings={"ignore_unknown_options": False})
 @SCRIPT
 @PARAM
-@click.option("--runner", "-r", help="Where to run: local (the default), reference, or an installed runner.")
+@click.option("--runner", "-r", help="Where to run: local (the default), ray, reference, or an installed runner.")
+@click.option(
+    "--address", metavar="HOST:PORT", help="Of the Ray cluster, with --runner ray. Default: the one that runs here, or a new one."
+)
 @click.option("--memory", "-m", help="What the run's data may take, as 8GiB. Default: 60% of the machine.")
 @click.option("--workers", "-w", type=click.IntRange(min=1), help="Worker processes. Default: one a core.")
-@click.option("--mode", type=click.Choice(["auto", "in_process", "processes"]), help="Default auto: by the bytes there are.")
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "in_process", "processes", "cluster"]),
+    help="Default auto: by the bytes there are. cluster: all on Ray.",
+)
 @click.option("--task-timeout", type=float, help="Seconds without progress after which a task is stopped.")
 @click.option("--skipped-to", type=click.Path(file_okay=False), help="The folder for skipped records.")
 @click.option(
@@ -64,6 +71,7 @@ def run(script: str, params: tuple[str, ...], runner: str | None, as_json: bool,
     \b
     Example:
       dataflow run examples/word_count.py -p input='books/*.txt' -p output=out/counts --memory 2GiB
+      dataflow run examples/ray_word_count.py --runner ray --address 10.0.0.1:6379
     """
     skipped = 0
     output = sys.stdout
@@ -257,6 +265,7 @@ def _doctor() -> bool:
         ("datasketches", "sketches: extra sketches"),
         ("pandas", "pandas batches"),
         ("s3fs", "s3:// paths: extra s3"),
+        ("ray", "runs on a cluster: extra ray"),
     ):
         try:
             say(True, f"{package} {version(package)}")

@@ -85,6 +85,18 @@ class Pipeline:
             )
         return self._read(ArrowSource(pa.RecordBatchReader.from_stream(data).read_all()), label or "from_arrow", dict[str, Any])
 
+    def from_ray(self, dataset: Any, label: str | None = None) -> PCollection[dict[str, Any]]:
+        """The rows of a ``ray.data.Dataset`` as records, read where its blocks are. Needs the extra ``ray``.
+
+        >>> orders = Pipeline().from_ray(ray.data.read_parquet("orders/"))  # doctest: +SKIP
+
+        A split is a block, by reference: whoever reads it sees the memory of Ray's object store, on Ray and on this machine's processes.
+        The dataset is computed when the run begins, and once. `PCollection.to_ray` is the way back.
+        """
+        from dataflow.api.ray_data import ray_data
+
+        return self._read(ray_data().source_of(dataset), label or "from_ray", dict[str, Any])
+
     def read_text(
         self,
         paths: Paths,

@@ -102,6 +102,22 @@ class Results(Deferred[T]):
 
         return polars.from_arrow(self.to_arrow(**options))
 
+    def to_ray(self, *, address: str | None = None, **options: Any) -> Any:
+        """All elements as a ``ray.data.Dataset``, on a Ray cluster if nothing else is said. Needs the extra ``ray``.
+
+        >>> dataset = Pipeline().read_parquet("orders/").filter(col("price") > 100).to_ray()  # doctest: +SKIP
+
+        A block is what one task of the last pass gave, made from its file on the machine where that lies. The columns are those of
+        `to_arrow`. ``address`` and ``options``: as of `Pipeline.run`.
+        """
+        from dataflow.api.ray_data import ray_data
+
+        there = {"runner": "ray", "address": address} if options.get("runner", "ray") == "ray" else {}
+        datasets = ray_data()
+        with self._elements(None, {**options, **there}) as elements:
+            tables = datasets.stored_tables(elements.files, address)
+        return datasets.dataset_of(tables, self._nothing)
+
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """The elements for any library that speaks the Arrow stream interface: ``polars.from_arrow(collection)``."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)

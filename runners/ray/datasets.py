@@ -21,18 +21,31 @@ import pyarrow as pa
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from dataflow.api.building import plan_error
 from dataflow.errors import DataflowError, InputError, Report
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Piece, Place, Source, Split
 from dataflow.shard.batch import Records
 from dataflow.shard.codec import decode_batch
 from dataflow.shard.runfile import RunFile, read_block
+from runners.ray.cluster import give_back, node_of
+from runners.ray.joining import join
+from runners.ray.settings import RaySettings
 
-__all__ = ["BlockRows", "DatasetSource", "dataset_of"]
+__all__ = ["BlockRows", "DatasetSource", "dataset_of", "source_of", "stored_tables"]
 
 ROWS = 65_536
 PICKLED = "ray.data.arrow_pickled_object"  # Ray's type of what Arrow cannot hold; data selects no code here
 PATIENCE = 600.0  # seconds for a block: it may have to be computed again, or read from a disk
+
+
+def source_of(dataset: Any) -> DatasetSource:
+    """The rows of a dataset, which is not computed yet."""
+    import ray.data
+
+    if not isinstance(dataset, ray.data.Dataset):
+        raise plan_error(f"from_ray needs a ray.data.Dataset, not {type(dataset).__name__}", hint="from_arrow takes what speaks Arrow")
+    return DatasetSource(dataset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +60,10 @@ class DatasetSource(Source):
     def blocks(self) -> list[tuple[Any, int, int, int]]:
         """Reference, first row, row after the last, and bytes of every block; the dataset is computed for it, once."""
         found = []
+        from ray.data.dataset import MaterializedDataset  # a second or two, and a worker does without
+
+        if not isinstance(self.dataset, MaterializedDataset):
+            give_back()
         try:
             for bundle in self.dataset.iter_internal_ref_bundles():
                 for entry, part in zip(bundle.blocks, bundle.slices or itertools.repeat(None)):
@@ -78,11 +95,8 @@ class DatasetSource(Source):
             odd = [field.name for field in self.layout if getattr(field.type, "extension_name", "") == PICKLED]
         except DataflowError as error:
             return [error.report]
-        return (
-            [Report(f"column {odd[0]!r} of the Ray dataset holds pickled objects", hint="map it to values Arrow has a type for")]
-            if odd
-            else []
-        )
+        hint = "map it to values that Arrow has a type for"
+        return [Report(f"column {odd[0]!r} of the Ray dataset holds pickled objects", hint=hint)] if odd else []
 
     def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
         share = 1.0 if names is None else len(names) / max(1, len(self.layout))
@@ -163,31 +177,39 @@ def _first_line(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:300]
 
 
-def dataset_of(files: Sequence[RunFile], nothing: Callable[[], pa.Table], node_of: Callable[[str], str | None]) -> Any:
-    """The elements of kept files as a Ray dataset, a block a file. ``node_of``: the machine of a place, None where that is not known."""
-    import ray.data
-
+def stored_tables(files: Sequence[RunFile], address: str | None = None) -> list[Any]:
+    """The elements of kept files as tables in Ray's store, one a file. ``address``: of the cluster, if this process is on none yet."""
+    join(RaySettings(address))
     files = [file for file in files if file.rows]
-    if not files:
-        return ray.data.from_arrow(nothing())
-    stored: list[tuple[Any, Any]] = [()] * len(files)  # type: ignore[list-item]
+    found: list[Any] = [None] * len(files)
+    schemas: list[Any] = [None] * len(files)
     waiting = []
     for node in dict.fromkeys(node_of(file.place) for file in files):
         there = [at for at, file in enumerate(files) if node_of(file.place) == node]
         if node is None:
             for at in there:
                 table = _table_of(files[at])
-                stored[at] = ray.put(table), table.schema
+                found[at], schemas[at] = ray.put(table), table.schema
             continue
         for share in (there[first::READERS] for first in range(min(READERS, len(there)))):
             own = [replace(files[at], place="") for at in share]
             waiting.append((share, _reader(node).remote(_imports(), own)))
     for share, made in waiting:
         for at in share:
-            table, schema = next(made), ray.get(next(made))
-            stored[at] = table, schema
-    whole = unify([("an earlier file", schema) for _, schema in stored])
-    return ray.data.from_arrow_refs([table if schema.equals(whole) else _fitted(table, whole) for table, schema in stored])
+            try:
+                schemas[at], found[at] = ray.get(next(made)), next(made)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause if isinstance(error.cause, DataflowError) else error from None
+    whole = unify([("an earlier file", schema) for schema in schemas])
+    return [table if schema.equals(whole) else _fitted(table, whole) for table, schema in zip(found, schemas, strict=True)]
+
+
+def dataset_of(tables: Sequence[Any], nothing: Callable[[], pa.Table]) -> Any:
+    """Stored tables as a dataset. The cores that the run had are given back for it: Ray needs some for every block."""
+    import ray.data
+
+    give_back()
+    return ray.data.from_arrow_refs(list(tables)) if tables else ray.data.from_arrow(nothing())
 
 
 READERS = 4  # tasks on a machine that read at once
@@ -217,8 +239,8 @@ def _reader(node: str) -> Any:
 
         for file in files:
             table = _table_of(file)
-            yield table
             yield table.schema
+            yield table
 
     read.__module__ = "__main__"
     where = NodeAffinitySchedulingStrategy(node, soft=False)

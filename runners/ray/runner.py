@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from dataflow.driving.driver import Driver, RunnerWorkers, source_bytes
 from dataflow.driving.memory import machine_memory
+from dataflow.errors import DataflowError, Report
 from dataflow.physical.phases import PhysicalPlan
 from dataflow.scheduling.work import SMALL_BYTES
 from dataflow.sizes import parse_size
@@ -41,6 +43,8 @@ class RayRunner(Driver):
         insecure: bool = False,
         **options: Any,
     ) -> None:
+        if find_spec("ray") is None:
+            raise DataflowError(Report("the ray runner needs Ray", hint="pip install 'dataflow-engine[ray]'"))
         if mode not in ("auto", "cluster"):
             raise ValueError(f'mode is "auto" or "cluster", not {mode!r}')
         super().__init__(memory=parse_size(memory) if memory is not None else int(machine_memory() * DEFAULT_SHARE), **options)

@@ -20,6 +20,7 @@ def machines() -> Iterator[Any]:
     """The cluster, as Ray's own tests have it."""
     pytest.importorskip("ray", reason="Ray is not installed")
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a thread that still meets the machines when all is over must not connect anew
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "no_monitor": True})
@@ -30,6 +31,9 @@ def machines() -> Iterator[Any]:
     finally:
         import ray
 
+        from runners.ray.workers import _in_rays_thread
+
+        _in_rays_thread(lambda: None).result(60)  # a run may be over while its machines are still coming
         ray.shutdown()
         cluster.shutdown()
 
