@@ -71,7 +71,7 @@ def run(script: str, params: tuple[str, ...], runner: str | None, as_json: bool,
     \b
     Example:
       dataflow run examples/word_count.py -p input='books/*.txt' -p output=out/counts --memory 2GiB
-      dataflow run examples/ray_word_count.py --runner ray --address 10.0.0.1:6379
+      dataflow run examples/word_count.py --runner ray --address 10.0.0.1:6379
     """
     skipped = 0
     output = sys.stdout
