@@ -14,8 +14,14 @@
     ├── TaskTimeoutError        a task made no progress for longer than allowed
     ├── MemoryLimitError        a task needs more memory than it may have
     ├── ResourceError           the machine ran out of disk, file handles or processes
-    └── ShardCorruptError       bytes we wrote came back changed (a checksum failed)
-        └── ShardLostError      a file of the run is gone, most often with its machine
+    ├── ShardCorruptError       bytes we wrote came back changed (a checksum failed)
+    │   └── ShardLostError      a file of the run is gone, most often with its machine
+    ├── StoreError              a key-value store cannot be opened or reached, or holds what it should not
+    │   └── OutcomeUnknownError a change was sent to a store, and it is not known whether it was made
+    └── TransactionError        a transaction did not commit
+        ├── ConflictError       another transaction changed, or is changing, a cell that this one writes
+        ├── SnapshotTooOldError what a transaction reads was collected as garbage
+        └── TransactionLimitError   a transaction is larger, or took longer, than allowed
 
 Ctrl-C is no error of ours: it stays Python's `KeyboardInterrupt`, because Python gives a script the exit code of one (130 in a
 shell) for that class alone and for none below it; and because ``except DataflowError`` must not go on after Ctrl-C.
@@ -35,11 +41,13 @@ import re
 from dataclasses import dataclass, field
 
 __all__ = [
+    "ConflictError",
     "DataflowError",
     "InputError",
     "KeyTypeError",
     "MemoryLimitError",
     "NotDeterministicError",
+    "OutcomeUnknownError",
     "OutputError",
     "PlanError",
     "PreflightError",
@@ -49,8 +57,12 @@ __all__ = [
     "ShardCorruptError",
     "ShardLostError",
     "SkipLimitError",
+    "SnapshotTooOldError",
     "StepError",
+    "StoreError",
     "TaskTimeoutError",
+    "TransactionError",
+    "TransactionLimitError",
     "WorkerCrashedError",
     "redact",
     "shorten",
@@ -223,3 +235,27 @@ class ShardCorruptError(DataflowError):
 
 class ShardLostError(ShardCorruptError):
     """A file of the run is gone."""
+
+
+class StoreError(DataflowError):
+    """A key-value store cannot be opened or reached, or holds what it should not."""
+
+
+class OutcomeUnknownError(StoreError):
+    """A change was sent to a store and no answer came: it was made, or not, or is still to be made."""
+
+
+class TransactionError(DataflowError):
+    """A transaction did not commit; nothing of it is visible."""
+
+
+class ConflictError(TransactionError):
+    """Another transaction changed, or is changing, a cell that this one writes."""
+
+
+class SnapshotTooOldError(TransactionError):
+    """What a transaction reads was collected as garbage: it began too long ago."""
+
+
+class TransactionLimitError(TransactionError):
+    """A transaction is larger, or took longer, than allowed."""
