@@ -18,9 +18,10 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
-from dataflow.kv.postgres_batch import blobs, guards, row_or_key, waves
+from dataflow.kv.postgres_batch import blobs, guards, waves
 from dataflow.kv.postgres_pool import Connection, OutOfLocksError, Pool
 from dataflow.kv.postgres_schema import FORMAT, FORMAT_KEY, laying_down
+from dataflow.kv.rows import row_or_key
 from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Range
 
 __all__ = ["PostgresStore"]

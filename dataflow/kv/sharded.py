@@ -27,8 +27,8 @@ from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
 from dataflow.errors import Report, StoreError
-from dataflow.kv.keys import row_or_key
-from dataflow.kv.store import FAMILIES, Absent, Edit, Entry, Equals, Mutation, Range, Store, successor
+from dataflow.kv.rows import in_row, row_if_seen, row_or_key
+from dataflow.kv.store import FAMILIES, Edit, Entry, Equals, Mutation, Range, Store
 
 __all__ = ["ShardedStore"]
 
@@ -61,6 +61,25 @@ class ShardedStore:
         self._threads = ThreadPoolExecutor(threads or 4 * len(stores), thread_name_prefix="dataflow shard")
         self._closed = threading.Event()
         self._belong_together()
+
+    @classmethod
+    def open(cls, address: str, **options: Any) -> ShardedStore:
+        """The stores at ``sharded:address|address|…``; options are those of the stores.
+
+        >>> ShardedStore.open("sharded:memory:|memory:").name
+        'sharded:memory:|memory:'
+        """
+        from dataflow.kv.opening import open_store  # which opens this
+
+        opened: list[Store] = []
+        try:
+            for each in address.removeprefix("sharded:").split("|"):
+                opened.append(open_store(each, **options))
+            return cls(opened)
+        except BaseException:
+            for store in opened:
+                store.close()
+            raise
 
     @property
     def name(self) -> str:
@@ -130,10 +149,10 @@ class ShardedStore:
                 raise ValueError('a sharded store cannot change "meta" and other families at once')
             return 0
         for _, key, _ in edits:
-            if not key.startswith(row):
+            if not in_row(key, row):
                 raise ValueError(f"a sharded store changes one row at once: {key!r} is not of row {row!r}")
         for condition in require:
-            if not condition[1].startswith(row):
+            if not in_row(condition[1], row):
                 raise ValueError(f"the conditions of a mutation are of its row: {condition!r} is not of row {row!r}")
         return self.shard_of(row)
 
@@ -156,8 +175,8 @@ class ShardedStore:
         """The shards that a range touches: one, if it lies within a row."""
         if family == "meta":
             return range(1)
-        row = row_or_key(start)
-        if row and row != start and (stop.startswith(row) or stop == successor(row)):
+        row = row_if_seen(start)
+        if row and stop <= row + b"\xff":  # behind it are rows that begin with the bytes of this one
             home = self.shard_of(row)
             return range(home, home + 1)
         return range(len(self.shards))
