@@ -210,9 +210,7 @@ class ShardedStore:
         """Make each mutation; each shard is given its own at once. Those of a shard that fails are None, unless all shards fail."""
         return self._spread(mutations, self._home_of, lambda store, part: store.mutate_many(part, sync=sync), lost=None)
 
-    def _spread(
-        self, things: Sequence[T], home: Callable[[T], int], ask: Callable[[Store, list[T]], list[Any]], **lost: Any
-    ) -> list[Any]:
+    def _spread(self, things: Sequence[T], home: Callable[[T], int], ask: Callable[[Store, list[T]], list[Any]], **lost: Any) -> list[Any]:
         """Answers for things, each asked of its shard; with ``lost``, what stands for those of a shard that raised `StoreError`."""
         places: dict[int, list[int]] = {}
         for place, thing in enumerate(things):

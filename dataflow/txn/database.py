@@ -171,7 +171,7 @@ class Database:
             t = self.transaction()
             function(t, item)
             waiting.append((t, item))
-            if len(waiting) >= group:
+            if len(waiting) >= min(group, self.engine.together):
                 done += self._commit_group(function, waiting, retries)
                 waiting = []
         return done + self._commit_group(function, waiting, retries)

@@ -41,7 +41,7 @@ class _Snapshot:
     """A time, and the protocol's way to read as of it."""
 
     def __init__(self, engine: PercolatorEngine, timestamp: int) -> None:
-        self._engine, self.timestamp = engine, timestamp
+        self._engine, self.timestamp, self.start = engine, timestamp, timestamp
         self._open = self._looked = False
 
     def get(self, key: bytes) -> bytes | None:
@@ -80,6 +80,7 @@ class PercolatorEngine:
     """
 
     name = "percolator"
+    together = 1_000
 
     def __init__(
         self, store: Store, oracle: Oracle, *, life: float = 3.0, sync: bool = True, one_phase: bool = False, background: bool = False

@@ -40,6 +40,7 @@ __all__ = ["Cell", "Reader", "Transaction", "cell_key", "cell_of", "commit_toget
 
 Cell = tuple[Any, str]
 _MISSING: Any = object()
+_NONE: frozenset[bytes] = frozenset()
 
 
 def cell_key(row: Any, column: str) -> bytes:
@@ -238,16 +239,21 @@ class Transaction(Reader):
         if not self._writes:
             return None
         snapshot = self._snapshot
-        start = getattr(snapshot, "start", None)
-        return Intent(
-            snapshot.timestamp if start is None else start, self._writes, frozenset(self._holds - self._writes.keys()), self._notify
-        )
+        holds = frozenset(self._holds - self._writes.keys()) if self._holds else _NONE
+        return Intent(snapshot.start, self._writes, holds, self._notify, snapshot)
 
     def settle(self, outcome: int | TransactionError) -> None:
         """Take note of what the engine says of the commit."""
         if isinstance(outcome, TransactionError):
             raise outcome
         self.committed = outcome
+
+    def forget(self, row: Any, column: str) -> None:
+        """Delete a cell that was handled, without a notification, and what was noted of its handling."""
+        key, ours = cell_key(row, column), pack_element(row)
+        for noted in [written for written in self._writes if written.startswith(ours) and not _is_users(written)]:
+            del self._writes[noted]
+        self.put_quietly(key, None)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._open:

@@ -1,7 +1,7 @@
 """A worker: takes pending cells of its part, runs their observers, commits the runs together, and drops the notifications.
 
     pending cells of my part (up to a batch) ──> runs: one a cell and observer, or one for all that go together
-    each run     begin ─ versions and acks ─ changed since the ack? ─ function ─ acks := snapshot's time
+    each run     begin ─ versions and acks ─ newer than the acks? ─ function ─ acks := the versions' times
     all runs     committed together, in one write of the engine; those that conflict run again, one by one
     each cell    all its observers done: drop its notifications up to the oldest of their snapshots
 
@@ -70,7 +70,7 @@ class Worker:
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
         self._members = Members(database.engine.store, database.clock)
         self._at = b"\x01"
-        self._size = _BATCH
+        self._most = self._size = min(_BATCH, self._engine.together)
         self.runs = 0
 
     def work(self, stop: Event, enough: Callable[[], bool] | None) -> int:
@@ -144,7 +144,7 @@ class Worker:
                 again.append(run)
             else:
                 raise outcome
-        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(_BATCH, self._size * 2)
+        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(self._most, self._size * 2)
         for run in again:
             try:
                 t = self._begin(run)
@@ -163,7 +163,6 @@ class Worker:
             raise _circle(observer, run.cells[0].key, longest.names)
         t = Transaction(self._database, self._engine.begin(), trail=longest.then(observer.name))
         versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
-        start = t.timestamp
         changed: dict[Any, Any] = {}
         for number, pending in enumerate(run.cells):
             version, ack = versions[2 * number], versions[2 * number + 1]
@@ -171,7 +170,7 @@ class Worker:
             if pending.trail.weak or (version is not None and version.timestamp > seen):
                 value = decode(version.value) if version is not None and version.value is not None else None
                 changed[cell_of(pending.key)[0]] = value
-                t.put_quietly(observer.ack(pending.key), encode(start))
+                t.put_quietly(observer.ack(pending.key), encode(version.timestamp if version is not None else seen))
         if not changed:
             return t
         try:
@@ -196,7 +195,8 @@ class Worker:
             self._engine.store.write([Edit("meta", pack(("failed", observer.name, row)), text)], sync=False)
         t = Transaction(self._database, self._engine.begin())
         for pending in run.cells:
-            t.put_quietly(observer.ack(pending.key), encode(t.timestamp))
+            (version,) = t.versions([pending.key])
+            t.put_quietly(observer.ack(pending.key), encode(version.timestamp if version is not None else 0))
         return t
 
 
