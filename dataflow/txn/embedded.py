@@ -103,6 +103,7 @@ class EmbeddedEngine:
         self.store, self._ledger, self._sync, self._history = ledger.store, ledger, sync, history
         self._mutex = threading.Lock()
         self._line: deque[_Waiting] = deque()
+        self._closed = False
         self.view = ledger.view
 
     # -- snapshots
@@ -216,4 +217,6 @@ class EmbeddedEngine:
     def close(self) -> None:
         """Close the store, when nobody commits."""
         with self._mutex:
-            self.store.close()
+            if not self._closed:
+                self._closed = True
+                self._ledger.close()

@@ -104,6 +104,10 @@ class Ledger(Protocol):
         """Remove what is remembered of deletes before a time, and say how many; called while no page is open."""
         ...
 
+    def close(self) -> None:
+        """Say that no more times are used, and close the store."""
+        ...
+
 
 class OwnedLedger:
     """Commits of the one process that owns a store with snapshots."""
@@ -195,6 +199,12 @@ class OwnedLedger:
             )
         return len(dead)
 
+    def close(self) -> None:
+        """No time above the last commit's was used: the next process need not skip any."""
+        if self.time < self._limit:
+            self.store.write([Edit("meta", _LIMIT, self.time.to_bytes(8, "big"))], sync=False)
+        self.store.close()
+
 
 class SharedLedger:
     """Commits of several processes to one store that has a writers' lock."""
@@ -232,6 +242,10 @@ class SharedLedger:
             if not page:
                 return removed
             at = page[-1][0] + b"\x00"
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
 
 
 class _SharedPage:

@@ -16,10 +16,9 @@ from itertools import islice
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, shorten
+from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, redact, shorten
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.record import record
-from dataflow.scheduling.stacks import user_stack
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
 from dataflow.txn.transaction import Transaction, cell_of, commit_together
@@ -135,7 +134,7 @@ class Worker:
                 yield run, start
             else:
                 made.append((run, t, t.timestamp))
-        outcomes = commit_together(self._engine, [t for _, t, _ in made]) if made else []
+        outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
         for (run, _, start), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
                 self.runs += 1
@@ -191,7 +190,7 @@ class Worker:
         """A transaction that does nothing but say that the change was seen; what failed is noted."""
         observer = run.observer
         for row in changed:
-            text = f"{type(error).__name__}: {shorten(str(error), 500)}".encode()
+            text = f"{type(error).__name__}: {_said(error)}".encode()
             self._engine.store.write([Edit("meta", pack(("failed", observer.name, row)), text)], sync=False)
         t = Transaction(self._database, self._engine.begin())
         for pending in run.cells:
@@ -216,13 +215,15 @@ def _runs_of(taken: Sequence[tuple[Pending, list[Observer], bytes]]) -> list[_Ru
 
 
 def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> TransactionError:
+    from dataflow.execution.failures import user_frames  # which imports Arrow
+
     trace = "".join(traceback.format_exception(error))
     row, value = next(iter(changed.items()))
     return TransactionError(
         Report(
-            f"observer {observer.name!r} failed: {type(error).__name__}: {shorten(str(error), 300)}",
+            f"observer {observer.name!r} failed: {type(error).__name__}: {_said(error)}",
             steps=(f"column {observer.column!r}",),
-            failed=user_stack(trace),
+            failed=user_frames(error),
             record=f"row {shorten(row)}: {shorten(value)}" + (f", and {len(changed) - 1} more" if len(changed) > 1 else ""),
             hint='on_error="skip" sets such a change aside',
             trace=trace,
@@ -230,10 +231,14 @@ def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> Tr
     )
 
 
+def _said(error: Exception) -> str:
+    return redact(str(error))[:300]
+
+
 def _circle(observer: Observer, key: bytes, names: tuple[str, ...]) -> TransactionError:
     return TransactionError(
         Report(
-            f"observers change what they observe, in a circle: {' > '.join((*names, observer.name))}",
+            f"observers change what they observe, in a circle: {' > '.join(dict.fromkeys((*names, observer.name)))}",
             record=f"row {shorten(cell_of(key)[0])}",
             hint=f"a chain of more than {LONGEST} runs, each made by a change of the one before, is taken for a circle",
         )
