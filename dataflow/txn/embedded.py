@@ -1,0 +1,251 @@
+"""The embedded engine: transactions at the speed of the store under them, which gives snapshots and writes many changes as one.
+
+    data      key -> commit time, value          the current version of a cell: a read is one get
+
+The store's own snapshots are the history: an old version stays as long as somebody holds a snapshot that sees it, and no longer, and costs
+nothing to keep or to remove. Locks there are none: a transaction buffers its writes, and commits in one step.
+
+The life of a commit: it stands in line; whoever gets the mutex takes all that wait, checks each against the commits since its snapshot,
+as the ledger knows them (`ledger.py`), gives each its time, and writes all of them together, with one fsync. Then the time is
+*published*: snapshots taken from now on see it. So nobody sees what is not safe on disk, and readers wait for nobody.
+
+A transaction that has read nothing yet has no snapshot: it begins, as far as anybody can tell, when it first reads, or else when it
+commits. So writes without reads never conflict.
+
+With ``history`` every version is kept in "write", too, until it is collected, and `as_of` reads any time since then.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from dataflow.errors import ConflictError, Report, SnapshotTooOldError, TransactionError
+from dataflow.kv import Edit, Store
+from dataflow.txn import notify
+from dataflow.txn.collect import check_age, collect_versions, raise_safe_point
+from dataflow.txn.ground import cell_name
+from dataflow.txn.ledger import TIME, Ledger, View
+from dataflow.txn.notify import Pending, Trail
+from dataflow.txn.prewrite import Intent
+from dataflow.txn.records import DELETE, PUT, Write, notification_key, version_key
+from dataflow.txn.snapshot_read import Version, committed, scan_committed
+
+__all__ = ["EmbeddedEngine"]
+
+_GROUP = 1_000  # transactions written together
+
+
+class _Snapshot:
+    """The store as of its first read."""
+
+    __slots__ = ("_engine", "_view")
+
+    def __init__(self, engine: EmbeddedEngine) -> None:
+        self._engine = engine
+        self._view: View | None = None
+
+    def _bound(self) -> View:
+        view = self._view = self._engine.view()
+        return view
+
+    @property
+    def timestamp(self) -> int:
+        """The time; asking for it is reading."""
+        return (self._view or self._bound()).timestamp
+
+    @property
+    def start(self) -> int:
+        """The time, or -1 if nothing was read."""
+        return -1 if self._view is None else self._view.timestamp
+
+    def get(self, key: bytes) -> bytes | None:
+        """A cell's value."""
+        packed = (self._view or self._bound()).get(key)
+        return (packed[TIME:] or None) if packed is not None else None
+
+    def versions(self, keys: Sequence[bytes]) -> list[Version | None]:
+        """What cells were last changed to, and when."""
+        found = (self._view or self._bound()).frozen.get_many(keys)
+        return [Version(int.from_bytes(packed[:TIME], "big"), packed[TIME:] or None) if packed else None for packed in found]
+
+    def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """The cells of a range that have a value."""
+        for key, packed in (self._view or self._bound()).frozen.scan(start, stop, reverse=reverse):
+            if len(packed) > TIME:
+                yield key, packed[TIME:]
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._view = None
+
+
+class _Past:
+    """A time of which all versions are kept."""
+
+    def __init__(self, store: Store, timestamp: int) -> None:
+        self._store, self.timestamp, self.start = store, timestamp, timestamp
+
+    def get(self, key: bytes) -> bytes | None:
+        """A cell's value."""
+        (version,) = self.versions((key,))
+        return version.value if version else None
+
+    def versions(self, keys: Sequence[bytes]) -> list[Version | None]:
+        """What cells were last changed to, and when."""
+        return [committed(self._store, key, self.timestamp) for key in keys]
+
+    def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """The cells of a range that had a value."""
+        for key, version in scan_committed(self._store, start, stop, self.timestamp, reverse=reverse):
+            if version.value is not None:
+                yield key, version.value
+
+    def close(self) -> None:
+        """Let go of it."""
+        check_age(self._store, self.timestamp)
+
+
+class _Waiting:
+    """Transactions of one thread that wait to be committed together."""
+
+    __slots__ = ("failure", "intents", "outcomes")
+
+    def __init__(self, intents: Sequence[Intent]) -> None:
+        self.intents = intents
+        self.outcomes: list[int | TransactionError] | None = None
+        self.failure: BaseException | None = None
+
+
+class EmbeddedEngine:
+    """Commits in groups, on a store whose commits stand in one line."""
+
+    name = "embedded"
+
+    def __init__(self, ledger: Ledger, *, sync: bool = True, history: bool = False) -> None:
+        self.store, self._ledger, self._sync, self._history = ledger.store, ledger, sync, history
+        self._mutex = threading.Lock()
+        self._line: deque[_Waiting] = deque()
+        self.view = ledger.view
+
+    # -- snapshots
+
+    def begin(self) -> _Snapshot:
+        """The store as it is when first read."""
+        return _Snapshot(self)
+
+    def as_of(self, timestamp: int) -> _Snapshot | _Past:
+        """The store as it was."""
+        if timestamp > (now := self.now()):
+            raise SnapshotTooOldError(f"time {timestamp} is in the future; it is {now} now")
+        if not self._history:
+            raise SnapshotTooOldError(
+                Report("versions are kept no longer than snapshots use them", hint="open the database with history=True to read the past")
+            )
+        check_age(self.store, timestamp)
+        return _Past(self.store, timestamp)
+
+    def now(self) -> int:
+        """The time of the last commit."""
+        return self.view().timestamp
+
+    # -- commits
+
+    def commit_many(self, intents: Sequence[Intent]) -> list[int | TransactionError]:
+        """Commit transactions together, and with them those of other threads that wait."""
+        mine = _Waiting(intents)
+        self._line.append(mine)
+        while mine.outcomes is None:
+            with self._mutex:
+                if mine.outcomes is None and mine.failure is None:
+                    group, count = list[_Waiting](), 0
+                    while self._line and count < _GROUP:
+                        group.append(self._line.popleft())
+                        count += len(group[-1].intents)
+                    self._commit(group)
+            if mine.failure is not None:
+                raise mine.failure
+        return mine.outcomes
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        try:
+            with self._ledger.open() as page:
+                time = page.time
+                decided = []
+                for waiting in group:
+                    outcomes: list[int | TransactionError] = []
+                    for intent in waiting.intents:
+                        refused = self._refused(intent, page.committed) if intent.start >= 0 else None
+                        if refused is None:
+                            time += 1
+                            page.add(intent, time, self._more_edits(intent, time))
+                        outcomes.append(refused or time)
+                    decided.append(outcomes)
+                page.write(time, self._sync)
+        except BaseException as failure:
+            for waiting in group:
+                waiting.failure = failure
+            return
+        for waiting, outcomes in zip(group, decided, strict=True):
+            waiting.outcomes = outcomes
+
+    def _more_edits(self, intent: Intent, time: int) -> list[Edit]:
+        edits = [Edit("notify", notification_key(key, time), trail) for key, trail in intent.notify.items()]
+        if self._history:
+            for key, value in intent.writes.items():
+                record = Write(DELETE if value is None else PUT, max(intent.start, 0), value)
+                edits.append(Edit("write", version_key(key, time), record.packed()))
+        return edits
+
+    def _refused(self, intent: Intent, committed: Callable[[bytes], int]) -> TransactionError | None:
+        start = intent.start
+        if start < self._ledger.floor:
+            return SnapshotTooOldError(
+                f"the transaction of time {start} is older than {self._ledger.floor}, up to which deletes were collected"
+            )
+        for keys in (intent.writes, intent.holds):
+            for key in keys:
+                if (when := committed(key)) > start:
+                    return ConflictError(
+                        Report(
+                            f"{cell_name(key)} cannot be committed: another transaction committed it at {when}",
+                            attempt=f"the transaction that began at {start}",
+                            hint="run the transaction again, from its reads; db.transactional does",
+                        )
+                    )
+        return None
+
+    # -- notifications
+
+    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff") -> Iterator[Pending]:
+        """The cells that observers have not looked at since they were changed."""
+        return notify.dirty(self.store, start, stop)
+
+    def drop(self, pending: Pending, start: int) -> None:
+        """Forget the notifications of changes up to a time."""
+        notify.drop(self.store, pending, start)
+
+    def note(self, key: bytes, trail: Trail) -> None:
+        """Have a cell's observers look at it."""
+        notify.note(self.store, key, self.now(), trail)
+
+    def frontier(self) -> int:
+        """The time up to which every change was looked at. A commit and its notifications are one write, so these alone tell."""
+        now = self.now()
+        pending = notify.oldest(self.store)
+        return now if pending is None else min(now, pending - 1)
+
+    # -- garbage
+
+    def collect(self, before: int | None = None) -> tuple[int, int]:
+        """Remove versions older than a time; none: all but the current ones."""
+        with self._mutex:
+            safe = raise_safe_point(self.store, min(self._ledger.oldest(), before if before is not None else self.now()))
+            removed = self._ledger.forget_deletes(safe)
+        return safe, removed + collect_versions(self.store, safe)
+
+    def close(self) -> None:
+        """Close the store, when nobody commits."""
+        with self._mutex:
+            self.store.close()

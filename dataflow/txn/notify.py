@@ -1,0 +1,95 @@
+"""Step *notify*: what changed and was not yet looked at by its observers.
+
+    commit of a change        ──> notify: cell + commit time -> Trail          in the mutation that makes the change visible
+    an observer's run, start s ──> ack cell := s, in its own transaction; then every notification of the cell up to s is dropped
+
+One entry a change, with the change's commit time in its key: so an observer drops exactly those its snapshot saw, and one that came in
+meanwhile stays. (One entry a cell, overwritten by each change and then dropped, would lose the newest; the paper is silent here, Fluo's
+tests are not.) Many changes of a cell are one run: messages collapse.
+
+A weak notification is an entry without a change: `note` writes it outside of any transaction, and its run is not at most one.
+
+The value of an entry is its trail: which observers led to it, so that a circle among them is seen and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dataflow.kv import Edit, Store
+from dataflow.txn.records import notification_key, timestamp_in
+
+__all__ = ["Pending", "Trail", "dirty", "drop", "note", "oldest"]
+
+_KEPT = 8  # names in a trail; its length is counted on
+
+
+class Trail(NamedTuple):
+    """How a notification came to be: the length of the chain of observers that led to it, and the last of their names."""
+
+    length: int = 0
+    names: tuple[str, ...] = ()
+    weak: bool = False
+
+    def then(self, name: str) -> Trail:
+        """The trail of what an observer's run changes.
+
+        >>> Trail().then("words").then("counts")
+        Trail(length=2, names=('words', 'counts'), weak=False)
+        """
+        return Trail(self.length + 1, (*self.names, name)[-_KEPT:])
+
+    def packed(self) -> bytes:
+        """As bytes."""
+        return bytes((self.weak,)) + self.length.to_bytes(4, "big") + "\n".join(self.names).encode()[:60_000]
+
+
+def trail_of(packed: bytes) -> Trail:
+    """A trail from its bytes.
+
+    >>> trail_of(Trail().then("words").packed())
+    Trail(length=1, names=('words',), weak=False)
+    """
+    names = packed[5:].decode("utf-8", "replace")
+    return Trail(int.from_bytes(packed[1:5], "big"), tuple(names.split("\n")) if names else (), bool(packed[:1] == b"\x01"))
+
+
+class Pending(NamedTuple):
+    """A cell with changes not yet looked at: the times of them, the oldest first, and the trail of the longest."""
+
+    key: bytes
+    timestamps: tuple[int, ...]
+    trail: Trail
+
+
+def dirty(store: Store, start: bytes = b"\x01", stop: bytes = b"\xff") -> Iterator[Pending]:
+    """The cells of a range that have notifications, each once."""
+    key, timestamps, trail = b"", list[int](), Trail()
+    for found, packed in store.scan("notify", start, stop):
+        if found[:-8] != key:
+            if timestamps:
+                yield Pending(key, tuple(timestamps), trail)
+            key, timestamps, trail = found[:-8], [], Trail()
+        timestamps.append(timestamp_in(found, newest_first=False))
+        this = trail_of(packed)
+        trail = Trail(max(this.length, trail.length), this.names if this.length >= trail.length else trail.names, this.weak or trail.weak)
+    if timestamps:
+        yield Pending(key, tuple(timestamps), trail)
+
+
+def drop(store: Store, pending: Pending, start: int) -> None:
+    """Forget the notifications that a run whose snapshot is of time ``start`` has seen the changes of; not one that is newer."""
+    edits = [Edit("notify", notification_key(pending.key, timestamp), None) for timestamp in pending.timestamps if timestamp <= start]
+    if edits:
+        store.write(edits, sync=False)
+
+
+def note(store: Store, key: bytes, timestamp: int, trail: Trail) -> None:
+    """Have a cell's observers look at it, outside of any transaction; if the trail is weak, run even though it did not change."""
+    store.write([Edit("notify", notification_key(key, timestamp), trail.packed())], sync=False)
+
+
+def oldest(store: Store) -> int | None:
+    """The time of the oldest change that was not yet looked at; None if there is none."""
+    return min((pending.timestamps[0] for pending in dirty(store)), default=None)
