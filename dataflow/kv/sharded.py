@@ -11,7 +11,8 @@ Where a row lives depends on how many shards there are, and in which order: so t
 name that the shards of one store share, and stores that do not belong together, or come in another order, are refused. To change the
 number of shards is to copy everything.
 
-`firsts` keeps the order of its ranges: those of one shard that stand together are one message, and the next waits for its answer.
+`firsts` keeps the order of its ranges: those of one shard that stand together are one message, and the next waits for its answer. A
+range over many rows asks all shards at once, each for the ranges in their order: so for each row the order holds.
 """
 
 from __future__ import annotations
