@@ -5,6 +5,7 @@
     lmdb:folder                           embedded, several processes
     postgresql://user@host/database       a PostgreSQL server
     bigtable://project/instance/table     Bigtable
+    sharded:address|address|…             several as one
 
 >>> open_store("memory:").name
 'memory:'
@@ -30,11 +31,12 @@ from dataflow.kv.store import Store
 
 __all__ = ["open_store"]
 
-_SCHEMES = ("memory", "rocksdb", "lmdb", "postgresql", "bigtable")
+_SCHEMES = ("memory", "rocksdb", "lmdb", "postgresql", "bigtable", "sharded")
 _SERVERS = {
     "postgresql": ("dataflow.kv.postgres", "PostgresStore", "psycopg"),
     "postgres": ("dataflow.kv.postgres", "PostgresStore", "psycopg"),
     "bigtable": ("dataflow.kv.bigtable", "BigtableStore", "google-cloud-bigtable"),
+    "sharded": ("dataflow.kv.sharded", "ShardedStore", "of a shard"),
 }
 
 

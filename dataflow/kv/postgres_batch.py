@@ -16,11 +16,11 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from dataflow.kv.keys import row_of
 from dataflow.kv.postgres_pool import Blobs, Numbers
+from dataflow.kv.rows import in_row, row_or_key
 from dataflow.kv.store import FAMILIES, Absent, Mutation
 
-__all__ = ["Wave", "blobs", "guards", "numbers", "row_or_key", "waves"]
+__all__ = ["Wave", "blobs", "guards", "numbers", "waves"]
 
 _CODE = {family: code for code, family in enumerate(FAMILIES)}
 _LENGTHS = [struct.pack(">i", size) for size in range(1024)]
@@ -59,14 +59,6 @@ def numbers(values: Sequence[int]) -> Numbers:
     return Numbers(struct.pack(f">5i{len(spread)}i", 1, 0, 23, len(values), 1, *spread))
 
 
-def row_or_key(key: bytes) -> bytes:
-    """A key's row; of a key that is no packed tuple (in "meta"), all of it."""
-    try:
-        return row_of(key)
-    except (ValueError, IndexError):
-        return key
-
-
 def guards(rows: Iterable[bytes]) -> Numbers:
     """The numbers of the locks of rows, each once, in the order in which everybody takes them."""
     return numbers(sorted({(zlib.crc32(row) ^ 0x80000000) - 0x80000000 for row in rows}))
@@ -79,7 +71,7 @@ def waves(mutations: Sequence[Mutation]) -> tuple[Numbers, list[Wave]]:
     for place, (row, _, edits) in enumerate(mutations):
         rows = {row}
         for _, key, _ in edits:
-            if not key.startswith(row):
+            if not in_row(key, row):
                 rows.add(row_or_key(key))
         wave = max(last.get(each, -1) for each in rows) + 1
         for each in rows:

@@ -12,7 +12,8 @@ anyhow, so beginning and ending a transaction that reads costs no bookkeeping.
 Times go on after a crash where the *limit* says that they may have been used up to; it is written once a million.
 
 Deletes: an owner deletes, and remembers that it did. Several processes remember by a record without a value, which is collected later; a
-transaction older than that (``floor``) may not commit, because it could miss the conflict.
+transaction older than that (``floor``) may not commit, because it could miss the conflict. An owner leaves such a record only where
+observers must see that the cell changed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _AHEAD = 1_000_000
 _LIMIT = pack(("embedded", "limit"))
 _NOW = b"\x00"  # in "data", before all cells: the time of the last commit of a shared store
 _REMEMBERED = 200_000
+_REMOVED = 10_000  # records in one write
 
 
 class Frozen(Protocol):
@@ -102,6 +104,10 @@ class Ledger(Protocol):
         """Remove what is remembered of deletes before a time, and say how many; called while no page is open."""
         ...
 
+    def close(self) -> None:
+        """Say that no more times are used, and close the store."""
+        ...
+
 
 class OwnedLedger:
     """Commits of the one process that owns a store with snapshots."""
@@ -150,7 +156,8 @@ class OwnedLedger:
         stamp, new, edits = time.to_bytes(TIME, "big"), self._new, self._edits
         for key, value in intent.writes.items():
             new[key] = time
-            edits.append(Edit("data", key, None if value is None else stamp + value))
+            # A delete that observers are to see stays as a record without a value, until it is collected.
+            edits.append(Edit("data", key, stamp + value if value is not None else stamp if key in intent.notify else None))
         for key in intent.holds:
             new[key] = time
         edits += more
@@ -182,8 +189,21 @@ class OwnedLedger:
         return min([self.time, *(view.timestamp for ref in list(self._views) if (view := ref()) is not None)])
 
     def forget_deletes(self, safe: int) -> int:
-        """Nothing is kept of them."""
-        return 0
+        """Remove the records without a value."""
+        dead = [key for key, packed in self.store.scan("data", b"\x01", b"\xff") if len(packed) == TIME and _time(packed) < safe]
+        for at in range(0, len(dead), _REMOVED):
+            part = dead[at : at + _REMOVED]
+            found = self.store.get_many("data", part)
+            self.store.write(
+                [Edit("data", key, None) for key, packed in zip(part, found, strict=True) if packed and len(packed) == TIME], sync=False
+            )
+        return len(dead)
+
+    def close(self) -> None:
+        """No time above the last commit's was used: the next process need not skip any."""
+        if self.time < self._limit:
+            self.store.write([Edit("meta", _LIMIT, self.time.to_bytes(8, "big"))], sync=False)
+        self.store.close()
 
 
 class SharedLedger:
@@ -214,7 +234,7 @@ class SharedLedger:
         removed, at = 0, b"\x01"
         while True:
             with self.store.exclusive() as writing:
-                page = [entry for _, entry in zip(range(10_000), writing.scan("data", at, b"\xff"), strict=False)]
+                page = [entry for _, entry in zip(range(_REMOVED), writing.scan("data", at, b"\xff"), strict=False)]
                 for key, packed in page:
                     if len(packed) == TIME and _time(packed) < safe:
                         writing.delete("data", key)
@@ -222,6 +242,10 @@ class SharedLedger:
             if not page:
                 return removed
             at = page[-1][0] + b"\x00"
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
 
 
 class _SharedPage:

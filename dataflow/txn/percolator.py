@@ -28,7 +28,7 @@ from dataflow.txn.one_phase import OnePhase
 from dataflow.txn.oracle import Oracle
 from dataflow.txn.prewrite import Intent, Placed, plan_locks, prewrite
 from dataflow.txn.records import lock_of
-from dataflow.txn.resolve import roll_back
+from dataflow.txn.resolve import resolve, roll_back
 from dataflow.txn.snapshot_read import Version, read, scan
 
 __all__ = ["PercolatorEngine"]
@@ -41,7 +41,7 @@ class _Snapshot:
     """A time, and the protocol's way to read as of it."""
 
     def __init__(self, engine: PercolatorEngine, timestamp: int) -> None:
-        self._engine, self.timestamp = engine, timestamp
+        self._engine, self.timestamp, self.start = engine, timestamp, timestamp
         self._open = self._looked = False
 
     def get(self, key: bytes) -> bytes | None:
@@ -80,6 +80,7 @@ class PercolatorEngine:
     """
 
     name = "percolator"
+    together = 1_000
 
     def __init__(
         self, store: Store, oracle: Oracle, *, life: float = 3.0, sync: bool = True, one_phase: bool = False, background: bool = False
@@ -212,6 +213,19 @@ class PercolatorEngine:
         locks = [lock_of(packed).start for _, packed in self.store.scan("lock", b"\x01", b"\xff")]
         pending = notify.oldest(self.store)
         return min([now, *locks, *([pending] if pending is not None else [])]) - 1
+
+    # -- what others left
+
+    def resolve_all(self) -> int:
+        """Finish or undo what dead processes left, waiting for the life of their locks."""
+        freed, attempt = 0, 0
+        while entries := list(self.store.scan("lock", b"\x01", b"\xff", limit=1_000)):
+            gone = sum(resolve(self.ground, key, lock_of(packed), packed) for key, packed in entries)
+            freed += gone
+            attempt = 0 if gone else attempt + 1
+            if not gone:
+                self.ground.wait(attempt)
+        return freed
 
     # -- garbage
 

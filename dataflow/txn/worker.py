@@ -1,7 +1,7 @@
 """A worker: takes pending cells of its part, runs their observers, commits the runs together, and drops the notifications.
 
     pending cells of my part (up to a batch) ──> runs: one a cell and observer, or one for all that go together
-    each run     begin ─ versions and acks ─ changed since the ack? ─ function ─ acks := snapshot's time
+    each run     begin ─ versions and acks ─ newer than the acks? ─ function ─ acks := the versions' times
     all runs     committed together, in one write of the engine; those that conflict run again, one by one
     each cell    all its observers done: drop its notifications up to the oldest of their snapshots
 
@@ -16,10 +16,9 @@ from itertools import islice
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, shorten
+from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, redact, shorten
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.record import record
-from dataflow.scheduling.stacks import user_stack
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
 from dataflow.txn.transaction import Transaction, cell_of, commit_together
@@ -70,7 +69,7 @@ class Worker:
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
         self._members = Members(database.engine.store, database.clock)
         self._at = b"\x01"
-        self._size = _BATCH
+        self._most = self._size = min(_BATCH, self._engine.together)
         self.runs = 0
 
     def work(self, stop: Event, enough: Callable[[], bool] | None) -> int:
@@ -135,7 +134,7 @@ class Worker:
                 yield run, start
             else:
                 made.append((run, t, t.timestamp))
-        outcomes = commit_together(self._engine, [t for _, t, _ in made]) if made else []
+        outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
         for (run, _, start), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
                 self.runs += 1
@@ -144,7 +143,7 @@ class Worker:
                 again.append(run)
             else:
                 raise outcome
-        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(_BATCH, self._size * 2)
+        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(self._most, self._size * 2)
         for run in again:
             try:
                 t = self._begin(run)
@@ -163,7 +162,6 @@ class Worker:
             raise _circle(observer, run.cells[0].key, longest.names)
         t = Transaction(self._database, self._engine.begin(), trail=longest.then(observer.name))
         versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
-        start = t.timestamp
         changed: dict[Any, Any] = {}
         for number, pending in enumerate(run.cells):
             version, ack = versions[2 * number], versions[2 * number + 1]
@@ -171,7 +169,7 @@ class Worker:
             if pending.trail.weak or (version is not None and version.timestamp > seen):
                 value = decode(version.value) if version is not None and version.value is not None else None
                 changed[cell_of(pending.key)[0]] = value
-                t.put_quietly(observer.ack(pending.key), encode(start))
+                t.put_quietly(observer.ack(pending.key), encode(version.timestamp if version is not None else seen))
         if not changed:
             return t
         try:
@@ -192,11 +190,12 @@ class Worker:
         """A transaction that does nothing but say that the change was seen; what failed is noted."""
         observer = run.observer
         for row in changed:
-            text = f"{type(error).__name__}: {shorten(str(error), 500)}".encode()
+            text = f"{type(error).__name__}: {_said(error)}".encode()
             self._engine.store.write([Edit("meta", pack(("failed", observer.name, row)), text)], sync=False)
         t = Transaction(self._database, self._engine.begin())
         for pending in run.cells:
-            t.put_quietly(observer.ack(pending.key), encode(t.timestamp))
+            (version,) = t.versions([pending.key])
+            t.put_quietly(observer.ack(pending.key), encode(version.timestamp if version is not None else 0))
         return t
 
 
@@ -216,13 +215,15 @@ def _runs_of(taken: Sequence[tuple[Pending, list[Observer], bytes]]) -> list[_Ru
 
 
 def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> TransactionError:
+    from dataflow.execution.failures import user_frames  # which imports Arrow
+
     trace = "".join(traceback.format_exception(error))
     row, value = next(iter(changed.items()))
     return TransactionError(
         Report(
-            f"observer {observer.name!r} failed: {type(error).__name__}: {shorten(str(error), 300)}",
+            f"observer {observer.name!r} failed: {type(error).__name__}: {_said(error)}",
             steps=(f"column {observer.column!r}",),
-            failed=user_stack(trace),
+            failed=user_frames(error),
             record=f"row {shorten(row)}: {shorten(value)}" + (f", and {len(changed) - 1} more" if len(changed) > 1 else ""),
             hint='on_error="skip" sets such a change aside',
             trace=trace,
@@ -230,10 +231,14 @@ def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> Tr
     )
 
 
+def _said(error: Exception) -> str:
+    return redact(str(error))[:300]
+
+
 def _circle(observer: Observer, key: bytes, names: tuple[str, ...]) -> TransactionError:
     return TransactionError(
         Report(
-            f"observers change what they observe, in a circle: {' > '.join((*names, observer.name))}",
+            f"observers change what they observe, in a circle: {' > '.join(dict.fromkeys((*names, observer.name)))}",
             record=f"row {shorten(cell_of(key)[0])}",
             hint=f"a chain of more than {LONGEST} runs, each made by a change of the one before, is taken for a circle",
         )
