@@ -148,13 +148,21 @@ class Reader:
         self.close()
 
     def _packed(self, key: bytes) -> bytes | None:
+        if not self._open:
+            self._alive()
         return self._snapshot.get(key)
 
     def _packed_many(self, keys: list[bytes]) -> list[bytes | None]:
+        self._alive()
         return [version.value if version else None for version in self._snapshot.versions(keys)]
 
     def _range(self, low: bytes, high: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        self._alive()
         return self._snapshot.scan(low, high, reverse=reverse)
+
+    def _alive(self) -> None:
+        if not self._open:
+            raise TransactionError("the snapshot is closed")
 
 
 class Transaction(Reader):
@@ -215,16 +223,15 @@ class Transaction(Reader):
         Without writes there is nothing to commit, and the time is that of the snapshot.
         """
         intent = self.intent()
+        if intent is None:
+            self.committed = self._snapshot.timestamp
+            self.close()
+            return self.committed
         try:
-            if intent is None:
-                self.committed = self._snapshot.timestamp
-            else:
-                (outcome,) = self._database.engine.commit_many((intent,))
-                self.settle(outcome)
+            (outcome,) = self._database.engine.commit_many((intent,))
         finally:
             self._end()
-        if intent is None:
-            self._snapshot.close()
+        self.settle(outcome)
         assert self.committed is not None
         return self.committed
 
@@ -261,6 +268,11 @@ class Transaction(Reader):
         """What cells were last changed to, and when, by their keys and without what this transaction wrote."""
         return self._snapshot.versions(keys)
 
+    def forget(self) -> None:
+        """Take back all writes and holds, and go on from the same snapshot."""
+        self._alive()
+        self._writes, self._holds, self._notify, self._size = {}, set(), {}, 0
+
     def put_quietly(self, key: bytes, value: bytes | None) -> None:
         """Write a cell that nobody observes, by its key."""
         self._alive()
@@ -268,13 +280,10 @@ class Transaction(Reader):
         self._notify.pop(key, None)
 
     def _end(self) -> None:
-        if self._open:
-            self._open = False
-            if self._writes:
-                try:
-                    self._snapshot.close()
-                except TransactionError:
-                    pass  # what matters for a commit was looked at by the engine
+        try:
+            self.close()
+        except TransactionError:
+            pass  # what matters for a commit was looked at by the engine
 
     def _put(self, cell: Cell, value: bytes | None) -> None:
         self._alive()
