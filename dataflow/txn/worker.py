@@ -81,7 +81,7 @@ class Worker:
                 self._members.look()
                 if self._round():
                     waited = 0
-                elif enough is None and not any(self._of(pending) for pending in self._engine.dirty(b"\x01", b"\xff")):
+                elif enough is None and self._idle():
                     break
                 else:
                     waited = min(waited + 1, 10)
@@ -89,6 +89,11 @@ class Worker:
         finally:
             self._members.leave()
         return self.runs
+
+    def _idle(self) -> bool:
+        """Whether nothing is left for anybody: also of what was committed by those who died before they had noted it everywhere."""
+        self._engine.frontier()
+        return not any(self._of(pending) for pending in self._engine.dirty(b"\x01", b"\xff"))
 
     def _of(self, pending: Pending) -> list[Observer]:
         """The observers of a cell."""
@@ -168,7 +173,9 @@ class Worker:
         for number, pending in enumerate(run.cells):
             version, ack = versions[2 * number], versions[2 * number + 1]
             seen = decode(ack.value) if ack is not None and ack.value is not None else 0
-            if pending.trail.weak or (version is not None and version.timestamp > seen):
+            # Nothing may be kept of a delete but its notification, and that stands in the store only for changes that were made.
+            last = version.timestamp if version is not None else max((at for at in pending.timestamps if at <= start), default=0)
+            if pending.trail.weak or last > seen:
                 value = decode(version.value) if version is not None and version.value is not None else None
                 changed[cell_of(pending.key)[0]] = value
                 t.put_quietly(observer.ack(pending.key), encode(start))
@@ -185,19 +192,19 @@ class Worker:
         except Exception as error:
             if self._on_error == "raise":
                 raise _failed(observer, changed, error) from error
-            return self._set_aside(run, changed, error)
+            self._set_aside(t, run, changed, error)
         return t
 
-    def _set_aside(self, run: _Run, changed: dict[Any, Any], error: Exception) -> Transaction:
-        """A transaction that does nothing but say that the change was seen; what failed is noted."""
+    def _set_aside(self, t: Transaction, run: _Run, changed: dict[Any, Any], error: Exception) -> None:
+        """Have the transaction do nothing but say that the changes it saw were seen; what failed is noted."""
         observer = run.observer
         for row in changed:
             text = f"{type(error).__name__}: {shorten(str(error), 500)}".encode()
             self._engine.store.write([Edit("meta", pack(("failed", observer.name, row)), text)], sync=False)
-        t = Transaction(self._database, self._engine.begin())
+        t.forget()
         for pending in run.cells:
-            t.put_quietly(observer.ack(pending.key), encode(t.timestamp))
-        return t
+            if cell_of(pending.key)[0] in changed:
+                t.put_quietly(observer.ack(pending.key), encode(t.timestamp))
 
 
 def _runs_of(taken: Sequence[tuple[Pending, list[Observer], bytes]]) -> list[_Run]:
