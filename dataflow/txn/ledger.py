@@ -164,10 +164,16 @@ class OwnedLedger:
             limit = time + _AHEAD
             self._edits.append(Edit("meta", _LIMIT, limit.to_bytes(8, "big")))
         with self._mutex:
-            self.store.write(self._edits, sync=sync)
-            self._limit = limit
-            self._recent.update(self._new)
-            self.time = time
+            try:
+                self.store.write(self._edits, sync=sync)
+                self._limit = limit
+            except BaseException:
+                self._current = None
+                raise
+            finally:
+                # If it failed, it may have been written all the same: who began before conflicts with it, and who begins now sees it.
+                self._recent.update(self._new)
+                self.time = time
             if self._current is not None:
                 if self._current.used:
                     self._freeze()
