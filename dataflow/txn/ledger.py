@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, Protocol
@@ -136,7 +136,7 @@ class OwnedLedger:
         return view
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[OwnedLedger]:
+    def open(self) -> Generator[OwnedLedger, None, None]:
         """The page is the ledger itself."""
         self._new, self._edits = {}, []
         yield self
@@ -205,7 +205,7 @@ class SharedLedger:
         return View(_time(frozen.get(_NOW)), frozen)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[_SharedPage]:
+    def open(self) -> Generator[_SharedPage, None, None]:
         """A page under the writers' lock."""
         with self.store.exclusive() as writing:
             self.floor = safe_point(self.store)

@@ -68,7 +68,7 @@ class OnePhase:
     def _unlocked(self, keys: set[bytes]) -> bool:
         """Whether locks stood there, of who committed in two phases, and are gone now."""
         found = [entry for entry in self._ground.store.firsts([single("lock", key) for key in sorted(keys)]) if entry is not None]
-        return bool(found) and all([resolve(self._ground, key, lock_of(packed), packed) for key, packed in found])
+        return bool(found) and all(resolve(self._ground, key, lock_of(packed), packed) for key, packed in found)
 
     def _in_the_way(self, intent: Intent, keys: set[bytes]) -> ConflictError:
         why, where = "another transaction is committing it", min(keys)

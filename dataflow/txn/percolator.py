@@ -210,15 +210,14 @@ class PercolatorEngine:
         under way is seen by its lock, or by the notification that took its place. Locks of the dead are resolved, or they would hold
         the frontier for ever, and the changes of those who died between their commit and its last row would be noticed by nobody.
         """
-        now = self.now()
+        until = self.now()
         self._at_once.wait_for(None)  # a commit in one phase has its time before it can be seen
-        locks: list[int] = []
         for key, packed in list(self.store.scan("lock", b"\x01", b"\xff")):
             lock = lock_of(packed)
             if not resolve(self.ground, key, lock, packed):
-                locks.append(lock.start)
+                until = min(until, lock.start)
         pending = notify.oldest(self.store)
-        return min([now, *locks, *([pending] if pending is not None else [])]) - 1
+        return (until if pending is None else min(until, pending)) - 1
 
     # -- garbage
 
