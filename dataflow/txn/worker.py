@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, redact, shorten
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.record import record
+from dataflow.txn.collect import check_age
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
 from dataflow.txn.transaction import Transaction, cell_of, commit_together
@@ -192,6 +193,7 @@ class Worker:
         except (*_AGAIN, StoreError):
             raise
         except Exception as error:
+            check_age(self._engine.store, start)  # it may have failed over what was collected while it read: then it runs again
             if self._on_error == "raise":
                 raise _failed(observer, changed, error) from error
             t.forget()
