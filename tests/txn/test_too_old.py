@@ -1,8 +1,7 @@
-"""A function that reads from a snapshot whose versions are being collected may see what never was. What it says of that counts for nothing."""
+"""A function that reads from a snapshot whose versions are being collected may see what never was. What it says then counts for nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,11 +14,11 @@ from dataflow.txn.percolator import PercolatorEngine
 
 
 @pytest.fixture
-def two() -> Iterator[tuple[Database, Database]]:
+def two() -> tuple[Database, Database]:
     """Two processes, as it were, on one store, which do not hear of each other's snapshots."""
     store = MemoryStore()
     oracle = StoreOracle(store)
-    yield Database(PercolatorEngine(store, oracle)), Database(PercolatorEngine(store, oracle))
+    return Database(PercolatorEngine(store, oracle)), Database(PercolatorEngine(store, oracle))
 
 
 def _change_and_collect(database: Database) -> None:
