@@ -21,7 +21,7 @@ from google.api_core import exceptions as refusals
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
 from dataflow.kv.bigtable_client import BigtableCalls
 from dataflow.kv.bigtable_filters import Segment, cells, changes, check, exactly, interleaved, segments, within
-from dataflow.kv.rows import row_or_key
+from dataflow.kv.rows import row_if_seen, row_or_key
 from dataflow.kv.store import FAMILIES, Edit, Entry, Equals, Mutation, Range
 
 __all__ = ["BigtableStore"]
@@ -194,9 +194,9 @@ class BigtableStore:
             size = min(2 * size, _PAGE[1])
 
     def firsts(self, ranges: Sequence[Range]) -> list[Entry | None]:
-        """The first entry of each range: of ranges of one row that stand together at one moment, of others one after the other."""
+        """The first entry of each range. Ranges that begin in one row and stand together look at it at one moment; else in order."""
         answers: list[Entry | None] = []
-        for row, run in groupby(ranges, _row_of_range):
+        for row, run in groupby(ranges, lambda each: row_if_seen(each.start)):
             part = list(run)
             if row is None:
                 answers += [next(self.scan(*each, limit=1), None) for each in part]
@@ -219,13 +219,12 @@ class BigtableStore:
         ]
         found = self._read({"rows": {"row_keys": [row]}, "filter": interleaved(wanted)}) if wanted else []
         listed = found[0][1] if found else []
-        return [
-            min(
-                ((row + qualifier, value) for family, qualifier, value in listed if family == each.family and each.start <= row + qualifier < each.stop),
-                default=None,
-            )
-            for each in ranges
-        ]  # fmt: skip
+        answers: list[Entry | None] = []
+        for family, start, stop in ranges:
+            here = [(row + name, value) for kept, name, value in listed if kept == family and start <= row + name < stop]
+            behind = row + b"\xff"  # rows that begin with the bytes of this one
+            answers.append(min(here, default=None) or next(self.scan(family, max(start, behind), stop, limit=1), None))
+        return answers
 
     def _read(self, request: dict[str, Any]) -> list[tuple[bytes, list[tuple[str, bytes, bytes]]]]:
         return self._calls.read({"app_profile_id": self._profile} | request)
@@ -294,9 +293,3 @@ def _known(family: str) -> str:
     if family not in FAMILIES:
         raise KeyError(family)
     return family
-
-
-def _row_of_range(each: Range) -> bytes | None:
-    """The row that a range lies in, None if in none or several."""
-    parts = segments(each.start, each.stop)
-    return parts[0].row if len(parts) == 1 else None

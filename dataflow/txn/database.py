@@ -262,7 +262,10 @@ class Database:
         return self.engine.collect(before)[1]
 
     def locks(self) -> list[tuple[Cell, dict[str, Any]]]:
-        """The locks that stand: the cell, when its transaction began, its primary, its life in seconds. None but with the Percolator engine."""
+        """The locks that stand: the cell, when its transaction began, its primary, its life in seconds.
+
+        Only the Percolator engine has any.
+        """
         from dataflow.txn.records import lock_of
 
         return [

@@ -140,7 +140,7 @@ class EmbeddedEngine:
 
     def _commit(self, group: list[_Waiting]) -> None:
         try:
-            with self._ledger.open() as page:
+            with self._ledger.open(self._sync) as page:
                 time = page.time
                 decided = []
                 for waiting in group:
@@ -152,7 +152,7 @@ class EmbeddedEngine:
                             page.add(intent, time, self._more_edits(intent, time))
                         outcomes.append(refused or time)
                     decided.append(outcomes)
-                page.write(time, self._sync)
+                page.write(time)
         except BaseException as failure:
             for waiting in group:
                 waiting.failure = failure

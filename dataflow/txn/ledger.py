@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, Protocol
@@ -77,7 +77,7 @@ class Page(Protocol):
         """A commit, at a time, with what else is written for it."""
         ...
 
-    def write(self, time: int, sync: bool) -> None:
+    def write(self, time: int) -> None:
         """Write all that was added, and publish the time of the last."""
         ...
 
@@ -92,8 +92,8 @@ class Ledger(Protocol):
         """What is committed now."""
         ...
 
-    def open(self) -> AbstractContextManager[Page]:
-        """A page for a group of commits; only one at a time."""
+    def open(self, sync: bool) -> AbstractContextManager[Page]:
+        """A page for a group of commits; only one at a time. ``sync``: force it to the disk."""
         ...
 
     def oldest(self) -> int:
@@ -124,6 +124,7 @@ class OwnedLedger:
         self.time = self._limit = int.from_bytes(found, "big") if found else 0
         self._new: dict[bytes, int] = {}
         self._edits: list[Edit] = []
+        self._sync = True
 
     def view(self) -> View:
         """What is published: without waiting, if somebody has read since the last commit."""
@@ -142,9 +143,9 @@ class OwnedLedger:
         return view
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[OwnedLedger]:
+    def open(self, sync: bool) -> Generator[OwnedLedger, None, None]:
         """The page is the ledger itself."""
-        self._new, self._edits = {}, []
+        self._new, self._edits, self._sync = {}, [], sync
         yield self
 
     def committed(self, key: bytes) -> int:
@@ -162,7 +163,7 @@ class OwnedLedger:
             new[key] = time
         edits += more
 
-    def write(self, time: int, sync: bool) -> None:
+    def write(self, time: int) -> None:
         """Write, publish, and have a new view ready if the last one was used."""
         if not self._edits:
             return
@@ -171,10 +172,16 @@ class OwnedLedger:
             limit = time + _AHEAD
             self._edits.append(Edit("meta", _LIMIT, limit.to_bytes(8, "big")))
         with self._mutex:
-            self.store.write(self._edits, sync=sync)
-            self._limit = limit
-            self._recent.update(self._new)
-            self.time = time
+            try:
+                self.store.write(self._edits, sync=self._sync)
+                self._limit = limit
+            except BaseException:
+                self._current = None
+                raise
+            finally:
+                # If it failed, it may have been written all the same: who began before conflicts with it, and who begins now sees it.
+                self._recent.update(self._new)
+                self.time = time
             if self._current is not None:
                 if self._current.used:
                     self._freeze()
@@ -219,9 +226,9 @@ class SharedLedger:
         return View(_time(frozen.get(_NOW)), frozen)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[_SharedPage]:
+    def open(self, sync: bool) -> Generator[_SharedPage, None, None]:
         """A page under the writers' lock."""
-        with self.store.exclusive() as writing:
+        with self.store.exclusive(sync=sync) as writing:
             self.floor = safe_point(self.store)
             yield _SharedPage(writing)
 
@@ -267,9 +274,8 @@ class _SharedPage:
         for family, key, value in more:
             put(family, key, value)
 
-    def write(self, time: int, sync: bool) -> None:
+    def write(self, time: int) -> None:
         self._writing.put("data", _NOW, time.to_bytes(TIME, "big"))
-        self._writing.sync = sync
 
 
 def _time(packed: bytes | None) -> int:

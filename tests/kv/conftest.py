@@ -7,8 +7,10 @@ server starts it through a fixture: ``request.getfixturevalue("server")``.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,18 +18,24 @@ from typing import Any, NamedTuple
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from servers import BigtableEmulator, PostgresServer
+
 from dataflow.kv.opening import open_store
+from dataflow.kv.sharded import ShardedStore
 from dataflow.kv.store import FAMILIES, Edit, Store
 
 
 class Backend(NamedTuple):
-    """How to open a store: its address and options. The same again opens the same store."""
+    """How to open a store: its address, of several shards theirs, and options. The same again opens the same store."""
 
-    address: str
+    address: str | list[str]
     options: dict[str, Any]
 
     def open(self) -> Store:
-        return open_store(self.address, **self.options)
+        if isinstance(self.address, str):
+            return open_store(self.address, **self.options)
+        return ShardedStore([open_store(one, **self.options) for one in self.address])
 
 
 def needs(package: str) -> None:
@@ -50,7 +58,54 @@ BACKENDS: dict[str, Callable[[pytest.FixtureRequest, Path], Backend]] = {
     "memory": lambda request, folder: Backend("memory:", {}),
     "rocksdb": _rocksdb,
     "lmdb": _lmdb,
+    "postgres": lambda request, folder: Backend(emptied(request.getfixturevalue("postgres")), {}),
+    "postgres shards": lambda request, folder: Backend([*map(emptied, request.getfixturevalue("postgres_shards"))], {}),
+    "bigtable": lambda request, folder: Backend(request.getfixturevalue("bigtable_table"), {}),
 }
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    pytest.importorskip("psycopg", reason="needs psycopg")
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_shards(postgres: PostgresServer) -> Iterator[list[PostgresServer]]:
+    """Two servers: the one of all tests, and one more."""
+    second = PostgresServer()
+    yield [postgres, second]
+    second.stop()
+
+
+@pytest.fixture(scope="session")
+def bigtable() -> Iterator[BigtableEmulator]:
+    pytest.importorskip("google.cloud.bigtable_v2", reason="needs google-cloud-bigtable")
+    emulator = BigtableEmulator()
+    os.environ["BIGTABLE_EMULATOR_HOST"] = emulator.host
+    yield emulator
+    del os.environ["BIGTABLE_EMULATOR_HOST"]
+    emulator.stop()
+
+
+_TABLES = itertools.count()
+
+
+@pytest.fixture
+def bigtable_table(bigtable: BigtableEmulator) -> str:
+    """The address of a table of the test's own."""
+    return f"bigtable://project/instance/table{next(_TABLES)}"
+
+
+def emptied(server: PostgresServer) -> str:
+    """The address of a server, with nothing laid down in it."""
+    import psycopg
+
+    with psycopg.connect(server.address, autocommit=True) as connection:
+        connection.execute("drop schema if exists dataflow cascade")
+    return server.address
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_a_mutation_is_made_only_if_all_its_conditions_hold(store: Store) -> Non
     cell, lock = key("r", 1), key("r", 1)
     absent = Absent("lock", *everything("r"))
     edit = (Edit("data", cell, b"new"), Edit("lock", lock, None))
-    store.write([Edit("data", cell, b"old"), Edit("data", key("s", 1), b"other row"), Edit("lock", key("s", 1), b"other row")])
+    fill(store, [Edit("data", cell, b"old"), Edit("data", key("s", 1), b"other row"), Edit("lock", key("s", 1), b"other row")])
     held = [
         ((Equals("data", cell, b"old"),), True),
         ((Equals("data", cell, b"old"),), False),
