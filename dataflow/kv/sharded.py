@@ -20,7 +20,7 @@ from __future__ import annotations
 import heapq
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from itertools import groupby, islice
@@ -35,6 +35,7 @@ __all__ = ["ShardedStore"]
 
 T = TypeVar("T")
 _RECORD = b"shard"
+_BEGUN = b" begun"
 _HIGHEST = b"\xff" * 64  # above every packed key
 
 
@@ -92,51 +93,60 @@ class ShardedStore:
 
         >>> from dataflow.kv.memory import MemoryStore
         >>> ShardedStore([MemoryStore(), MemoryStore(), MemoryStore()]).shard_of(b"`a\\x00")
-        2
+        0
         """
         return int.from_bytes(blake2b(row, digest_size=8).digest(), "big") % len(self.shards)
 
     def _belong_together(self) -> None:
-        """Check what is written in the shards, or write it: in the first shard first, so that others who open it now agree."""
-        found = [store.get("meta", _RECORD) for store in self.shards]
-        if found[0] is None:
-            self._only_if_empty(range(len(self.shards)), found)
-            self._record(0, secrets.token_hex(8).encode())
+        """Check what is written in the shards. If nothing is: write it, and say in the first shard that it was begun until all have it.
+
+        Whoever finds it begun goes on with it; nobody puts an entry before it is done. A shard that has nothing while the first says
+        it is done was lost, or exchanged for another.
+        """
+        if self.shards[0].get("meta", _RECORD) is None:
+            for store in self.shards:
+                self._must_be_new(store)
+            self._record(0, None, self._text(0, secrets.token_hex(8).encode()) + _BEGUN)
         first = self.shards[0].get("meta", _RECORD) or b""
-        name = first.rpartition(b" ")[2]
-        for index, store in enumerate(self.shards):
-            is_there = store.get("meta", _RECORD)
-            if is_there is None:  # whoever began to write this was stopped
-                self._only_if_empty([index], [is_there])
-                self._record(index, name)
-                is_there = store.get("meta", _RECORD)
-            if is_there != self._text(index, name):
+        name = first.removesuffix(_BEGUN).rpartition(b" ")[2]
+        if first == self._text(0, name) + _BEGUN:
+            for index, store in enumerate(self.shards):
+                if index and store.get("meta", _RECORD) is None:
+                    self._must_be_new(store)
+                    self._record(index, None, self._text(index, name))
+            self._belongs(1, name)
+            self._record(0, first, self._text(0, name))
+        self._belongs(0, name)
+
+    def _belongs(self, begin: int, name: bytes) -> None:
+        for index in range(begin, len(self.shards)):
+            says = self.shards[index].get("meta", _RECORD)
+            if says != self._text(index, name):
+                said, wanted = ((text or b"nothing").decode(errors="replace") for text in (says, name))
                 raise StoreError(
                     Report(
-                        f"{store.name} is no shard {index} of {len(self.shards)} of this store: it says {(is_there or b'').decode(errors='replace')!r}",
-                        record=f"the first shard says {first.decode(errors='replace')!r}",
+                        f"{self.shards[index].name} is not shard {index} of the {len(self.shards)} of this store",
+                        record=f"it says {said!r}, and the store is {wanted!r}",
                         hint="give the stores that belong together, all of them, in the order in which they were first opened",
                     )
-                )  # fmt: skip
-
-    def _only_if_empty(self, indexes: Iterable[int], found: Sequence[bytes | None]) -> None:
-        for index in indexes:
-            store = self.shards[index]
-            full = any(next(store.scan(family, b"", _HIGHEST, limit=1), None) for family in FAMILIES if family != "meta")
-            if full or found[0 if len(found) == 1 else index] is not None:
-                raise StoreError(
-                    Report(
-                        f"{store.name} is no new shard: it holds entries, or belongs to another store",
-                        hint="a store that was used by itself, or as a part of another, cannot become a shard: its rows would not be found",
-                    )
                 )
+
+    def _must_be_new(self, store: Store) -> None:
+        full = any(next(store.scan(family, b"", _HIGHEST, limit=1), None) for family in FAMILIES if family != "meta")
+        if full or store.get("meta", _RECORD) is not None:
+            raise StoreError(
+                Report(
+                    f"{store.name} is no new shard: it holds entries, or belongs to another store",
+                    hint="a store that was used by itself, or as a part of another, cannot become a shard: its rows would not be found",
+                )
+            )
 
     def _text(self, index: int, name: bytes) -> bytes:
         return b"%d of %d in %b" % (index, len(self.shards), name)
 
-    def _record(self, index: int, name: bytes) -> None:
-        record = Edit("meta", _RECORD, self._text(index, name))
-        self.shards[index].mutate(Mutation(row_or_key(_RECORD), (Equals("meta", _RECORD, None),), (record,)))
+    def _record(self, index: int, was: bytes | None, now: bytes) -> None:
+        """Whether another did it first is seen by reading again."""
+        self.shards[index].mutate(Mutation(row_or_key(_RECORD), (Equals("meta", _RECORD, was),), (Edit("meta", _RECORD, now),)))
 
     def _home(self, family: str, key: bytes) -> int:
         return 0 if family == "meta" else self.shard_of(row_or_key(key))

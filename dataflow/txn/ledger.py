@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, Protocol
@@ -143,7 +143,7 @@ class OwnedLedger:
         return view
 
     @contextlib.contextmanager
-    def open(self, sync: bool) -> Iterator[OwnedLedger]:
+    def open(self, sync: bool) -> Generator[OwnedLedger, None, None]:
         """The page is the ledger itself."""
         self._new, self._edits, self._sync = {}, [], sync
         yield self
@@ -172,10 +172,16 @@ class OwnedLedger:
             limit = time + _AHEAD
             self._edits.append(Edit("meta", _LIMIT, limit.to_bytes(8, "big")))
         with self._mutex:
-            self.store.write(self._edits, sync=self._sync)
-            self._limit = limit
-            self._recent.update(self._new)
-            self.time = time
+            try:
+                self.store.write(self._edits, sync=self._sync)
+                self._limit = limit
+            except BaseException:
+                self._current = None
+                raise
+            finally:
+                # If it failed, it may have been written all the same: who began before conflicts with it, and who begins now sees it.
+                self._recent.update(self._new)
+                self.time = time
             if self._current is not None:
                 if self._current.used:
                     self._freeze()
@@ -220,7 +226,7 @@ class SharedLedger:
         return View(_time(frozen.get(_NOW)), frozen)
 
     @contextlib.contextmanager
-    def open(self, sync: bool) -> Iterator[_SharedPage]:
+    def open(self, sync: bool) -> Generator[_SharedPage, None, None]:
         """A page under the writers' lock."""
         with self.store.exclusive(sync=sync) as writing:
             self.floor = safe_point(self.store)

@@ -81,7 +81,7 @@ class CombineQueue:
             if value is not None:
                 key = _unspelled(value[0])
                 updates.setdefault(pack_element(key), (key, []))[1].append(value[1])
-            t.forget(row, self._column)
+            t.finish(row, self._column)
         cells = [(("combined", self.name, key), "value") for key, _ in updates.values()]
         for (key, new), old in zip(updates.values(), t.get_many(cells), strict=True):
             value = self._combine(old, new)
@@ -138,7 +138,7 @@ class ExportQueue:
         if exports:
             self._send(exports)
         for row in changed:
-            t.forget(row, self._column)
+            t.finish(row, self._column)
 
 
 def _entry(queue: str, key: Any, buckets: int) -> tuple[Any, ...]:

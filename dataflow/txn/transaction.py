@@ -149,13 +149,21 @@ class Reader:
         self.close()
 
     def _packed(self, key: bytes) -> bytes | None:
+        if not self._open:
+            self._alive()
         return self._snapshot.get(key)
 
     def _packed_many(self, keys: list[bytes]) -> list[bytes | None]:
+        self._alive()
         return [version.value if version else None for version in self._snapshot.versions(keys)]
 
     def _range(self, low: bytes, high: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        self._alive()
         return self._snapshot.scan(low, high, reverse=reverse)
+
+    def _alive(self) -> None:
+        if not self._open:
+            raise TransactionError("the snapshot is closed")
 
 
 class Transaction(Reader):
@@ -216,20 +224,15 @@ class Transaction(Reader):
         Without writes there is nothing to commit, and the time is that of the snapshot.
         """
         intent = self.intent()
+        if intent is None:
+            self.committed = self._snapshot.timestamp
+            self.close()
+            return self.committed
         try:
-            if intent is None:
-                self.committed = self._snapshot.timestamp
-            else:
-                (outcome,) = self._database.engine.commit_many((intent,))
-                self._database.conflicts += isinstance(outcome, TransactionError)
-                if isinstance(outcome, TransactionError):
-                    raise outcome
-                self.committed = outcome
-                self._database.commits += 1
+            (outcome,) = self._database.engine.commit_many((intent,))
         finally:
             self._end()
-        if intent is None:
-            self._snapshot.close()
+        self.settle(outcome)
         assert self.committed is not None
         return self.committed
 
@@ -246,7 +249,7 @@ class Transaction(Reader):
         holds = frozenset(self._holds - self._writes.keys()) if self._holds else _NONE
         return Intent(snapshot.start, self._writes, holds, self._notify, snapshot)
 
-    def forget(self, row: Any, column: str) -> None:
+    def finish(self, row: Any, column: str) -> None:
         """Delete a cell that was handled, without a notification, and what was noted of its handling."""
         key, ours = cell_key(row, column), pack_element(row)
         for noted in [written for written in self._writes if written.startswith(ours) and not _is_users(written)]:
@@ -265,6 +268,19 @@ class Transaction(Reader):
         """What cells were last changed to, and when, by their keys and without what this transaction wrote."""
         return self._snapshot.versions(keys)
 
+    def forget(self) -> None:
+        """Take back all writes and holds, and go on from the same snapshot."""
+        self._alive()
+        self._writes, self._holds, self._notify, self._size = {}, set(), {}, 0
+
+    def settle(self, outcome: int | TransactionError) -> None:
+        """Take note of what the engine says of the commit, and raise what it refused it for."""
+        if isinstance(outcome, TransactionError):
+            self._database.conflicts += 1
+            raise outcome
+        self.committed = outcome
+        self._database.commits += 1
+
     def put_quietly(self, key: bytes, value: bytes | None) -> None:
         """Write a cell that nobody observes, by its key."""
         self._alive()
@@ -272,13 +288,10 @@ class Transaction(Reader):
         self._notify.pop(key, None)
 
     def _end(self) -> None:
-        if self._open:
-            self._open = False
-            if self._writes:
-                try:
-                    self._snapshot.close()
-                except TransactionError:
-                    pass  # what matters for a commit was looked at by the engine
+        try:
+            self.close()
+        except TransactionError:
+            pass  # what matters for a commit was looked at by the engine
 
     def _put(self, cell: Cell, value: bytes | None) -> None:
         self._alive()

@@ -80,7 +80,7 @@ class Worker:
                 self._members.look()
                 if self._round():
                     waited = 0
-                elif enough is None and not any(self._of(pending) for pending in self._engine.dirty(b"\x01", b"\xff")):
+                elif enough is None and self._idle():
                     break
                 else:
                     waited = min(waited + 1, 10)
@@ -88,6 +88,11 @@ class Worker:
         finally:
             self._members.leave()
         return self.runs
+
+    def _idle(self) -> bool:
+        """Whether nothing is left for anybody: also of what was committed by those who died before they had noted it everywhere."""
+        self._engine.frontier()
+        return not any(self._of(pending) for pending in self._engine.dirty(b"\x01", b"\xff"))
 
     def _of(self, pending: Pending) -> list[Observer]:
         """The observers of a cell."""
@@ -162,14 +167,20 @@ class Worker:
             raise _circle(observer, run.cells[0].key, longest.names)
         t = Transaction(self._database, self._engine.begin(), trail=longest.then(observer.name))
         versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
+        start = t.timestamp
         changed: dict[Any, Any] = {}
+        acks: dict[bytes, bytes] = {}
         for number, pending in enumerate(run.cells):
-            version, ack = versions[2 * number], versions[2 * number + 1]
-            seen = decode(ack.value) if ack is not None and ack.value is not None else 0
-            if pending.trail.weak or (version is not None and version.timestamp > seen):
+            version, acked = versions[2 * number], versions[2 * number + 1]
+            seen = decode(acked.value) if acked is not None and acked.value is not None else 0
+            # Nothing may be kept of a delete but its notification, and that stands in the store only for changes that were made.
+            last = version.timestamp if version is not None else max((at for at in pending.timestamps if at <= start), default=0)
+            if pending.trail.weak or last > seen:
                 value = decode(version.value) if version is not None and version.value is not None else None
                 changed[cell_of(pending.key)[0]] = value
-                t.put_quietly(observer.ack(pending.key), encode(version.timestamp if version is not None else seen))
+                acks[observer.ack(pending.key)] = encode(max(last, seen))
+        for key, ack in acks.items():
+            t.put_quietly(key, ack)
         if not changed:
             return t
         try:
@@ -183,20 +194,17 @@ class Worker:
         except Exception as error:
             if self._on_error == "raise":
                 raise _failed(observer, changed, error) from error
-            return self._set_aside(run, changed, error)
+            t.forget()
+            for key, ack in acks.items():
+                t.put_quietly(key, ack)
+            self._set_aside(observer, changed, error)
         return t
 
-    def _set_aside(self, run: _Run, changed: dict[Any, Any], error: Exception) -> Transaction:
-        """A transaction that does nothing but say that the change was seen; what failed is noted."""
-        observer = run.observer
+    def _set_aside(self, observer: Observer, changed: dict[Any, Any], error: Exception) -> None:
+        """Note what failed; the changes count as seen."""
         for row in changed:
             text = f"{type(error).__name__}: {_said(error)}".encode()
             self._engine.store.write([Edit("meta", pack(("failed", observer.name, row)), text)], sync=False)
-        t = Transaction(self._database, self._engine.begin())
-        for pending in run.cells:
-            (version,) = t.versions([pending.key])
-            t.put_quietly(observer.ack(pending.key), encode(version.timestamp if version is not None else 0))
-        return t
 
 
 def _runs_of(taken: Sequence[tuple[Pending, list[Observer], bytes]]) -> list[_Run]:

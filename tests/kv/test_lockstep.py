@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ class Lockstep(RuleBasedStateMachine):
         if not hasattr(self.store, "snapshot"):
             return
         before = list(self.store.scan(family, b"", b"\x66"))
-        with self.store.snapshot(family) as frozen:
+        with closing(self.store.snapshot(family)) as frozen:
             self.both.write([Edit(family, key, None) for key, _ in before[::2]] + [Edit(family, KEYS[0], b"new")], sync=False)
             assert list(frozen.scan(b"", b"\x66")) == before
             assert list(frozen.scan(b"", b"\x66", reverse=True)) == before[::-1]

@@ -75,7 +75,7 @@ def test_large_values_come_back(store: Store, size: int) -> None:
     assert [len(found) for _, found in store.scan("data", *everything("r"))] == [size, 5]
 
 
-@pytest.mark.parametrize("length", [300, 510, 511, 512, 513, 1000, 1900])
+@pytest.mark.parametrize("length", [300, 508, 509, 510, 511, 1900])
 def test_long_keys_sort_among_short_ones(store: Store, length: int) -> None:
     def long(tail: str) -> bytes:
         return key("r", "x" * length + tail)
@@ -92,15 +92,16 @@ def test_long_keys_sort_among_short_ones(store: Store, length: int) -> None:
     assert [found for found, _ in store.scan("data", long(""), long("b"))] == [long(""), long("ab")]
 
 
-@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 79, 80, 81, 255, 256, 257, 600])
-def test_a_scan_goes_over_the_borders_of_its_pages(store: Store, count: int) -> None:
-    fill(store, [*numbered(count), Edit("data", key("q", 1), b"before"), Edit("data", key("s", 1), b"behind")])
-    keys = [key("r", number) for number in range(count)]
-    assert [found for found, _ in store.scan("data", *everything("r"))] == keys
-    assert [found for found, _ in store.scan("data", *everything("r"), reverse=True)] == keys[::-1]
-    for limit in {0, 1, 15, 16, 17, count - 1, count, count + 1} & set(range(1000)):
-        assert [found for found, _ in store.scan("data", *everything("r"), limit=limit)] == keys[:limit]
-        assert [found for found, _ in store.scan("data", *everything("r"), limit=limit, reverse=True)] == keys[::-1][:limit]
+def test_a_scan_goes_over_the_borders_of_its_pages(store: Store) -> None:
+    fill(store, [*numbered(600), Edit("data", key("q", 1), b"before"), Edit("data", key("s", 1), b"behind")])
+    for count in (0, 1, 15, 16, 17, 79, 80, 81, 255, 256, 257, 600):
+        keys = [key("r", number) for number in range(count)]
+        span = row("r"), key("r", count)
+        assert [found for found, _ in store.scan("data", *span)] == keys
+        assert [found for found, _ in store.scan("data", *span, reverse=True)] == keys[::-1]
+        for limit in {0, 1, 15, 16, 17, count - 1, count, count + 1} & set(range(1000)):
+            assert [found for found, _ in store.scan("data", *span, limit=limit)] == keys[:limit]
+            assert [found for found, _ in store.scan("data", *span, limit=limit, reverse=True)] == keys[::-1][:limit]
 
 
 def test_a_range_holds_its_start_and_not_its_stop(store: Store) -> None:

@@ -37,29 +37,16 @@ def serving() -> Iterator[str]:
         shutil.chown(folder, user)
     server: subprocess.Popen[bytes] | None = None
     try:
-        made: list[str | Path] = [
-            programs / "initdb",
-            "-D",
-            folder / "data",
-            "-U",
-            "dataflow",
-            "--no-sync",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--auth=trust",
-        ]
+        options = "-U dataflow --no-sync -E UTF8 --locale=C --auth=trust".split()
+        made: list[str | Path] = [programs / "initdb", "-D", folder / "data", *options]
         subprocess.run(made, check=True, capture_output=True, user=user, cwd=folder)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         settings = ("unix_socket_directories=", "listen_addresses=127.0.0.1", f"port={port}", "fsync=on", "synchronous_commit=on")
-        command: list[str | Path] = [
-            programs / "postgres",
-            "-D",
-            folder / "data",
-            *(word for setting in settings for word in ("-c", setting)),
-        ]
+        command: list[str | Path] = [programs / "postgres", "-D", folder / "data"]
+        for setting in settings:
+            command += ["-c", setting]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user, cwd=folder)
         deadline = time.monotonic() + 30
         while not _answers(port):
