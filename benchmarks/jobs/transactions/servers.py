@@ -37,7 +37,7 @@ def serving() -> Iterator[str]:
         shutil.chown(folder, user)
     server: subprocess.Popen[bytes] | None = None
     try:
-        options = "-U dataflow --no-sync -E UTF8 --locale=C --auth=trust".split()
+        options = ["-U", "dataflow", "--no-sync", "-E", "UTF8", "--locale=C", "--auth=trust"]
         made: list[str | Path] = [programs / "initdb", "-D", folder / "data", *options]
         subprocess.run(made, check=True, capture_output=True, user=user, cwd=folder)
         with socket.socket() as probe:
