@@ -94,7 +94,7 @@ def _refused(address: str, scheme: str) -> StoreError:
                 hint="on one machine 'rocksdb:folder' or 'lmdb:folder'; on several 'postgresql://…' or 'bigtable://…'",
             )
         )
-    close = difflib.get_close_matches(scheme, _SCHEMES, 1, 0.5)
+    close = difflib.get_close_matches(scheme, _SCHEMES, 1, 0.7)
     meant = f"did you mean '{close[0]}:'?" if close else f"there are {', '.join(f'{one}:' for one in _SCHEMES)}."
     return StoreError(
         Report(f"no store has addresses that begin with '{scheme}:'", hint=f"{meant} For a folder of that name: 'rocksdb:{address}'")

@@ -11,8 +11,9 @@ others of its rows, is told in `postgres_schema`; what a lost connection means, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from psycopg import errors as pg
@@ -22,6 +23,7 @@ from dataflow.errors import OutcomeUnknownError, Report, StoreError
 from dataflow.kv.postgres_batch import arguments, blobs, guards, waves
 from dataflow.kv.postgres_pool import Connection, OutOfLocksError, Pool
 from dataflow.kv.postgres_schema import FORMAT, FORMAT_KEY, laying_down
+from dataflow.kv.postgres_session import Session
 from dataflow.kv.rows import row_or_key
 from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Range
 
@@ -292,6 +294,25 @@ class PostgresStore:
         if n < 1:
             raise ValueError(f"at least one timestamp can be asked for, not {n}")
         return self._pool.run(self._next, (n,), read=True)[0][0]
+
+    @contextmanager
+    def session(self, *, sync: bool = True) -> Generator[Session]:
+        """A connection for one transaction of the server's own, until the block ends."""
+
+        def spelled(text: str) -> bytes:
+            if (text, "") not in self._statements:
+                names = {family: self._tables[family] for family in FAMILIES}
+                self._statements[text, ""] = sql.SQL(text).format(**names).as_bytes(None)  # pyright: ignore[reportArgumentType]
+            return self._statements[text, ""]
+
+        with self._pool.lent() as connection:
+            if not sync:
+                connection.execute(b"set synchronous_commit = off")
+            try:
+                yield Session(self.name, connection, spelled)
+            finally:
+                if not sync and not connection.closed:
+                    connection.execute(b"set synchronous_commit = on")
 
     def close(self) -> None:
         """Close the connections."""

@@ -160,6 +160,14 @@ class Pool:
         finally:
             self._room.release()
 
+    @contextmanager
+    def lent(self) -> Generator[Connection]:
+        """A connection for a transaction of several statements; the server ends one that is idle for too long."""
+        with self._borrow(time.monotonic() + self._patience) as connection:
+            with self._lock:
+                self._busy[connection] = float("inf")
+            yield connection
+
     def _take(self) -> Connection | None:
         while True:
             with self._lock:

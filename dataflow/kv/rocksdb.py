@@ -41,13 +41,13 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
-from dataflow.kv.embedded import Closed, Sizes, in_child, why
+from dataflow.kv.embedded import Closed, Sizes, immortal, in_child, pages, why
 from dataflow.kv.keys import row_of
 from dataflow.kv.rocksdb_files import open_folder, rocksdict
-from dataflow.kv.rocksdb_reading import RocksSnapshot, freeze, live_page, pages
+from dataflow.kv.rocksdb_reading import RocksSnapshot, freeze, live_page
 from dataflow.kv.store import FAMILIES, Condition, Edit, Entry, Equals, Mutation, Range
 from dataflow.sizes import parse_size
 
@@ -97,7 +97,7 @@ class RocksStore:
         try:
             return self._gets[family](key)
         except Exception as reason:
-            raise self._refusal("read", reason) from reason
+            self._refuse("read", reason)
 
     def getter(self, family: str) -> Callable[[bytes], bytes | None]:
         """RocksDB's own get of a family, for who reads so much that our call around it matters: its errors are RocksDB's.
@@ -114,15 +114,18 @@ class RocksStore:
         try:
             return self._gets[family](keys if type(keys) is list else list(keys)) if keys else []
         except Exception as reason:
-            raise self._refusal("read", reason) from reason
+            self._refuse("read", reason)
 
     def scan(self, family: str, start: bytes, stop: bytes, *, reverse: bool = False, limit: int | None = None) -> Iterator[Entry]:
         """The entries from ``start`` up to ``stop``, page by page; a page as it was at one moment."""
 
-        def read(start: bytes, stop: bytes, reverse: bool, most: int) -> list[Entry]:
-            return live_page(self._families[family], self._read_options(), start, stop, reverse, most)
+        def read(start: bytes, stop: bytes, most: int) -> list[Entry]:
+            try:
+                return live_page(self._families[family], self._read_options(), start, stop, reverse, most)
+            except Exception as reason:
+                self._refuse("read", reason)
 
-        return pages(read, partial(self._refusal, "read"), start, stop, reverse, limit)
+        return pages(read, start, stop, reverse, limit)
 
     def firsts(self, ranges: Sequence[Range]) -> list[Entry | None]:
         """The first entry of each range; ranges of one family that follow each other are looked at at one moment."""
@@ -142,7 +145,7 @@ class RocksStore:
                 at = end
             return found
         except Exception as reason:
-            raise self._refusal("read", reason) from reason
+            self._refuse("read", reason)
 
     def _first(self, family: str, start: bytes, stop: bytes) -> Entry | None:
         if stop == start + b"\x00":
@@ -236,7 +239,7 @@ class RocksStore:
                     return False
             return True
         except Exception as reason:
-            raise self._refusal("read", reason) from reason
+            self._refuse("read", reason)
 
     def _commit(self, edits: Sequence[Edit], sync: bool) -> None:
         options = self._synced if sync else self._unsynced
@@ -257,7 +260,7 @@ class RocksStore:
             if str(reason).startswith("IO error") and not self.read_only:
                 # The batch may stand in the log although it was not acknowledged, and then it is there after a crash.
                 raise OutcomeUnknownError(why(self.name, "written", reason)) from reason
-            raise self._refusal("written", reason) from reason
+            self._refuse("written", reason)
 
     def snapshot(self, family: str) -> RocksSnapshot:
         """The family as it is now, for as long as the snapshot lives.
@@ -269,9 +272,9 @@ class RocksStore:
         (None, b'v')
         """
         try:
-            taken = RocksSnapshot(*freeze(self._db, self._families[family]), partial(self._refusal, "read"))
+            taken = RocksSnapshot(*freeze(self._db, self._families[family]), partial(self._refuse, "read"))
         except Exception as reason:
-            raise self._refusal("read", reason) from reason
+            self._refuse("read", reason)
         self._snapshots.add(taken)
         return taken
 
@@ -291,7 +294,7 @@ class RocksStore:
             self._families["data"]  # raises if closed
             rocksdict().Checkpoint(self._db).create_checkpoint(os.path.abspath(os.fspath(folder)))
         except Exception as reason:
-            raise self._refusal(f"copied to {os.fspath(folder)}", reason) from reason
+            self._refuse(f"copied to {os.fspath(folder)}", reason)
 
     def sizes(self) -> Sizes:
         """Bytes on disk, and about how many keys each family has: overwritten ones count until they are compacted.
@@ -304,7 +307,7 @@ class RocksStore:
         try:
             keys = {family: self._families[family].property_int_value("rocksdb.estimate-num-keys") or 0 for family in FAMILIES}
         except Exception as reason:
-            raise self._refusal("read", reason) from reason
+            self._refuse("read", reason)
         return Sizes(sum(entry.stat().st_size for entry in os.scandir(self.path) if entry.is_file()), keys)
 
     def close(self) -> None:
@@ -331,28 +334,27 @@ class RocksStore:
 
     def _forked(self) -> None:
         """In a forked process RocksDB's threads are missing: every call would wait for them, even the one that closes it."""
-        _left.append((self._db, self._families, self._handles, self._gets))
+        immortal((self._db, self._families, self._handles, self._gets, *map(RocksSnapshot.pieces, self._snapshots)))
         self._shut(f"{self.name} was opened by process {os.getppid()}, of which this one is a fork")
 
-    def _refusal(self, doing: str, reason: Exception) -> Exception:
+    def _refuse(self, doing: str, reason: Exception) -> NoReturn:
+        """Raises what went wrong in our words."""
         if isinstance(reason, StoreError):
-            return reason
+            raise reason
+        if isinstance(self._families, Closed):
+            raise StoreError(self._families.sentence) from reason
         if type(reason).__name__ == "DbClosedError":
-            return StoreError(f"{self.name} is closed")
+            raise StoreError(f"{self.name} is closed") from reason
         if isinstance(reason, KeyError):
-            said = reason.args[0]
-            if said in ("raw mode only support bytes",):
-                return TypeError("keys and values of a store are bytes")
-            return StoreError(Report(f"a store has no family {said!r}", hint=f"families: {', '.join(FAMILIES)}"))
+            if reason.args[0] == "raw mode only support bytes":
+                raise TypeError("keys and values of a store are bytes") from reason
+            raise StoreError(Report(f"a store has no family {reason.args[0]!r}", hint=f"families: {', '.join(FAMILIES)}")) from reason
         if self.read_only and "Not implemented" in str(reason):
-            return StoreError(Report(f"{self.name} is open for reading only"))
-        return StoreError(why(self.name, doing, reason))
+            raise StoreError(f"{self.name} is open for reading only") from reason
+        raise StoreError(why(self.name, doing, reason)) from reason
 
     def __enter__(self) -> RocksStore:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-_left: list[Any] = []  # of stores of the process that this one was forked from: never to be closed here

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from dataflow.errors import Report, SnapshotTooOldError
 from dataflow.kv import Edit, Equals, Mutation, Store, pack, pack_element
 from dataflow.txn.ground import Ground
-from dataflow.txn.records import DELETE, PUT, Lock, lock_of, timestamp_in, version_key, write_of
+from dataflow.txn.records import DELETE, PUT, lock_of, timestamp_in, version_key, write_of
 from dataflow.txn.resolve import resolve
 
 __all__ = ["Collected", "check_age", "collect", "collect_versions", "raise_safe_point", "safe_point"]
@@ -59,7 +59,10 @@ def check_age(store: Store, start: int) -> None:
 
 def collect(ground: Ground, before: int) -> Collected:
     """Remove what no snapshot of ``before`` or later can see."""
-    before = min([before, *(lock.start for lock in _locks(ground.store))])
+    for key, packed in list(ground.store.scan("lock", b"\x01", b"\xff")):
+        lock = lock_of(packed)
+        if lock.start < before and not resolve(ground, key, lock, packed):
+            before = lock.start
     safe = raise_safe_point(ground.store, before)
     resolved = 0
     for key, packed in list(ground.store.scan("lock", b"\x01", b"\xff")):
@@ -75,10 +78,6 @@ def collect(ground: Ground, before: int) -> Collected:
 def collect_versions(store: Store, safe: int) -> int:
     """Remove the write records that only snapshots older than the safe point could need, and say how many."""
     return sum(_clean(store, key, entries, safe) for key, entries in _cells(store))
-
-
-def _locks(store: Store) -> Iterator[Lock]:
-    return (lock_of(packed) for _, packed in store.scan("lock", b"\x01", b"\xff"))
 
 
 def raise_safe_point(store: Store, before: int) -> int:

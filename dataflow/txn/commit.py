@@ -12,15 +12,16 @@ visible; written after, a crash between the two would lose it. It carries the co
 than the observer's snapshot" never drops one for a change the observer did not see.
 
 If the outcome at the primary is unknown, the row tells: our lock still stands (the request may be repeated: it can succeed only once);
-our write record is there (committed); neither (rolled back).
+our write record is there (committed); neither (rolled back, or the record was collected as garbage, and nobody knows).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dataflow.errors import ConflictError, OutcomeUnknownError, Report
+from dataflow.errors import ConflictError, OutcomeUnknownError, Report, StoreError
 from dataflow.kv import Equals, Mutation
+from dataflow.txn.collect import safe_point
 from dataflow.txn.ground import Ground, cell_name
 from dataflow.txn.outcomes import forward
 from dataflow.txn.prewrite import Placed, mutate_each
@@ -55,6 +56,14 @@ def _settle(ground: Ground, row: Placed, mutation: Mutation, commit: int) -> int
         if decided.commit is not None:
             return decided.commit
         if not decided.standing:
+            if safe_point(ground.store) > lock.start:
+                raise OutcomeUnknownError(
+                    Report(
+                        f"whether {cell_name(key)} was committed cannot be told: the store gave no answer, and what it knew is collected",
+                        attempt=f"the transaction that began at {lock.start}",
+                        hint="look at what it was to write; let collections be further apart than transactions are long",
+                    )
+                )
             return ConflictError(
                 Report(
                     f"{cell_name(key)} cannot be committed: another transaction took this one for dead and rolled it back",
@@ -75,4 +84,7 @@ def _settle(ground: Ground, row: Placed, mutation: Mutation, commit: int) -> int
 def commit_secondaries(ground: Ground, rows: Sequence[tuple[Placed, int]]) -> None:
     """Finish other rows of transactions that are committed. What fails here is finished by whoever meets the locks."""
     if rows:
-        ground.store.mutate_many([_mutation(row, commit) for row, commit in rows], sync=False)
+        try:
+            ground.store.mutate_many([_mutation(row, commit) for row, commit in rows], sync=False)
+        except StoreError:
+            pass  # the transaction is committed, and who asked for it is to be told so

@@ -22,15 +22,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from dataflow.errors import ConflictError, Report, SnapshotTooOldError, TransactionError
-from dataflow.kv import Edit, Store
+from dataflow.kv import Edit
 from dataflow.txn import notify
-from dataflow.txn.collect import check_age, collect_versions, raise_safe_point
+from dataflow.txn.collect import collect_versions, raise_safe_point
 from dataflow.txn.ground import cell_name
 from dataflow.txn.ledger import TIME, Ledger, View
 from dataflow.txn.notify import Pending, Trail
+from dataflow.txn.past import Past
 from dataflow.txn.prewrite import Intent
-from dataflow.txn.records import DELETE, PUT, Write, notification_key, version_key
-from dataflow.txn.snapshot_read import Version, committed, scan_committed
+from dataflow.txn.records import committed_write, notification_key, version_key
+from dataflow.txn.snapshot_read import Version
 
 __all__ = ["EmbeddedEngine"]
 
@@ -81,32 +82,6 @@ class _Snapshot:
         self._view = None
 
 
-class _Past:
-    """A time of which all versions are kept."""
-
-    def __init__(self, store: Store, timestamp: int) -> None:
-        self._store, self.timestamp, self.start = store, timestamp, timestamp
-
-    def get(self, key: bytes) -> bytes | None:
-        """A cell's value."""
-        (version,) = self.versions((key,))
-        return version.value if version else None
-
-    def versions(self, keys: Sequence[bytes]) -> list[Version | None]:
-        """What cells were last changed to, and when."""
-        return [committed(self._store, key, self.timestamp) for key in keys]
-
-    def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """The cells of a range that had a value."""
-        for key, version in scan_committed(self._store, start, stop, self.timestamp, reverse=reverse):
-            if version.value is not None:
-                yield key, version.value
-
-    def close(self) -> None:
-        """Let go of it."""
-        check_age(self._store, self.timestamp)
-
-
 class _Waiting:
     """Transactions of one thread that wait to be committed together."""
 
@@ -122,11 +97,13 @@ class EmbeddedEngine:
     """Commits in groups, on a store whose commits stand in one line."""
 
     name = "embedded"
+    together = _GROUP
 
     def __init__(self, ledger: Ledger, *, sync: bool = True, history: bool = False) -> None:
         self.store, self._ledger, self._sync, self._history = ledger.store, ledger, sync, history
         self._mutex = threading.Lock()
         self._line: deque[_Waiting] = deque()
+        self._closed = False
         self.view = ledger.view
 
     # -- snapshots
@@ -135,16 +112,9 @@ class EmbeddedEngine:
         """The store as it is when first read."""
         return _Snapshot(self)
 
-    def as_of(self, timestamp: int) -> _Snapshot | _Past:
+    def as_of(self, timestamp: int) -> Past:
         """The store as it was."""
-        if timestamp > (now := self.now()):
-            raise SnapshotTooOldError(f"time {timestamp} is in the future; it is {now} now")
-        if not self._history:
-            raise SnapshotTooOldError(
-                Report("versions are kept no longer than snapshots use them", hint="open the database with history=True to read the past")
-            )
-        check_age(self.store, timestamp)
-        return _Past(self.store, timestamp)
+        return Past.of(self.store, timestamp, self.now(), kept=self._history)
 
     def now(self) -> int:
         """The time of the last commit."""
@@ -170,7 +140,7 @@ class EmbeddedEngine:
 
     def _commit(self, group: list[_Waiting]) -> None:
         try:
-            with self._ledger.open() as page:
+            with self._ledger.open(self._sync) as page:
                 time = page.time
                 decided = []
                 for waiting in group:
@@ -182,7 +152,7 @@ class EmbeddedEngine:
                             page.add(intent, time, self._more_edits(intent, time))
                         outcomes.append(refused or time)
                     decided.append(outcomes)
-                page.write(time, self._sync)
+                page.write(time)
         except BaseException as failure:
             for waiting in group:
                 waiting.failure = failure
@@ -194,8 +164,7 @@ class EmbeddedEngine:
         edits = [Edit("notify", notification_key(key, time), trail) for key, trail in intent.notify.items()]
         if self._history:
             for key, value in intent.writes.items():
-                record = Write(DELETE if value is None else PUT, max(intent.start, 0), value)
-                edits.append(Edit("write", version_key(key, time), record.packed()))
+                edits.append(Edit("write", version_key(key, time), committed_write(intent.start, value)))
         return edits
 
     def _refused(self, intent: Intent, committed: Callable[[bytes], int]) -> TransactionError | None:
@@ -248,4 +217,6 @@ class EmbeddedEngine:
     def close(self) -> None:
         """Close the store, when nobody commits."""
         with self._mutex:
-            self.store.close()
+            if not self._closed:
+                self._closed = True
+                self._ledger.close()

@@ -33,6 +33,11 @@ class Snapshot(Protocol):
         """The time: every commit up to it is seen, none after it."""
         ...
 
+    @property
+    def start(self) -> int:
+        """The time; -1 if nothing was read yet, and so no time need be."""
+        ...
+
     def get(self, key: bytes) -> bytes | None:
         """A cell's value, None if there is none."""
         ...
@@ -55,6 +60,7 @@ class Engine(Protocol):
 
     name: str
     store: Store
+    together: int  # transactions that one thread may have open, to commit them together
 
     def begin(self) -> Snapshot:
         """The store as it is now."""

@@ -60,8 +60,9 @@ class Members:
         dead = [key for key, (_, when) in self._heard.items() if now - when >= LEASE]
         if dead:
             self._store.write([Edit("meta", key, None) for key in dead[:1]], sync=False)  # one row at a time
-        alive = sorted(key for key in self._heard if key not in dead)
-        self._count, self._mine = len(alive), alive.index(pack(("worker", self._id)))
+        me = pack(("worker", self._id))
+        alive = sorted({me, *self._heard}.difference(dead))  # we are, also if somebody who took us for dead just now says otherwise
+        self._count, self._mine = len(alive), alive.index(me)
 
     def mine(self, part: bytes) -> bool:
         """Whether a part of the work is this worker's."""

@@ -1,7 +1,7 @@
 """Step *notify*: what changed and was not yet looked at by its observers.
 
     commit of a change        ──> notify: cell + commit time -> Trail          in the mutation that makes the change visible
-    an observer's run, start s ──> ack cell := s, in its own transaction; then every notification of the cell up to s is dropped
+    an observer's run, start s ──> ack cell := the version's time, in its own transaction; then each notification up to s is dropped
 
 One entry a change, with the change's commit time in its key: so an observer drops exactly those its snapshot saw, and one that came in
 meanwhile stays. (One entry a cell, overwritten by each change and then dropped, would lose the newest; the paper is silent here, Fluo's

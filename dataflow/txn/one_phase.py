@@ -14,11 +14,12 @@ import threading
 from collections.abc import Sequence
 
 from dataflow.errors import ConflictError, Report, TransactionError
-from dataflow.kv import Absent, Condition, Edit, Equals, Mutation, row_of
+from dataflow.kv import Absent, Condition, Edit, Equals, Mutation, row_of, single
 from dataflow.txn.collect import check_age
 from dataflow.txn.ground import Ground, cell_name
-from dataflow.txn.prewrite import Intent
-from dataflow.txn.records import DELETE, HOLD, PUT, Write, notification_key, since, timestamp_in, version_key, write_of
+from dataflow.txn.prewrite import Intent, since_then
+from dataflow.txn.records import DELETE, HOLD, PUT, Write, lock_of, notification_key, since, version_key
+from dataflow.txn.resolve import resolve
 
 __all__ = ["OnePhase"]
 
@@ -47,10 +48,16 @@ class OnePhase:
             self._marked |= keys
         try:
             check_age(self._ground.store, intent.start)
-            committed = self._ground.oracle.next()
-            if self._ground.store.mutate(_mutation(intent, keys, committed), sync=self._ground.sync):
-                return committed
-            return self._in_the_way(intent, keys)
+            attempt = 0
+            while True:
+                committed = self._ground.oracle.next()
+                if self._ground.store.mutate(_mutation(intent, keys, committed), sync=self._ground.sync):
+                    return committed
+                if not self._unlocked(keys):
+                    return self._in_the_way(intent, keys)
+                attempt += 1
+                if attempt > 1:
+                    self._ground.wait(attempt)
         except TransactionError as too_old:
             return too_old
         finally:
@@ -58,13 +65,17 @@ class OnePhase:
                 self._marked -= keys
                 self._changed.notify_all()
 
+    def _unlocked(self, keys: set[bytes]) -> bool:
+        """Whether locks stood there, of who committed in two phases, and are gone now."""
+        found = [entry for entry in self._ground.store.firsts([single("lock", key) for key in sorted(keys)]) if entry is not None]
+        return bool(found) and all(resolve(self._ground, key, lock_of(packed), packed) for key, packed in found)
+
     def _in_the_way(self, intent: Intent, keys: set[bytes]) -> ConflictError:
         why, where = "another transaction is committing it", min(keys)
-        for key in keys:
+        for key in sorted(keys):
             (entry,) = self._ground.store.firsts([since(key, intent.start)])
             if entry is not None:
-                where = key
-                why = f"the transaction that began at {write_of(entry[1]).start} committed it at {timestamp_in(entry[0])}"
+                where, why = key, since_then(entry)
         return ConflictError(
             Report(f"{cell_name(where)} cannot be committed: {why}", attempt=f"the transaction that began at {intent.start}")
         )

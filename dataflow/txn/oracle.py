@@ -28,7 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from dataflow.errors import StoreError
+from dataflow.errors import OutcomeUnknownError, StoreError
 from dataflow.kv import Edit, Equals, Mutation, Store, pack, pack_element
 
 __all__ = ["FileOracle", "Oracle", "RequestedOracle", "StoreOracle"]
@@ -75,7 +75,13 @@ class StoreOracle:
         old, new = self._limit, self._limit + self._size
         before = old.to_bytes(8, "big") if old else None
         mutation = Mutation(_ROW, (Equals("meta", _KEY, before),), (Edit("meta", _KEY, new.to_bytes(8, "big")),))
-        if not self._store.mutate(mutation):
+        try:
+            made = self._store.mutate(mutation)
+        except OutcomeUnknownError:
+            made = _limit_in(self._store) == new  # the store is ours alone, so nobody else has made it
+            if not made:
+                raise
+        if not made:
             raise StoreError(f"another process hands out timestamps for {self._store.name}; one process may own it")
         self._limit = new
 
@@ -146,11 +152,11 @@ class FileOracle:
 
 
 def _boot() -> bytes:
-    """What changes when the machine starts anew; the same wherever it is not known, which skips nothing."""
+    """What changes when the machine starts anew; never the same where that is not known, so that each opening skips to the limit."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36]
     except OSError:
-        return b"unknown"
+        return os.urandom(18).hex().encode()
 
 
 class RequestedOracle:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 
 from dataflow.errors import SnapshotTooOldError, TransactionError
@@ -27,8 +28,8 @@ from dataflow.txn.notify import Pending, Trail
 from dataflow.txn.one_phase import OnePhase
 from dataflow.txn.oracle import Oracle
 from dataflow.txn.prewrite import Intent, Placed, plan_locks, prewrite
-from dataflow.txn.records import lock_of
-from dataflow.txn.resolve import roll_back
+from dataflow.txn.records import NEVER, lock_of
+from dataflow.txn.resolve import resolve, roll_back
 from dataflow.txn.snapshot_read import Version, read, scan
 
 __all__ = ["PercolatorEngine"]
@@ -38,11 +39,13 @@ _FORGOTTEN = 600.0  # seconds after which a note that does not change is of a de
 
 
 class _Snapshot:
-    """A time, and the protocol's way to read as of it."""
+    """A time, and the protocol's way to read as of it. In use until it is closed, or nobody refers to it any more."""
+
+    __slots__ = ("__weakref__", "_engine", "_looked", "_open", "start", "timestamp")
 
     def __init__(self, engine: PercolatorEngine, timestamp: int) -> None:
-        self._engine, self.timestamp = engine, timestamp
-        self._open = self._looked = False
+        self._engine, self.timestamp, self.start = engine, timestamp, timestamp
+        self._open, self._looked = True, False
 
     def get(self, key: bytes) -> bytes | None:
         """A cell's value."""
@@ -67,7 +70,7 @@ class _Snapshot:
         """Let go of it."""
         if self._open:
             self._open = False
-            self._engine.closed(self.timestamp)
+            self._engine.closed(self)
             if self._looked:
                 check_age(self._engine.ground.store, self.timestamp)
 
@@ -80,6 +83,7 @@ class PercolatorEngine:
     """
 
     name = "percolator"
+    together = 1_000
 
     def __init__(
         self, store: Store, oracle: Oracle, *, life: float = 3.0, sync: bool = True, one_phase: bool = False, background: bool = False
@@ -90,7 +94,7 @@ class PercolatorEngine:
         self.ground = Ground(store, oracle, life=int(life * 1000), sync=sync)
         self.one_phase = one_phase
         self._mutex = threading.Lock()
-        self._active: dict[int, int] = {}
+        self._active: weakref.WeakSet[_Snapshot] = weakref.WeakSet()
         self._noted = 0.0
         self._heard: dict[bytes, tuple[bytes, float]] = {}
         self._at_once = OnePhase(self.ground)
@@ -116,26 +120,24 @@ class PercolatorEngine:
         try:
             check_age(self.store, timestamp)
         except SnapshotTooOldError:
-            self.closed(timestamp)
+            self.closed(snapshot)
             raise
         return snapshot
 
     def _snapshot(self, timestamp: int) -> _Snapshot:
         snapshot = _Snapshot(self, timestamp)
-        snapshot._open = True
-        self._active[timestamp] = self._active.get(timestamp, 0) + 1
+        self._active.add(snapshot)
         if self.store.shared:
             self._note()
         return snapshot
 
-    def closed(self, timestamp: int) -> None:
+    def closed(self, snapshot: _Snapshot) -> None:
         """A snapshot is not used any more."""
         with self._mutex:
-            left = self._active[timestamp] - 1
-            if left:
-                self._active[timestamp] = left
-            else:
-                del self._active[timestamp]
+            self._active.discard(snapshot)
+
+    def _oldest(self, otherwise: int) -> int:
+        return min([otherwise, *(snapshot.timestamp for snapshot in self._active)])
 
     def now(self) -> int:
         """A time not before any commit that was acknowledged."""
@@ -206,19 +208,37 @@ class PercolatorEngine:
         """The time up to which every change was looked at.
 
         The time is asked for first: what commits after that is newer than it. Then locks are looked at, and then notifications: a commit
-        under way is seen by its lock, or by the notification that took its place.
+        under way is seen by its lock, or by the notification that took its place. Locks of the dead are resolved, or they would hold
+        the frontier for ever, and the changes of those who died between their commit and its last row would be noticed by nobody.
         """
-        now = self.now()
-        locks = [lock_of(packed).start for _, packed in self.store.scan("lock", b"\x01", b"\xff")]
+        until = self.now()
+        self._at_once.wait_for(None)  # a commit in one phase has its time before it can be seen
+        for key, packed in list(self.store.scan("lock", b"\x01", b"\xff")):
+            lock = lock_of(packed)
+            if not resolve(self.ground, key, lock, packed):
+                until = min(until, lock.start)
         pending = notify.oldest(self.store)
-        return min([now, *locks, *([pending] if pending is not None else [])]) - 1
+        return (until if pending is None else min(until, pending)) - 1
+
+    # -- what others left
+
+    def resolve_all(self) -> int:
+        """Finish or undo what dead processes left, waiting for the life of their locks."""
+        freed, attempt = 0, 0
+        while entries := list(self.store.scan("lock", b"\x01", b"\xff", limit=1_000)):
+            gone = sum(resolve(self.ground, key, lock_of(packed), packed) for key, packed in entries)
+            freed += gone
+            attempt = 0 if gone else attempt + 1
+            if not gone:
+                self.ground.wait(attempt)
+        return freed
 
     # -- garbage
 
     def collect(self, before: int | None = None) -> tuple[int, int]:
         """Remove versions no snapshot in use can see."""
         with self._mutex:
-            limit = min([self.ground.oracle.next(), *self._active])
+            limit = self._oldest(self.ground.oracle.next())
             self._note(force=True)
         limit = min([limit, *self._notes()])
         done = collect(self.ground, limit if before is None else min(before, limit))
@@ -229,10 +249,10 @@ class PercolatorEngine:
         now = self.ground.clock()
         if force or now - self._noted > _ACTIVE:
             self._noted = now
-            oldest = min(self._active, default=0)
+            oldest = self._oldest(NEVER)
             key = pack(("active", self.ground.owner))
             value = oldest.to_bytes(8, "big") + int(now * 1000).to_bytes(8, "big")
-            self.store.write([Edit("meta", key, value if self._active else None)], sync=False)
+            self.store.write([Edit("meta", key, value if oldest != NEVER else None)], sync=False)
 
     def _notes(self) -> list[int]:
         """The oldest snapshots of the other processes that still speak: whose note changed since we last looked, or not long before."""
@@ -241,7 +261,7 @@ class PercolatorEngine:
         self._heard = {
             key: (note, when if note == old else now) for key, note in found.items() for old, when in (self._heard.get(key, (note, now)),)
         }
-        return [int.from_bytes(note[:8], "big") for note, when in self._heard.values() if now - when < _FORGOTTEN and note[:8] != bytes(8)]
+        return [int.from_bytes(note[:8], "big") for note, when in self._heard.values() if now - when < _FORGOTTEN]
 
     def close(self) -> None:
         """Finish what is under way, and close the store."""

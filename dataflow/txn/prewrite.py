@@ -16,28 +16,29 @@ If it is not known whether a mutation was made, nobody repeats it: the row is lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dataflow.errors import ConflictError, OutcomeUnknownError, Report
-from dataflow.kv import Absent, Edit, Equals, Mutation, Store, row_of, single
+from dataflow.kv import Absent, Edit, Entry, Equals, Mutation, Store, row_of, single
 from dataflow.txn.ground import Ground, cell_name
 from dataflow.txn.records import DELETE, HOLD, PUT, ROLLBACK, SHORT, Lock, lock_of, since, timestamp_in, version_key, write_of
 from dataflow.txn.resolve import resolve
 
-__all__ = ["Intent", "Placed", "Planned", "mutate_each", "plan_locks", "prewrite"]
+__all__ = ["Intent", "Placed", "Planned", "mutate_each", "plan_locks", "prewrite", "since_then"]
 
 
 class Intent(NamedTuple):
     """What a transaction wants to commit.
 
     ``writes``: cells with their new values, None to delete. ``holds``: cells that may not have changed. ``notify``: what the
-    notification of a change says, for the cells whose column is observed.
+    notification of a change says, for the cells whose column is observed. ``snapshot``: what it read from.
     """
 
     start: int
     writes: Mapping[bytes, bytes | None]
     holds: frozenset[bytes] = frozenset()
     notify: Mapping[bytes, bytes] = {}
+    snapshot: Any = None
 
 
 class Placed(NamedTuple):
@@ -161,9 +162,18 @@ def _look(intent: Intent, row: Placed, store: Store) -> _Locked | str:
             write = write_of(written[1])
             if write.kind == ROLLBACK and write.start == intent.start:
                 raise _conflict(key, "another transaction took this one for dead and rolled it back", intent.start)
-            raise _conflict(key, f"the transaction that began at {write.start} committed it at {timestamp_in(written[0])}", intent.start)
+            raise _conflict(key, since_then(written), intent.start)
         free |= locked is None
     return _FREE if free else _OURS
+
+
+def since_then(written: Entry) -> str:
+    """What a write record says that is in the way."""
+    write = write_of(written[1])
+    if write.kind == ROLLBACK:
+        return f"the transaction that began at {write.start}, after it, was rolled back there"
+    did = "held" if write.kind == HOLD else "committed"
+    return f"the transaction that began at {write.start} {did} it at {timestamp_in(written[0])}"
 
 
 def _conflict(key: bytes, why: str, start: int) -> ConflictError:

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from dataflow.errors import StoreError
+from dataflow.errors import SnapshotTooOldError, StoreError
 from dataflow.kv import Store, single
+from dataflow.txn.collect import safe_point
 from dataflow.txn.ground import Ground, cell_name
 from dataflow.txn.records import DELETE, HOLD, PUT, Lock, lock_of, newest, timestamp_in, version_key, write_of
 from dataflow.txn.resolve import resolve
@@ -69,6 +70,8 @@ def newest_committed(store: Store, key: bytes, entry: tuple[bytes, bytes]) -> Ve
         if write.kind == PUT:
             value = write.value if write.value is not None else store.get("data", version_key(key, write.start))
             if value is None:
+                if (safe := safe_point(store)) > timestamp:
+                    raise SnapshotTooOldError(f"{cell_name(key)} of time {timestamp} was collected as garbage, up to {safe}")
                 raise StoreError(f"{cell_name(key)} of time {timestamp} has a write record and no data; was the store copied in parts?")
             return Version(timestamp, value)
         if write.kind == DELETE:

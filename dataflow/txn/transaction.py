@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dataflow.errors import KeyTypeError, Report, TransactionError, TransactionLimitError
 from dataflow.kv import pack, pack_element, successor, unpack
-from dataflow.txn.engine import Engine, Snapshot, Version
+from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.notify import Trail
 from dataflow.txn.prewrite import Intent
 from dataflow.txn.values import decode, encode
@@ -40,6 +40,7 @@ __all__ = ["Cell", "Reader", "Transaction", "cell_key", "cell_of", "commit_toget
 
 Cell = tuple[Any, str]
 _MISSING: Any = object()
+_NONE: frozenset[bytes] = frozenset()
 
 
 def cell_key(row: Any, column: str) -> bytes:
@@ -148,13 +149,21 @@ class Reader:
         self.close()
 
     def _packed(self, key: bytes) -> bytes | None:
+        if not self._open:
+            self._alive()
         return self._snapshot.get(key)
 
     def _packed_many(self, keys: list[bytes]) -> list[bytes | None]:
+        self._alive()
         return [version.value if version else None for version in self._snapshot.versions(keys)]
 
     def _range(self, low: bytes, high: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        self._alive()
         return self._snapshot.scan(low, high, reverse=reverse)
+
+    def _alive(self) -> None:
+        if not self._open:
+            raise TransactionError("the snapshot is closed")
 
 
 class Transaction(Reader):
@@ -215,16 +224,15 @@ class Transaction(Reader):
         Without writes there is nothing to commit, and the time is that of the snapshot.
         """
         intent = self.intent()
+        if intent is None:
+            self.committed = self._snapshot.timestamp
+            self.close()
+            return self.committed
         try:
-            if intent is None:
-                self.committed = self._snapshot.timestamp
-            else:
-                (outcome,) = self._database.engine.commit_many((intent,))
-                self.settle(outcome)
+            (outcome,) = self._database.engine.commit_many((intent,))
         finally:
             self._end()
-        if intent is None:
-            self._snapshot.close()
+        self.settle(outcome)
         assert self.committed is not None
         return self.committed
 
@@ -238,16 +246,15 @@ class Transaction(Reader):
         if not self._writes:
             return None
         snapshot = self._snapshot
-        start = getattr(snapshot, "start", None)
-        return Intent(
-            snapshot.timestamp if start is None else start, self._writes, frozenset(self._holds - self._writes.keys()), self._notify
-        )
+        holds = frozenset(self._holds - self._writes.keys()) if self._holds else _NONE
+        return Intent(snapshot.start, self._writes, holds, self._notify, snapshot)
 
-    def settle(self, outcome: int | TransactionError) -> None:
-        """Take note of what the engine says of the commit."""
-        if isinstance(outcome, TransactionError):
-            raise outcome
-        self.committed = outcome
+    def finish(self, row: Any, column: str) -> None:
+        """Delete a cell that was handled, without a notification, and what was noted of its handling."""
+        key, ours = cell_key(row, column), pack_element(row)
+        for noted in [written for written in self._writes if written.startswith(ours) and not _is_users(written)]:
+            del self._writes[noted]
+        self.put_quietly(key, None)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._open:
@@ -261,6 +268,19 @@ class Transaction(Reader):
         """What cells were last changed to, and when, by their keys and without what this transaction wrote."""
         return self._snapshot.versions(keys)
 
+    def forget(self) -> None:
+        """Take back all writes and holds, and go on from the same snapshot."""
+        self._alive()
+        self._writes, self._holds, self._notify, self._size = {}, set(), {}, 0
+
+    def settle(self, outcome: int | TransactionError) -> None:
+        """Take note of what the engine says of the commit, and raise what it refused it for."""
+        if isinstance(outcome, TransactionError):
+            self._database.conflicts += 1
+            raise outcome
+        self.committed = outcome
+        self._database.commits += 1
+
     def put_quietly(self, key: bytes, value: bytes | None) -> None:
         """Write a cell that nobody observes, by its key."""
         self._alive()
@@ -268,13 +288,10 @@ class Transaction(Reader):
         self._notify.pop(key, None)
 
     def _end(self) -> None:
-        if self._open:
-            self._open = False
-            if self._writes:
-                try:
-                    self._snapshot.close()
-                except TransactionError:
-                    pass  # what matters for a commit was looked at by the engine
+        try:
+            self.close()
+        except TransactionError:
+            pass  # what matters for a commit was looked at by the engine
 
     def _put(self, cell: Cell, value: bytes | None) -> None:
         self._alive()
@@ -325,7 +342,7 @@ class Transaction(Reader):
         yield from heapq.merge(kept, put, key=itemgetter(0), reverse=reverse)
 
 
-def commit_together(engine: Engine, transactions: Sequence[Transaction]) -> list[TransactionError | None]:
+def commit_together(database: Database, transactions: Sequence[Transaction]) -> list[TransactionError | None]:
     """Commit transactions in one write of the engine: for each what kept it from it."""
     failed: list[TransactionError | None] = [None] * len(transactions)
     intents, places = [], []
@@ -340,12 +357,14 @@ def commit_together(engine: Engine, transactions: Sequence[Transaction]) -> list
         except TransactionError as error:
             failed[number] = error
     try:
-        outcomes = engine.commit_many(intents) if intents else []
+        outcomes = database.engine.commit_many(intents) if intents else []
         for number, outcome in zip(places, outcomes, strict=True):
             if isinstance(outcome, TransactionError):
                 failed[number] = outcome
+                database.conflicts += 1
             else:
                 transactions[number].committed = outcome
+                database.commits += 1
     finally:
         for number in places:
             transactions[number].rollback()  # lets go of the snapshot; what is committed stays so

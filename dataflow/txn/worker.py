@@ -1,7 +1,7 @@
 """A worker: takes pending cells of its part, runs their observers, commits the runs together, and drops the notifications.
 
     pending cells of my part (up to a batch) ──> runs: one a cell and observer, or one for all that go together
-    each run     begin ─ versions and acks ─ changed since the ack? ─ function ─ acks := snapshot's time
+    each run     begin ─ versions and acks ─ newer than the acks? ─ function ─ acks := the versions' times
     all runs     committed together, in one write of the engine; those that conflict run again, one by one
     each cell    all its observers done: drop its notifications up to the oldest of their snapshots
 
@@ -16,10 +16,9 @@ from itertools import islice
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, shorten
+from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, redact, shorten
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.record import record
-from dataflow.scheduling.stacks import user_stack
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
 from dataflow.txn.transaction import Transaction, cell_of, commit_together
@@ -70,7 +69,7 @@ class Worker:
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
         self._members = Members(database.engine.store, database.clock)
         self._at = b"\x01"
-        self._size = _BATCH
+        self._most = self._size = min(_BATCH, self._engine.together)
         self.runs = 0
 
     def work(self, stop: Event, enough: Callable[[], bool] | None) -> int:
@@ -81,7 +80,7 @@ class Worker:
                 self._members.look()
                 if self._round():
                     waited = 0
-                elif enough is None and not any(self._of(pending) for pending in self._engine.dirty(b"\x01", b"\xff")):
+                elif enough is None and self._idle():
                     break
                 else:
                     waited = min(waited + 1, 10)
@@ -89,6 +88,11 @@ class Worker:
         finally:
             self._members.leave()
         return self.runs
+
+    def _idle(self) -> bool:
+        """Whether nothing is left for anybody: also of what was committed by those who died before they had noted it everywhere."""
+        self._engine.frontier()
+        return not any(self._of(pending) for pending in self._engine.dirty(b"\x01", b"\xff"))
 
     def _of(self, pending: Pending) -> list[Observer]:
         """The observers of a cell."""
@@ -135,7 +139,7 @@ class Worker:
                 yield run, start
             else:
                 made.append((run, t, t.timestamp))
-        outcomes = commit_together(self._engine, [t for _, t, _ in made]) if made else []
+        outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
         for (run, _, start), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
                 self.runs += 1
@@ -144,7 +148,7 @@ class Worker:
                 again.append(run)
             else:
                 raise outcome
-        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(_BATCH, self._size * 2)
+        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(self._most, self._size * 2)
         for run in again:
             try:
                 t = self._begin(run)
@@ -165,13 +169,18 @@ class Worker:
         versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
         start = t.timestamp
         changed: dict[Any, Any] = {}
+        acks: dict[bytes, bytes] = {}
         for number, pending in enumerate(run.cells):
-            version, ack = versions[2 * number], versions[2 * number + 1]
-            seen = decode(ack.value) if ack is not None and ack.value is not None else 0
-            if pending.trail.weak or (version is not None and version.timestamp > seen):
+            version, acked = versions[2 * number], versions[2 * number + 1]
+            seen = decode(acked.value) if acked is not None and acked.value is not None else 0
+            # Nothing may be kept of a delete but its notification, and that stands in the store only for changes that were made.
+            last = version.timestamp if version is not None else max((at for at in pending.timestamps if at <= start), default=0)
+            if pending.trail.weak or last > seen:
                 value = decode(version.value) if version is not None and version.value is not None else None
                 changed[cell_of(pending.key)[0]] = value
-                t.put_quietly(observer.ack(pending.key), encode(start))
+                acks[observer.ack(pending.key)] = encode(max(last, seen))
+        for key, ack in acks.items():
+            t.put_quietly(key, ack)
         if not changed:
             return t
         try:
@@ -185,19 +194,17 @@ class Worker:
         except Exception as error:
             if self._on_error == "raise":
                 raise _failed(observer, changed, error) from error
-            return self._set_aside(run, changed, error)
+            t.forget()
+            for key, ack in acks.items():
+                t.put_quietly(key, ack)
+            self._set_aside(observer, changed, error)
         return t
 
-    def _set_aside(self, run: _Run, changed: dict[Any, Any], error: Exception) -> Transaction:
-        """A transaction that does nothing but say that the change was seen; what failed is noted."""
-        observer = run.observer
+    def _set_aside(self, observer: Observer, changed: dict[Any, Any], error: Exception) -> None:
+        """Note what failed; the changes count as seen."""
         for row in changed:
-            text = f"{type(error).__name__}: {shorten(str(error), 500)}".encode()
+            text = f"{type(error).__name__}: {_said(error)}".encode()
             self._engine.store.write([Edit("meta", pack(("failed", observer.name, row)), text)], sync=False)
-        t = Transaction(self._database, self._engine.begin())
-        for pending in run.cells:
-            t.put_quietly(observer.ack(pending.key), encode(t.timestamp))
-        return t
 
 
 def _runs_of(taken: Sequence[tuple[Pending, list[Observer], bytes]]) -> list[_Run]:
@@ -216,13 +223,15 @@ def _runs_of(taken: Sequence[tuple[Pending, list[Observer], bytes]]) -> list[_Ru
 
 
 def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> TransactionError:
+    from dataflow.execution.failures import user_frames  # which imports Arrow
+
     trace = "".join(traceback.format_exception(error))
     row, value = next(iter(changed.items()))
     return TransactionError(
         Report(
-            f"observer {observer.name!r} failed: {type(error).__name__}: {shorten(str(error), 300)}",
+            f"observer {observer.name!r} failed: {type(error).__name__}: {_said(error)}",
             steps=(f"column {observer.column!r}",),
-            failed=user_stack(trace),
+            failed=user_frames(error),
             record=f"row {shorten(row)}: {shorten(value)}" + (f", and {len(changed) - 1} more" if len(changed) > 1 else ""),
             hint='on_error="skip" sets such a change aside',
             trace=trace,
@@ -230,10 +239,14 @@ def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> Tr
     )
 
 
+def _said(error: Exception) -> str:
+    return redact(str(error))[:300]
+
+
 def _circle(observer: Observer, key: bytes, names: tuple[str, ...]) -> TransactionError:
     return TransactionError(
         Report(
-            f"observers change what they observe, in a circle: {' > '.join((*names, observer.name))}",
+            f"observers change what they observe, in a circle: {' > '.join(dict.fromkeys((*names, observer.name)))}",
             record=f"row {shorten(cell_of(key)[0])}",
             hint=f"a chain of more than {LONGEST} runs, each made by a change of the one before, is taken for a circle",
         )
