@@ -166,7 +166,9 @@ class Worker:
         longest = max((pending.trail for pending in run.cells), key=lambda trail: trail.length)
         if longest.length > LONGEST:
             raise _circle(observer, run.cells[0].key, longest.names)
-        t = Transaction(self._database, self._engine.begin(), trail=longest.then(observer.name))
+        t = Transaction(
+            self._database, self._engine.begin(), trail=longest.then(observer.name, min(pending.trail.origin for pending in run.cells))
+        )
         versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
         start = t.timestamp
         changed: dict[Any, Any] = {}
