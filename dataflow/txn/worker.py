@@ -166,7 +166,8 @@ class Worker:
         longest = max((pending.trail for pending in run.cells), key=lambda trail: trail.length)
         if longest.length > LONGEST:
             raise _circle(observer, run.cells[0].key, longest.names)
-        t = Transaction(self._database, snapshot, trail=longest.then(observer.name))
+        origin = min(pending.trail.origin for pending in run.cells)
+        t = Transaction(self._database, snapshot, trail=longest.then(observer.name, origin))
         versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
         start = t.timestamp
         changed: dict[Any, Any] = {}
