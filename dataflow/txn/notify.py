@@ -86,7 +86,11 @@ def drop(store: Store, seen: Sequence[tuple[Pending, int]]) -> None:
     dropped = [
         Mutation(row_of(pending.key), (), tuple(edits))
         for pending, start in seen
-        if (edits := [Edit("notify", notification_key(pending.key, timestamp), None) for timestamp in pending.timestamps if timestamp <= start])
+        if (
+            edits := [
+                Edit("notify", notification_key(pending.key, timestamp), None) for timestamp in pending.timestamps if timestamp <= start
+            ]
+        )
     ]
     if dropped:
         store.mutate_many(dropped, sync=False)
