@@ -172,14 +172,16 @@ class OwnedLedger:
 
     def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         """A commit, at a time."""
+        _, writes, holds, notify, _ = intent
         stamp, new, edits = time.to_bytes(TIME, "big"), self._new, self._edits
-        for key, value in intent.writes.items():
+        for key, value in writes.items():
             new[key] = time
             # A delete that observers are to see stays as a record without a value, until it is collected.
-            edits.append(Edit("data", key, stamp + value if value is not None else stamp if key in intent.notify else None))
-        for key in intent.holds:
+            edits.append(Edit("data", key, stamp + value if value is not None else stamp if key in notify else None))
+        for key in holds:
             new[key] = time
-        edits += more
+        if more:
+            edits += more
 
     def write(self, time: int) -> None:
         """Write, publish, and have a new view ready if the last one was used."""
