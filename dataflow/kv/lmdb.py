@@ -263,8 +263,7 @@ class LmdbStore:
             try:
                 families = self._families
                 families["data"]  # raises if closed
-                with self._begin() as transaction:
-                    return do(View(transaction, families))
+                return do(View(self._begin(), families))  # the transaction ends with its last name
             except Exception as reason:
                 if not isinstance(reason, self._package.MapResizedError):
                     self._refuse("read", reason)

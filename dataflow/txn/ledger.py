@@ -73,7 +73,7 @@ class Page(Protocol):
         """When a cell was last committed; 0 if that was before all snapshots in use."""
         ...
 
-    def add(self, intent: Intent, time: int, more: list[Edit]) -> None:
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         """A commit, at a time, with what else is written for it."""
         ...
 
@@ -142,17 +142,22 @@ class OwnedLedger:
         self._views.append(weakref.ref(view))
         return view
 
-    @contextlib.contextmanager
-    def open(self, sync: bool) -> Generator[OwnedLedger, None, None]:
+    def open(self, sync: bool) -> OwnedLedger:
         """The page is the ledger itself."""
         self._new, self._edits, self._sync = {}, [], sync
-        yield self
+        return self
+
+    def __enter__(self) -> OwnedLedger:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing: what was not written is forgotten when the next page is opened."""
 
     def committed(self, key: bytes) -> int:
         """When a cell was last committed."""
         return self._new.get(key) or self._recent.get(key, 0)
 
-    def add(self, intent: Intent, time: int, more: list[Edit]) -> None:
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         """A commit, at a time."""
         stamp, new, edits = time.to_bytes(TIME, "big"), self._new, self._edits
         for key, value in intent.writes.items():
@@ -264,7 +269,7 @@ class _SharedPage:
         packed = self._writing.get("data", key)
         return _time(packed[:TIME]) if packed else 0
 
-    def add(self, intent: Intent, time: int, more: list[Edit]) -> None:
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         stamp, put = time.to_bytes(TIME, "big"), self._writing.put
         for key, value in intent.writes.items():
             put("data", key, stamp if value is None else stamp + value)

@@ -14,10 +14,10 @@ The value of an entry is its trail: which observers led to it, so that a circle 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dataflow.kv import Edit, Store
+from dataflow.kv import Edit, Mutation, Store, row_of
 from dataflow.txn.records import notification_key, timestamp_in
 
 __all__ = ["Pending", "Trail", "dirty", "drop", "note", "oldest"]
@@ -78,11 +78,18 @@ def dirty(store: Store, start: bytes = b"\x01", stop: bytes = b"\xff") -> Iterat
         yield Pending(key, tuple(timestamps), trail)
 
 
-def drop(store: Store, pending: Pending, start: int) -> None:
-    """Forget the notifications that a run whose snapshot is of time ``start`` has seen the changes of; not one that is newer."""
-    edits = [Edit("notify", notification_key(pending.key, timestamp), None) for timestamp in pending.timestamps if timestamp <= start]
-    if edits:
-        store.write(edits, sync=False)
+def drop(store: Store, seen: Sequence[tuple[Pending, int]]) -> None:
+    """Forget the notifications that runs have seen the changes of, whose snapshots are of these times; not one that is newer.
+
+    Of many cells together: on LMDB each change of the store waits for the disk.
+    """
+    dropped = [
+        Mutation(row_of(pending.key), (), tuple(edits))
+        for pending, start in seen
+        if (edits := [Edit("notify", notification_key(pending.key, timestamp), None) for timestamp in pending.timestamps if timestamp <= start])
+    ]
+    if dropped:
+        store.mutate_many(dropped, sync=False)
 
 
 def note(store: Store, key: bytes, timestamp: int, trail: Trail) -> None:

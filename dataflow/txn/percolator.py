@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataflow.errors import SnapshotTooOldError, TransactionError
 from dataflow.kv import Edit, Store, pack, pack_element, successor
 from dataflow.txn import notify
-from dataflow.txn.collect import check_age, collect
+from dataflow.txn.collect import check_age, collect, safe_point, too_old
 from dataflow.txn.commit import commit_primaries, commit_secondaries
 from dataflow.txn.ground import Ground
 from dataflow.txn.notify import Pending, Trail
@@ -111,6 +111,10 @@ class PercolatorEngine:
         with self._mutex:
             return self._snapshot(self.ground.oracle.next())
 
+    def begin_many(self, count: int) -> list[_Snapshot]:
+        """Each has a time of its own, by which its locks are known."""
+        return [self.begin() for _ in range(count)]
+
     def as_of(self, timestamp: int) -> _Snapshot:
         """The store as it was."""
         with self._mutex:
@@ -155,7 +159,11 @@ class PercolatorEngine:
         locked = False
         try:
             refused = prewrite(ground, planned)
-            outcomes = [conflict or self._too_old(one.intent) or 0 for one, conflict in zip(planned, refused, strict=True)]
+            safe = safe_point(self.store)  # once for all, because all their locks stand
+            outcomes = [
+                conflict or (too_old(one.intent.start, safe) if one.intent.start < safe else 0)
+                for one, conflict in zip(planned, refused, strict=True)
+            ]
             locked = True
         finally:
             for number, one in enumerate(planned):
@@ -175,13 +183,6 @@ class PercolatorEngine:
                 commit_secondaries(ground, others)
         return outcomes
 
-    def _too_old(self, intent: Intent) -> SnapshotTooOldError | None:
-        try:
-            check_age(self.store, intent.start)
-        except SnapshotTooOldError as old:
-            return old
-        return None
-
     def _finish(self) -> None:
         assert self._late is not None
         while (work := self._late.get()) is not None:
@@ -196,9 +197,9 @@ class PercolatorEngine:
         """The cells that observers have not looked at since they were changed."""
         return notify.dirty(self.store, start, stop)
 
-    def drop(self, pending: Pending, start: int) -> None:
-        """Forget the notifications of changes up to a time."""
-        notify.drop(self.store, pending, start)
+    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
+        """Forget the notifications of changes up to a time, of each cell its own."""
+        notify.drop(self.store, seen)
 
     def note(self, key: bytes, trail: Trail) -> None:
         """Have a cell's observers look at it."""

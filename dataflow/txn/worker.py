@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, redact, shorten
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.record import record
+from dataflow.txn.collect import check_age
+from dataflow.txn.engine import Snapshot
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
 from dataflow.txn.transaction import Transaction, cell_of, commit_together
@@ -119,17 +121,16 @@ class Worker:
                 left[pending.key] -= 1
                 done[pending.key] = min(start, done.get(pending.key, start))
         finished = [pending for pending, _, _ in taken if not left[pending.key]]
-        for pending in finished:
-            self._engine.drop(pending, done[pending.key])
+        self._engine.drop([(pending, done[pending.key]) for pending in finished])
         return len(finished)
 
     def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, int]]:
         """The runs that are committed, or had nothing to do, with the times of their snapshots."""
         made: list[tuple[_Run, Transaction, int]] = []
         again: list[_Run] = []
-        for run in runs:
+        for run, snapshot in zip(runs, self._engine.begin_many(len(runs)), strict=True):
             try:
-                t = self._begin(run)
+                t = self._begin(run, snapshot)
             except _AGAIN:
                 again.append(run)
                 continue
@@ -151,7 +152,7 @@ class Worker:
         self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(self._most, self._size * 2)
         for run in again:
             try:
-                t = self._begin(run)
+                t = self._begin(run, self._engine.begin())
                 start, writes = t.timestamp, t.intent() is not None
                 t.commit()
             except _AGAIN:
@@ -159,13 +160,13 @@ class Worker:
             self.runs += writes
             yield run, start
 
-    def _begin(self, run: _Run) -> Transaction:
+    def _begin(self, run: _Run, snapshot: Snapshot) -> Transaction:
         """A transaction in which an observer has run for what it has not seen."""
         observer = run.observer
         longest = max((pending.trail for pending in run.cells), key=lambda trail: trail.length)
         if longest.length > LONGEST:
             raise _circle(observer, run.cells[0].key, longest.names)
-        t = Transaction(self._database, self._engine.begin(), trail=longest.then(observer.name))
+        t = Transaction(self._database, snapshot, trail=longest.then(observer.name))
         versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
         start = t.timestamp
         changed: dict[Any, Any] = {}
@@ -192,6 +193,7 @@ class Worker:
         except (*_AGAIN, StoreError):
             raise
         except Exception as error:
+            check_age(self._engine.store, start)  # it may have failed over what was collected while it read: then it runs again
             if self._on_error == "raise":
                 raise _failed(observer, changed, error) from error
             t.forget()

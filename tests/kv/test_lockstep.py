@@ -102,7 +102,7 @@ def test_random_operations_agree_with_the_store_in_memory(store: Store) -> None:
 
     Run.store = store
     sizes = settings(
-        max_examples=500 if LARGE else 25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=500 if LARGE else 15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     run_state_machine_as_test(Run, settings=sizes)
 

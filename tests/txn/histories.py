@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dataflow.errors import ConflictError, SnapshotTooOldError, TransactionError
+from dataflow.errors import ConflictError, SnapshotTooOldError
 
 __all__ = ["Done", "Recorder", "decide", "read_histories"]
 
@@ -73,7 +73,7 @@ class Recorder:
     def outcome_of(self, done: Done) -> Iterator[list[int]]:
         """Around a commit: what it gives is appended to the list; what it raises is an outcome, too.
 
-        A conflict is one that the engine is sure of; an error of the store leaves open what happened.
+        A conflict is one that the engine is sure of; any other error leaves open what happened.
         """
         self.begun(done)
         committed: list[int] = []
@@ -81,9 +81,6 @@ class Recorder:
             yield committed
         except (ConflictError, SnapshotTooOldError):
             self.ended(done.name, "aborted")
-        except TransactionError:
-            self.ended(done.name, "unknown")
-            raise
         else:
             self.ended(done.name, "committed", committed[0])
 

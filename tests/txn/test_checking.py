@@ -125,9 +125,7 @@ def play(rng: random.Random, isolation: str, steps: int = 400) -> tuple[list[Don
         open_ones.remove((done, ops, writes))
         done.ops, done.writes = tuple(ops), dict(writes)
         conflict = any(versions[key][-1][0] > done.start for key in writes)
-        if conflict and isolation not in ("no conflicts", "dirty"):
-            done.outcome = "aborted"
-        elif rng.random() < 0.05:
+        if (conflict and isolation not in ("no conflicts", "dirty")) or rng.random() < 0.05:
             done.outcome = "aborted"
         else:
             clock += 1
