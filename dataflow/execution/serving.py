@@ -116,6 +116,7 @@ class Serving:
         program = self.loaded.pop(name, None)
         if program is not None:
             tear_down(program)
+            gc.unfreeze()  # the program may be part of a cycle
 
     def close(self) -> None:
         """Tear down all programs."""
