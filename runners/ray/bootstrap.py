@@ -99,7 +99,7 @@ def actor_class() -> Any:
             sys.path[:] = [*first, *(path for path in second if path not in first)]
             if given["cwd"] and os.path.isdir(given["cwd"]):
                 os.chdir(given["cwd"])
-            self.unpacked = self._ours(references, given)
+            self.unpacked = self._ours(references, given, arguments[2])
             try:
                 from runners.ray.agent import Agent as Made
             except ModuleNotFoundError as error:
@@ -107,10 +107,12 @@ def actor_class() -> Any:
             self.made = Made(*arguments)
 
         @staticmethod
-        def _ours(references: list[Any], given: dict[str, Any]) -> Any:
+        def _ours(references: list[Any], given: dict[str, Any], parent: str | None) -> Any:
             """See that our packages are those of the driver; the folder of those that were sent."""
+            import fcntl
             import importlib.util
             import io
+            import os
             import sys
             import tempfile
             import zipfile
@@ -121,18 +123,21 @@ def actor_class() -> Any:
             folders = [next(iter(spec.submodule_search_locations or [""])) if spec is not None else "" for spec in specs]
             if all(folders) and given["digest_of"](folders, given["files"]) == given["digest"]:
                 return None
-            unpacked = tempfile.TemporaryDirectory(prefix="dataflow-ray-code-")
+            os.makedirs(parent or tempfile.gettempdir(), exist_ok=True)
+            unpacked = tempfile.TemporaryDirectory(prefix="dataflow-ray-code-", dir=parent)
+            lock = open(os.path.join(unpacked.name, ".agent"), "w")  # by which a later agent sees whether it may remove the folder
+            fcntl.flock(lock, fcntl.LOCK_EX)
             with zipfile.ZipFile(io.BytesIO(ray.get(references[0]))) as sent:
                 sent.extractall(unpacked.name)
             sys.path.insert(0, unpacked.name)
             for name in [name for name in sys.modules if name.partition(".")[0] in given["packages"]]:
                 del sys.modules[name]
-            return unpacked
+            return unpacked, lock
 
         def call(self, method: str, *arguments: Any) -> Any:
             found = getattr(self.made, method)(*arguments)
             if method == "close" and self.unpacked is not None:
-                self.unpacked.cleanup()
+                self.unpacked[0].cleanup()
             return found
 
     Agent.__module__ = "__main__"

@@ -25,6 +25,7 @@ from dataflow.errors import DataflowError, Report
 from dataflow.plan.steps import Resources
 from runners.ray.bootstrap import VERSIONS, actor_class, bootstrap_with, packages
 from runners.ray.environment import Environment
+from runners.ray.failures import in_our_words
 from runners.ray.joining import join, last_line
 from runners.ray.link import linked
 from runners.ray.settings import RaySettings
@@ -151,6 +152,10 @@ class Cluster:
         """Whether this is still what Ray is connected to."""
         return self.link.connected()
 
+    def waits(self) -> bool:
+        """Whether other runs of this process, with other settings, hold cores."""
+        return any(one is not self and one.users and one.machines for one in list(_known))
+
     def share(self, folders: list[str]) -> None:
         """Files of this process, below these folders, may be read by the others."""
         self.server.folders += map(os.path.realpath, folders)
@@ -194,6 +199,8 @@ class Cluster:
         now = time.monotonic()
         if not wait and now - self._looked < LOOK:
             return
+        if not self.link.head_answers():
+            return  # Ray would wait for it, and end this process after a minute
         with self._looking:
             self._looked = now
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
@@ -250,6 +257,8 @@ class Cluster:
                 raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=_INSTALL)) from error
             self.refusals[one.node] = self.refusals.get(one.node, 0) + 1  # gone again
             return
+        except ray.exceptions.RayError as error:
+            raise in_our_words(error, one.address) from error
         self.machines[one.key] = one
         if one.node == self.node:
             self.transport.here += (one.place,)

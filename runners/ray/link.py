@@ -6,15 +6,21 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import socket
 import threading
+import time
 
 import ray
 
 from dataflow.shard.places import connect
+from runners.ray.failures import head_lost
 from runners.ray.files import FileServer
 from runners.ray.transport import FlightTransport
 
 __all__ = ["Link", "linked"]
+
+PATIENCE = 1.0
+LOST = 30.0  # seconds; a head may be started again within them, and Ray ends this process, without a word, after 60
 
 
 class Link:
@@ -29,6 +35,7 @@ class Link:
         threading.Thread(target=self.server.serve, name="files", daemon=True).start()
         self.transport = FlightTransport((self.server.place,), self.token)
         self.users = 0
+        self._silent = 0.0  # since when nobody is at the head's address
         connect(self.transport)
 
     def connected(self) -> bool:
@@ -36,6 +43,21 @@ class Link:
         with contextlib.suppress(Exception):  # another thread may be leaving just now
             return bool(ray.is_initialized()) and ray.get_runtime_context().get_job_id() == self.job
         return False
+
+    def head_answers(self) -> bool:
+        """Whether somebody is at the address of the cluster's head. Raises DataflowError if nobody has been for long."""
+        host, _, port = self.head.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+        except OSError as error:
+            self._silent = self._silent or time.monotonic()
+            if (seconds := time.monotonic() - self._silent) > LOST:
+                lost = head_lost(self.head, seconds)
+                threading.Thread(target=ray.shutdown, daemon=True).start()  # or else Ray ends this process
+                raise lost from error
+            return False
+        self._silent = 0.0
+        return True
 
     def release(self) -> None:
         """One user less; the last shuts the door."""

@@ -116,8 +116,8 @@ class ClusterPool(WorkerPool):
                 homes = [one for one in homes if self.seats[one] < one.slots]
 
     def _check_home(self, asked: Resources | None, homes: list[Machine]) -> None:
-        """A step waits a while for a machine that has what it asks for."""
-        self._homeless = 0.0 if homes else self._homeless or time.monotonic()
+        """A step waits a while for a machine that has what it asks for, and longer for another run of this process."""
+        self._homeless = 0.0 if homes or self.cluster.waits() else self._homeless or time.monotonic()
         if self._homeless and time.monotonic() - self._homeless > HOMELESS:
             text = f"no machine of the Ray cluster has, or has left, what a step asks for: {asked or '1 cpu'}"
             raise DataflowError(Report(text, hint="`ray status` tells what they have, and what other jobs hold of it"))
@@ -235,7 +235,9 @@ class ClusterPool(WorkerPool):
             self._gone(_machine(worker))
             return
         del self.dying[worker]
-        self._died(worker, done.result())
+        death, machine = done.result(), _machine(worker)
+        where = f" on machine {machine.address}" + (f", which logs to {machine.log}" if machine.log else "")
+        self._died(worker, death._replace(how=f"{death.how}{where}"))
 
     def take(self, event: Event) -> None:
         """An event of an attempt that ran in this process."""
