@@ -54,6 +54,10 @@ class Frozen(Protocol):
         """The entries of a range."""
         ...
 
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
 
 class View:
     """What was committed up to a time. ``used``: somebody began with it."""
@@ -90,6 +94,10 @@ class Ledger(Protocol):
 
     def view(self) -> View:
         """What is committed now."""
+        ...
+
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
         ...
 
     def open(self, sync: bool) -> AbstractContextManager[Page]:
@@ -135,6 +143,11 @@ class OwnedLedger:
         view.used = True
         return view
 
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
+        taken: Frozen = self.store.snapshot(family)
+        return taken
+
     def _freeze(self) -> View:
         view = self._current = View(self.time, self.store.snapshot("data"))
         if len(self._views) > 100:
@@ -159,14 +172,16 @@ class OwnedLedger:
 
     def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         """A commit, at a time."""
+        _, writes, holds, notify, _ = intent
         stamp, new, edits = time.to_bytes(TIME, "big"), self._new, self._edits
-        for key, value in intent.writes.items():
+        for key, value in writes.items():
             new[key] = time
             # A delete that observers are to see stays as a record without a value, until it is collected.
-            edits.append(Edit("data", key, stamp + value if value is not None else stamp if key in intent.notify else None))
-        for key in intent.holds:
+            edits.append(Edit("data", key, stamp + value if value is not None else stamp if key in notify else None))
+        for key in holds:
             new[key] = time
-        edits += more
+        if more:
+            edits += more
 
     def write(self, time: int) -> None:
         """Write, publish, and have a new view ready if the last one was used."""
@@ -229,6 +244,11 @@ class SharedLedger:
         """What is committed now, by anybody."""
         frozen: Frozen = self.store.snapshot("data")
         return View(_time(frozen.get(_NOW)), frozen)
+
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
+        taken: Frozen = self.store.snapshot(family)
+        return taken
 
     @contextlib.contextmanager
     def open(self, sync: bool) -> Generator[_SharedPage, None, None]:

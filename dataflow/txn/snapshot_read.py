@@ -23,7 +23,7 @@ from dataflow.txn.ground import Ground, cell_name
 from dataflow.txn.records import DELETE, HOLD, PUT, Lock, lock_of, newest, timestamp_in, version_key, write_of
 from dataflow.txn.resolve import resolve
 
-__all__ = ["Version", "committed", "newest_committed", "read", "scan", "scan_committed"]
+__all__ = ["Version", "committed", "newest_committed", "read", "read_one", "scan", "scan_committed"]
 
 _PAGE = 512
 
@@ -54,6 +54,14 @@ def read(ground: Ground, keys: Sequence[bytes], start: int) -> list[Version | No
             ground.wait(attempt)
         left = waiting
     return found
+
+
+def read_one(ground: Ground, key: bytes, start: int) -> Version | None:
+    """One cell at a time, where no lock is in the way without anything that is needed only for several."""
+    locked, written = ground.store.firsts((single("lock", key), newest(key, start)))
+    if locked is not None and _concerns(lock_of(locked[1]), start):
+        return read(ground, (key,), start)[0]
+    return newest_committed(ground.store, key, written) if written is not None else None
 
 
 def _looks(store: Store, keys: Sequence[bytes], start: int) -> Iterable[tuple[Entry | None, Entry | None]]:

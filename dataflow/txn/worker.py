@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
@@ -52,7 +53,12 @@ class Observer:
 
     def ack(self, key: bytes) -> bytes:
         """The key of the cell that says which change of a cell this observer has seen last."""
-        return row_of(key) + pack((("ack", self.name, self.column),))
+        return row_of(key) + _ack_column(self.name, self.column)
+
+
+@cache
+def _ack_column(name: str, column: str) -> bytes:
+    return pack((("ack", name, column),))
 
 
 @record
@@ -166,8 +172,10 @@ class Worker:
         longest = max((pending.trail for pending in run.cells), key=lambda trail: trail.length)
         if longest.length > LONGEST:
             raise _circle(observer, run.cells[0].key, longest.names)
-        t = Transaction(self._database, snapshot, trail=longest.then(observer.name))
-        versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
+        origin = min(pending.trail.origin for pending in run.cells)
+        t = Transaction(self._database, snapshot, trail=longest.then(observer.name, origin))
+        keys = [key for pending in run.cells for key in (pending.key, observer.ack(pending.key))]
+        versions = t.versions(keys)
         start = t.timestamp
         changed: dict[Any, Any] = {}
         acks: dict[bytes, bytes] = {}
@@ -179,7 +187,7 @@ class Worker:
             if pending.trail.weak or last > seen:
                 value = decode(version.value) if version is not None and version.value is not None else None
                 changed[cell_of(pending.key)[0]] = value
-                acks[observer.ack(pending.key)] = encode(max(last, seen))
+                acks[keys[2 * number + 1]] = encode(max(last, seen))
         for key, ack in acks.items():
             t.put_quietly(key, ack)
         if not changed:
