@@ -253,5 +253,28 @@ def judge(folder: Path, found: dict[str, tuple[Any, int]], exact: bool) -> Count
     return counted + Counter({"committed": counted.total(), "refused or lost": refused, "unknown": unknown, "lists": len(tables["list"])})
 
 
+def test_a_database_whose_making_was_cut_short_is_made_by_the_next(
+    setting: str, place: Callable[[int], Place], nursery: Nursery, tmp_path: Path
+) -> None:
+    """Processes that find no database begin to make it, at the same time, and are killed at that."""
+    rng = random.Random(setting)
+    together = len(SETTINGS[setting].crew)
+    for number in range(1_000 if LARGE else 6 if "PostgreSQL" in setting else 12):
+        where, folder = place(10_000 + number), tmp_path / f"made{number}"
+        folder.mkdir()
+        spec = {"seed": 1, "folder": str(folder), "address": where.address, "open": where.open, "writers": 0, "observing": False}
+        pids = [nursery.start({**spec, "name": f"w{n}", "collects": 0.0}) for n in range(together)]
+        time.sleep(rng.uniform(0.0, 0.2 if where.servers else 0.06) ** 1.5)
+        for pid in pids:
+            assert nursery.kill(pid) == -signal.SIGKILL, _failures(folder)
+        with Database.open(where.address, **where.open) as database:
+            with database.transaction() as t:
+                assert t.get("a", "x") is None
+                t["a", "x"] = number
+            assert database.engine.name == ("percolator" if "Percolator" in setting else setting.split()[0])
+        with Database.open(where.address, **where.open) as database:
+            assert database.snapshot()["a", "x"] == number
+
+
 def _failures(folder: Path) -> str:
     return "\n".join(str(what[1]) for what in read_histories(folder)[1] if what[0] == "failed")[:3000]
