@@ -24,7 +24,7 @@ from dataflow.txn.ground import Ground
 from dataflow.txn.records import DELETE, PUT, lock_of, timestamp_in, version_key, write_of
 from dataflow.txn.resolve import resolve
 
-__all__ = ["Collected", "check_age", "collect", "collect_versions", "raise_safe_point", "safe_point"]
+__all__ = ["Collected", "check_age", "collect", "collect_versions", "raise_safe_point", "safe_point", "too_old"]
 
 _ROW = pack_element("safe point")
 _KEY = pack(("safe point",))
@@ -49,12 +49,17 @@ def check_age(store: Store, start: int) -> None:
     """Raises `SnapshotTooOldError` if what a snapshot of this time read may be incomplete."""
     safe = safe_point(store)
     if start < safe:
-        raise SnapshotTooOldError(
-            Report(
-                f"the snapshot of time {start} is older than {safe}, up to which garbage was collected",
-                hint="run the transaction again; let no snapshot live longer than collections are apart",
-            )
+        raise too_old(start, safe)
+
+
+def too_old(start: int, safe: int) -> SnapshotTooOldError:
+    """That a snapshot is older than the safe point."""
+    return SnapshotTooOldError(
+        Report(
+            f"the snapshot of time {start} is older than {safe}, up to which garbage was collected",
+            hint="run the transaction again; let no snapshot live longer than collections are apart",
         )
+    )
 
 
 def collect(ground: Ground, before: int) -> Collected:

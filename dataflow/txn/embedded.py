@@ -20,13 +20,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from dataflow.errors import ConflictError, Report, SnapshotTooOldError, TransactionError
 from dataflow.kv import Edit
 from dataflow.txn import notify
 from dataflow.txn.collect import collect_versions, raise_safe_point
 from dataflow.txn.ground import cell_name
-from dataflow.txn.ledger import TIME, Ledger, View
+from dataflow.txn.ledger import TIME, Ledger, Page, View
 from dataflow.txn.notify import Pending, Trail
 from dataflow.txn.past import Past
 from dataflow.txn.prewrite import Intent
@@ -43,9 +44,9 @@ class _Snapshot:
 
     __slots__ = ("_engine", "_view")
 
-    def __init__(self, engine: EmbeddedEngine) -> None:
+    def __init__(self, engine: EmbeddedEngine, view: View | None = None) -> None:
         self._engine = engine
-        self._view: View | None = None
+        self._view = view
 
     def _bound(self) -> View:
         view = self._view = self._engine.view()
@@ -112,6 +113,11 @@ class EmbeddedEngine:
         """The store as it is when first read."""
         return _Snapshot(self)
 
+    def begin_many(self, count: int) -> list[_Snapshot]:
+        """All as of now, and so of one view: of LMDB, a view costs more than a read."""
+        view = self.view()
+        return [_Snapshot(self, view) for _ in range(count)]
+
     def as_of(self, timestamp: int) -> Past:
         """The store as it was."""
         return Past.of(self.store, timestamp, self.now(), kept=self._history)
@@ -124,6 +130,11 @@ class EmbeddedEngine:
 
     def commit_many(self, intents: Sequence[Intent]) -> list[int | TransactionError]:
         """Commit transactions together, and with them those of other threads that wait."""
+        if not self._line and self._mutex.acquire(blocking=False):  # nobody else commits, so there is no line to stand in
+            try:
+                return self._decide(self._ledger.open(self._sync), (intents,))[0]
+            finally:
+                self._mutex.release()
         mine = _Waiting(intents)
         self._line.append(mine)
         while mine.outcomes is None:
@@ -140,25 +151,30 @@ class EmbeddedEngine:
 
     def _commit(self, group: list[_Waiting]) -> None:
         try:
-            with self._ledger.open(self._sync) as page:
-                time = page.time
-                decided = []
-                for waiting in group:
-                    outcomes: list[int | TransactionError] = []
-                    for intent in waiting.intents:
-                        refused = self._refused(intent, page.committed) if intent.start >= 0 else None
-                        if refused is None:
-                            time += 1
-                            page.add(intent, time, self._more_edits(intent, time))
-                        outcomes.append(refused or time)
-                    decided.append(outcomes)
-                page.write(time)
+            decided = self._decide(self._ledger.open(self._sync), [waiting.intents for waiting in group])
         except BaseException as failure:
             for waiting in group:
                 waiting.failure = failure
             return
         for waiting, outcomes in zip(group, decided, strict=True):
             waiting.outcomes = outcomes
+
+    def _decide(self, opened: AbstractContextManager[Page], group: Sequence[Sequence[Intent]]) -> list[list[int | TransactionError]]:
+        """The times of transactions, or what is in their way; all of them written as one page."""
+        decided: list[list[int | TransactionError]] = []
+        with opened as page:
+            time, committed, add = page.time, page.committed, page.add
+            for intents in group:
+                outcomes: list[int | TransactionError] = []
+                for intent in intents:
+                    refused = self._refused(intent, committed) if intent.start >= 0 else None
+                    if refused is None:
+                        time += 1
+                        add(intent, time, self._more_edits(intent, time) if intent.notify or self._history else ())
+                    outcomes.append(refused or time)
+                decided.append(outcomes)
+            page.write(time)
+        return decided
 
     def _more_edits(self, intent: Intent, time: int) -> list[Edit]:
         edits = [Edit("notify", notification_key(key, time), trail) for key, trail in intent.notify.items()]
@@ -191,18 +207,25 @@ class EmbeddedEngine:
         """The cells that observers have not looked at since they were changed."""
         return notify.dirty(self.store, start, stop)
 
-    def drop(self, pending: Pending, start: int) -> None:
-        """Forget the notifications of changes up to a time."""
-        notify.drop(self.store, pending, start)
+    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
+        """Forget the notifications of changes up to a time, of each cell its own."""
+        notify.drop(self.store, seen)
 
     def note(self, key: bytes, trail: Trail) -> None:
         """Have a cell's observers look at it."""
         notify.note(self.store, key, self.now(), trail)
 
     def frontier(self) -> int:
-        """The time up to which every change was looked at. A commit and its notifications are one write, so these alone tell."""
+        """The time up to which every change was looked at. A commit and its notifications are one write, so these alone tell.
+
+        They are looked at as of one moment: an observer's run drops one and leaves others, perhaps where a scan has been already.
+        """
         now = self.now()
-        pending = notify.oldest(self.store)
+        noted = self._ledger.frozen("notify")
+        try:
+            pending = notify.oldest(notify.pending_in(noted.scan(b"\x01", b"\xff")))
+        finally:
+            noted.close()
         return now if pending is None else min(now, pending - 1)
 
     # -- garbage

@@ -66,6 +66,10 @@ class Engine(Protocol):
         """The store as it is now."""
         ...
 
+    def begin_many(self, count: int) -> Sequence[Snapshot]:
+        """Snapshots of so many transactions, as `begin` gives them; of one time, where engine and store allow."""
+        ...
+
     def as_of(self, timestamp: int) -> Snapshot:
         """The store as it was. Raises `SnapshotTooOldError` for a time whose versions are not kept."""
         ...
@@ -85,8 +89,8 @@ class Engine(Protocol):
         """The cells of a range that observers have not looked at since they were changed."""
         ...
 
-    def drop(self, pending: Pending, start: int) -> None:
-        """Forget the notifications of changes up to a time."""
+    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
+        """Forget the notifications of changes up to a time, of each cell its own."""
         ...
 
     def note(self, key: bytes, trail: Trail) -> None:

@@ -54,6 +54,10 @@ class Frozen(Protocol):
         """The entries of a range."""
         ...
 
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
 
 class View:
     """What was committed up to a time. ``used``: somebody began with it."""
@@ -73,7 +77,7 @@ class Page(Protocol):
         """When a cell was last committed; 0 if that was before all snapshots in use."""
         ...
 
-    def add(self, intent: Intent, time: int, more: list[Edit]) -> None:
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         """A commit, at a time, with what else is written for it."""
         ...
 
@@ -90,6 +94,10 @@ class Ledger(Protocol):
 
     def view(self) -> View:
         """What is committed now."""
+        ...
+
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
         ...
 
     def open(self, sync: bool) -> AbstractContextManager[Page]:
@@ -135,6 +143,11 @@ class OwnedLedger:
         view.used = True
         return view
 
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
+        taken: Frozen = self.store.snapshot(family)
+        return taken
+
     def _freeze(self) -> View:
         view = self._current = View(self.time, self.store.snapshot("data"))
         if len(self._views) > 100:
@@ -142,26 +155,33 @@ class OwnedLedger:
         self._views.append(weakref.ref(view))
         return view
 
-    @contextlib.contextmanager
-    def open(self, sync: bool) -> Generator[OwnedLedger, None, None]:
+    def open(self, sync: bool) -> OwnedLedger:
         """The page is the ledger itself."""
         self._new, self._edits, self._sync = {}, [], sync
-        yield self
+        return self
+
+    def __enter__(self) -> OwnedLedger:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing: what was not written is forgotten when the next page is opened."""
 
     def committed(self, key: bytes) -> int:
         """When a cell was last committed."""
         return self._new.get(key) or self._recent.get(key, 0)
 
-    def add(self, intent: Intent, time: int, more: list[Edit]) -> None:
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         """A commit, at a time."""
+        _, writes, holds, notify, _ = intent
         stamp, new, edits = time.to_bytes(TIME, "big"), self._new, self._edits
-        for key, value in intent.writes.items():
+        for key, value in writes.items():
             new[key] = time
             # A delete that observers are to see stays as a record without a value, until it is collected.
-            edits.append(Edit("data", key, stamp + value if value is not None else stamp if key in intent.notify else None))
-        for key in intent.holds:
+            edits.append(Edit("data", key, stamp + value if value is not None else stamp if key in notify else None))
+        for key in holds:
             new[key] = time
-        edits += more
+        if more:
+            edits += more
 
     def write(self, time: int) -> None:
         """Write, publish, and have a new view ready if the last one was used."""
@@ -225,6 +245,11 @@ class SharedLedger:
         frozen: Frozen = self.store.snapshot("data")
         return View(_time(frozen.get(_NOW)), frozen)
 
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
+        taken: Frozen = self.store.snapshot(family)
+        return taken
+
     @contextlib.contextmanager
     def open(self, sync: bool) -> Generator[_SharedPage, None, None]:
         """A page under the writers' lock."""
@@ -264,7 +289,7 @@ class _SharedPage:
         packed = self._writing.get("data", key)
         return _time(packed[:TIME]) if packed else 0
 
-    def add(self, intent: Intent, time: int, more: list[Edit]) -> None:
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         stamp, put = time.to_bytes(TIME, "big"), self._writing.put
         for key, value in intent.writes.items():
             put("data", key, stamp if value is None else stamp + value)

@@ -147,6 +147,10 @@ class NativeEngine:
         """The store as it is when first read."""
         return _Snapshot(self)
 
+    def begin_many(self, count: int) -> list[_Snapshot]:
+        """Each has a connection of its own."""
+        return [self.begin() for _ in range(count)]
+
     def as_of(self, timestamp: int) -> Past:
         """The store as it was."""
         return Past.of(self.store, timestamp, self.now(), kept=self._history)
@@ -233,9 +237,9 @@ class NativeEngine:
         """The cells that observers have not looked at since they were changed."""
         return notify.dirty(self.store, start, stop)
 
-    def drop(self, pending: Pending, start: int) -> None:
-        """Forget the notifications of a pending cell: all were there before its run began, so its snapshot saw their changes."""
-        notify.drop(self.store, pending, max(pending.timestamps))
+    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
+        """Forget the notifications of pending cells: all were there before its run began, so its snapshot saw their changes."""
+        notify.drop(self.store, [(pending, max(pending.timestamps)) for pending, _ in seen])
 
     def note(self, key: bytes, trail: Trail) -> None:
         """Have a cell's observers look at it."""

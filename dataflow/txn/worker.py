@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreErr
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.record import record
 from dataflow.txn.collect import check_age
+from dataflow.txn.engine import Snapshot
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
 from dataflow.txn.transaction import Transaction, cell_of, commit_together
@@ -51,7 +53,12 @@ class Observer:
 
     def ack(self, key: bytes) -> bytes:
         """The key of the cell that says which change of a cell this observer has seen last."""
-        return row_of(key) + pack((("ack", self.name, self.column),))
+        return row_of(key) + _ack_column(self.name, self.column)
+
+
+@cache
+def _ack_column(name: str, column: str) -> bytes:
+    return pack((("ack", name, column),))
 
 
 @record
@@ -120,17 +127,16 @@ class Worker:
                 left[pending.key] -= 1
                 done[pending.key] = min(start, done.get(pending.key, start))
         finished = [pending for pending, _, _ in taken if not left[pending.key]]
-        for pending in finished:
-            self._engine.drop(pending, done[pending.key])
+        self._engine.drop([(pending, done[pending.key]) for pending in finished])
         return len(finished)
 
     def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, int]]:
         """The runs that are committed, or had nothing to do, with the times of their snapshots."""
         made: list[tuple[_Run, Transaction, int]] = []
         again: list[_Run] = []
-        for run in runs:
+        for run, snapshot in zip(runs, self._engine.begin_many(len(runs)), strict=True):
             try:
-                t = self._begin(run)
+                t = self._begin(run, snapshot)
             except _AGAIN:
                 again.append(run)
                 continue
@@ -152,7 +158,7 @@ class Worker:
         self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(self._most, self._size * 2)
         for run in again:
             try:
-                t = self._begin(run)
+                t = self._begin(run, self._engine.begin())
                 start, writes = t.timestamp, t.intent() is not None
                 t.commit()
             except _AGAIN:
@@ -160,14 +166,16 @@ class Worker:
             self.runs += writes
             yield run, start
 
-    def _begin(self, run: _Run) -> Transaction:
+    def _begin(self, run: _Run, snapshot: Snapshot) -> Transaction:
         """A transaction in which an observer has run for what it has not seen."""
         observer = run.observer
         longest = max((pending.trail for pending in run.cells), key=lambda trail: trail.length)
         if longest.length > LONGEST:
             raise _circle(observer, run.cells[0].key, longest.names)
-        t = Transaction(self._database, self._engine.begin(), trail=longest.then(observer.name))
-        versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
+        origin = min(pending.trail.origin for pending in run.cells)
+        t = Transaction(self._database, snapshot, trail=longest.then(observer.name, origin))
+        keys = [key for pending in run.cells for key in (pending.key, observer.ack(pending.key))]
+        versions = t.versions(keys)
         start = t.timestamp
         changed: dict[Any, Any] = {}
         acks: dict[bytes, bytes] = {}
@@ -179,7 +187,7 @@ class Worker:
             if pending.trail.weak or last > seen:
                 value = decode(version.value) if version is not None and version.value is not None else None
                 changed[cell_of(pending.key)[0]] = value
-                acks[observer.ack(pending.key)] = encode(max(last, seen))
+                acks[keys[2 * number + 1]] = encode(max(last, seen))
         for key, ack in acks.items():
             t.put_quietly(key, ack)
         if not changed:
