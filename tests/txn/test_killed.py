@@ -1,6 +1,6 @@
 """Processes that transfer, append, scan and observe are killed with -9 and paused beyond their locks' life, at any moment; servers too.
 
-What must hold then, whoever died (`checking.py`, `histories.py`):
+What must hold then, whoever died (`checking.py`, `lists.py`, `histories.py`):
 
 - every commit that was acknowledged is there, at the time that was said; none that was refused
 - the reads of every committed transaction are the state at its start; of two that overlap and write one cell, one committed
@@ -27,8 +27,9 @@ import pytest
 
 from dataflow.txn import Database, members
 from tests.kv.servers import PostgresServer
-from tests.txn.checking import by_lists, by_times
+from tests.txn.checking import by_times
 from tests.txn.histories import Done, Recorder, decide, read_histories
+from tests.txn.lists import by_lists
 from tests.txn.nursery import Nursery
 from tests.txn.workload import ACCOUNTS, MONEY, everything, load, observe
 
