@@ -23,7 +23,20 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 from dataflow.errors import Report, StoreError
 from dataflow.kv.store import Entry
 
-__all__ = ["FORMAT", "FORMAT_KEY", "Closed", "Sizes", "Snapshot", "check_format", "in_child", "missing_package", "stamp", "why"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_KEY",
+    "Closed",
+    "Sizes",
+    "Snapshot",
+    "check_format",
+    "immortal",
+    "in_child",
+    "missing_package",
+    "pages",
+    "stamp",
+    "why",
+]
 
 FORMAT = 1
 FORMAT_KEY = b"format"
@@ -59,6 +72,28 @@ class Snapshot(Protocol):
     def __enter__(self) -> Snapshot: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+_FIRST_PAGE, _PAGE = 16, 1024  # entries read at once: few for who wants few, then more
+
+
+def pages(read: Callable[[bytes, bytes, int], list[Entry]], start: bytes, stop: bytes, reverse: bool, limit: int | None) -> Iterator[Entry]:
+    """The entries with ``start <= key < stop``, in order, from pages: the last key of each says where the next one begins.
+
+    >>> list(pages(lambda start, stop, most: [(start, b"")], b"a", b"b", False, 1))
+    [(b'a', b'')]
+    """
+    left = limit if limit is not None else 1 << 62
+    most = _FIRST_PAGE
+    while left > 0 and start < stop:
+        most = min(left, most)
+        page = read(start, stop, most)
+        yield from page
+        left -= most
+        if len(page) < most:
+            return
+        start, stop = (start, page[-1][0]) if reverse else (page[-1][0] + b"\x00", stop)
+        most = min(4 * most, _PAGE)
 
 
 def stamp() -> bytes:
@@ -151,6 +186,13 @@ def in_child(store: Any, then: Callable[[Any], None]) -> None:
             then(alive)
 
     _open[store] = do
+
+
+def immortal(thing: object) -> None:
+    """Never throw a thing away, not even when the process ends."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 def _forked() -> None:

@@ -143,3 +143,9 @@ class MemorySnapshot:
 
     def close(self) -> None:
         """Let go of it."""
+
+    def __enter__(self) -> MemorySnapshot:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -5,6 +5,7 @@
     lmdb:folder                           embedded, several processes
     postgresql://user@host/database       a PostgreSQL server
     bigtable://project/instance/table     Bigtable
+    sharded:address|address|…             several as one
 
 >>> open_store("memory:").name
 'memory:'
@@ -30,11 +31,12 @@ from dataflow.kv.store import Store
 
 __all__ = ["open_store"]
 
-_SCHEMES = ("memory", "rocksdb", "lmdb", "postgresql", "bigtable")
+_SCHEMES = ("memory", "rocksdb", "lmdb", "postgresql", "bigtable", "sharded")
 _SERVERS = {
     "postgresql": ("dataflow.kv.postgres", "PostgresStore", "psycopg"),
     "postgres": ("dataflow.kv.postgres", "PostgresStore", "psycopg"),
     "bigtable": ("dataflow.kv.bigtable", "BigtableStore", "google-cloud-bigtable"),
+    "sharded": ("dataflow.kv.sharded", "ShardedStore", "of a shard"),
 }
 
 
@@ -92,7 +94,7 @@ def _refused(address: str, scheme: str) -> StoreError:
                 hint="on one machine 'rocksdb:folder' or 'lmdb:folder'; on several 'postgresql://…' or 'bigtable://…'",
             )
         )
-    close = difflib.get_close_matches(scheme, _SCHEMES, 1, 0.5)
+    close = difflib.get_close_matches(scheme, _SCHEMES, 1, 0.7)
     meant = f"did you mean '{close[0]}:'?" if close else f"there are {', '.join(f'{one}:' for one in _SCHEMES)}."
     return StoreError(
         Report(f"no store has addresses that begin with '{scheme}:'", hint=f"{meant} For a folder of that name: 'rocksdb:{address}'")

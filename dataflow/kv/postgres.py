@@ -11,16 +11,20 @@ others of its rows, is told in `postgres_schema`; what a lost connection means, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from psycopg import errors as pg
 from psycopg import sql
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
-from dataflow.kv.postgres_batch import blobs, guards, row_or_key, waves
+from dataflow.kv.postgres_batch import arguments, blobs, guards, waves
 from dataflow.kv.postgres_pool import Connection, OutOfLocksError, Pool
 from dataflow.kv.postgres_schema import FORMAT, FORMAT_KEY, laying_down
+from dataflow.kv.postgres_session import Session
+from dataflow.kv.rows import row_or_key
 from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Range
 
 __all__ = ["PostgresStore"]
@@ -29,7 +33,8 @@ _MOST_BYTES = 16 << 20  # of a statement: a message may be 1 GiB, but the server
 _PAGE = (256, 8192)  # rows of the first page of a scan, and of the largest
 _PAGE_BYTES = 4 << 20
 _MOST_KEYS = 10_000
-_MUTATION_ARGUMENTS = 18
+_MUTATION_ARGUMENTS = 22
+_LANE = 250  # mutations that are worth a connection of their own
 
 
 class PostgresStore:
@@ -43,7 +48,7 @@ class PostgresStore:
     ``schema``: where its tables are; made at first use if the user may. ``connections``: at most so many at once, for as many threads.
     ``timeout``: seconds for a statement. ``patience``: seconds in which a lost server may come back before an error is raised.
     ``batch``: mutations of a statement; each holds a lock in the server, which has ``max_locks_per_transaction * max_connections``
-    of them for all sessions, and where they do not suffice, batches are made smaller.
+    of them for all sessions, and where they do not suffice, batches are made smaller. ``lanes``: connections that share a batch.
     """
 
     atomic: Literal["row", "store"] = "store"
@@ -58,9 +63,11 @@ class PostgresStore:
         timeout: float = 60.0,
         patience: float = 15.0,
         batch: int = 1000,
+        lanes: int = 2,
     ) -> None:
         self._pool = Pool(address, size=connections, timeout=timeout, patience=patience)
-        self._schema, self._batch = schema, batch
+        self._schema, self._batch, self._lanes = schema, batch, lanes
+        self._threads = ThreadPoolExecutor(max(1, connections - 1), thread_name_prefix="dataflow postgres")
         self._tables = {family: sql.Identifier(schema, family) for family in FAMILIES}
         self._statements: dict[Any, bytes] = {}
         holes = sql.SQL(", ").join(sql.SQL(f"${n}") for n in range(1, _MUTATION_ARGUMENTS + 1))  # pyright: ignore[reportArgumentType]
@@ -86,12 +93,13 @@ class PostgresStore:
                 self._pool.using(self._lay_down, read=True)
                 found = self._pool.using(self._format, read=True)
             if found != str(FORMAT).encode():
+                has = (found or b"unknown").decode(errors="replace")
                 raise StoreError(
                     Report(
-                        f"{self.name} has format {(found or b'unknown').decode(errors='replace')!r} in schema {self._schema!r}; this version writes {FORMAT}",
+                        f"{self.name} has format {has!r} in schema {self._schema!r}; this version writes {FORMAT}",
                         hint="a newer version of dataflow wrote it, or another program: use that one, or another schema",
                     )
-                )  # fmt: skip
+                )
         except BaseException:
             self._pool.close()
             raise
@@ -179,7 +187,7 @@ class PostgresStore:
 
     def mutate(self, mutation: Mutation, *, sync: bool = True) -> bool:
         """Make the edits if the conditions hold; they may be of several rows, the conditions are of the mutation's row."""
-        return self._apply([mutation], sync)[0]
+        return self._one_wave([mutation], waves([mutation])[1], sync)[0]
 
     def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
         """Make each mutation; about a thousand are one statement and one commit.
@@ -215,22 +223,65 @@ class PostgresStore:
                 return mutations[at:place]
         return mutations[at : at + self._batch]
 
-    def _apply(self, mutations: Sequence[Mutation], sync: bool) -> list[bool]:
-        locks, parts = waves(mutations)
-        if len(parts) == 1:
-            return self._pool.run(self._mutate, (locks, sync, *parts[0].arguments), read=False)[0][0]
-        made = [False] * len(mutations)
+    def _apply(self, mutations: Sequence[Mutation], sync: bool) -> list[bool | None]:
+        found, besides = waves(mutations)
+        if len(found) > 1:
+            return self._in_turn(mutations, found, besides, sync)
+        lanes = max(1, min(self._lanes, len(mutations) // _LANE))
+        if lanes == 1:
+            return [*self._one_wave(mutations, besides, sync)]
+        size = -(-len(mutations) // lanes)
+
+        def lane(low: int) -> list[bool] | StoreError:
+            here = {place - low: rows for place, rows in besides.items() if low <= place < low + size}
+            try:
+                return self._one_wave(mutations[low : low + size], here, sync)
+            except StoreError as reason:
+                return reason
+
+        begun = [self._threads.submit(lane, low) for low in range(size, len(mutations), size)]
+        replies = [lane(0), *(each.result() for each in begun)]
+        failed = [reply for reply in replies if isinstance(reply, StoreError)]
+        if len(failed) == len(replies) and not any(isinstance(reply, OutcomeUnknownError) for reply in failed):
+            raise failed[0]
+        answers: list[bool | None] = []
+        for reply in replies:
+            answers += reply if isinstance(reply, list) else [None] * min(size, len(mutations) - len(answers))
+        return answers
+
+    def _one_wave(self, mutations: Sequence[Mutation], besides: dict[int, list[bytes]], sync: bool) -> list[bool]:
+        """Mutations of different rows: one statement, or several if the server has no room for their locks."""
+        locks = guards([*(mutation.row for mutation in mutations), *(row for rows in besides.values() for row in rows)])
+        try:
+            return self._pool.run(self._mutate, (locks, sync, *arguments(mutations)), read=False)[0][0]
+        except OutOfLocksError:
+            if len(mutations) == 1:
+                raise
+        half = len(mutations) // 2
+        self._batch = min(self._batch, len(mutations) - half)
+        later = {place - half: rows for place, rows in besides.items() if place >= half}
+        return self._one_wave(mutations[:half], besides, sync) + self._one_wave(mutations[half:], later, sync)
+
+    def _in_turn(
+        self, mutations: Sequence[Mutation], found: list[list[int]], besides: dict[int, list[bytes]], sync: bool
+    ) -> list[bool | None]:
+        """Waves one after the other in one transaction, whose guards are those of all."""
+        locks = guards([*(mutation.row for mutation in mutations), *(row for rows in besides.values() for row in rows)])
+        made: list[bool | None] = [None] * len(mutations)
 
         def together(connection: Connection) -> None:
             with connection.pipeline(), connection.transaction():
                 cursors = [
-                    connection.execute(self._mutate, (locks if n == 0 else guards(()), sync, *part.arguments), binary=True)
-                    for n, part in enumerate(parts)
+                    connection.execute(
+                        self._mutate,
+                        (guards(()) if n else locks, sync, *arguments([mutations[place] for place in places])),
+                        binary=True,
+                    )
+                    for n, places in enumerate(found)
                 ]
-                answers = [cursor.fetchone() for cursor in cursors]
-            for part, answer in zip(parts, answers, strict=True):
-                for place, done in zip(part.places, (answer or ((),))[0], strict=True):
-                    made[place] = done
+                for places, cursor in zip(found, cursors):
+                    for place, done in zip(places, (cursor.fetchone() or ((),))[0], strict=True):
+                        made[place] = done
 
         self._pool.using(together, read=False)
         return made
@@ -244,6 +295,26 @@ class PostgresStore:
             raise ValueError(f"at least one timestamp can be asked for, not {n}")
         return self._pool.run(self._next, (n,), read=True)[0][0]
 
+    @contextmanager
+    def session(self, *, sync: bool = True) -> Generator[Session]:
+        """A connection for one transaction of the server's own, until the block ends."""
+
+        def spelled(text: str) -> bytes:
+            if (text, "") not in self._statements:
+                names = {family: self._tables[family] for family in FAMILIES}
+                self._statements[text, ""] = sql.SQL(text).format(**names).as_bytes(None)  # pyright: ignore[reportArgumentType]
+            return self._statements[text, ""]
+
+        with self._pool.lent() as connection:
+            if not sync:
+                connection.execute(b"set synchronous_commit = off")
+            try:
+                yield Session(self.name, connection, spelled)
+            finally:
+                if not sync and not connection.closed:
+                    connection.execute(b"set synchronous_commit = on")
+
     def close(self) -> None:
         """Close the connections."""
+        self._threads.shutdown(wait=False)
         self._pool.close()

@@ -1,6 +1,6 @@
 """A batch of mutations as the arrays that the server's function takes.
 
-    mutations ──► waves: in each, a row occurs once ──► arrays of bytes, ready for the wire
+    mutations ──► waves: in each, a row occurs once ──► arrays by family, ready for the wire
 
 Mutations of one row happen one after the other, also within a batch; but the function checks all conditions before it makes any edit.
 So the second mutation of a row waits for the next wave, and waves are calls of one transaction. Most batches are one wave.
@@ -14,26 +14,22 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 
-from dataflow.kv.keys import row_of
 from dataflow.kv.postgres_pool import Blobs, Numbers
+from dataflow.kv.rows import in_row, row_or_key
 from dataflow.kv.store import FAMILIES, Absent, Mutation
 
-__all__ = ["Wave", "blobs", "guards", "numbers", "row_or_key", "waves"]
+__all__ = ["arguments", "blobs", "guards", "waves"]
 
 _CODE = {family: code for code, family in enumerate(FAMILIES)}
 _LENGTHS = [struct.pack(">i", size) for size in range(1024)]
 _NULL = struct.pack(">i", -1)
 _EMPTY = struct.pack(">iii", 0, 0, 17)
 _NO_NUMBERS = struct.pack(">iii", 0, 0, 23)
-
-
-class Wave(NamedTuple):
-    """Mutations of different rows: their places in the batch, and the arguments of the function behind the guards."""
-
-    places: list[int]
-    arguments: tuple[Any, ...]
+_first = itemgetter(0)
+_NO_COLUMNS: tuple[list[Any], ...] = ([], [], [])
 
 
 def blobs(values: Sequence[bytes | None]) -> Blobs:
@@ -51,64 +47,74 @@ def blobs(values: Sequence[bytes | None]) -> Blobs:
 
 
 def numbers(values: Sequence[int]) -> Numbers:
-    """An array of numbers on the wire."""
+    """An array of numbers on the wire; those from 2**31 on become negative there."""
     if not values:
         return Numbers(_NO_NUMBERS)
     spread = [4] * (2 * len(values))
     spread[1::2] = values
-    return Numbers(struct.pack(f">5i{len(spread)}i", 1, 0, 23, len(values), 1, *spread))
-
-
-def row_or_key(key: bytes) -> bytes:
-    """A key's row; of a key that is no packed tuple (in "meta"), all of it."""
-    try:
-        return row_of(key)
-    except (ValueError, IndexError):
-        return key
+    return Numbers(struct.pack(f">5i{len(spread)}I", 1, 0, 23, len(values), 1, *spread))
 
 
 def guards(rows: Iterable[bytes]) -> Numbers:
     """The numbers of the locks of rows, each once, in the order in which everybody takes them."""
-    return numbers(sorted({(zlib.crc32(row) ^ 0x80000000) - 0x80000000 for row in rows}))
+    return numbers(sorted(set(map(zlib.crc32, rows))))
 
 
-def waves(mutations: Sequence[Mutation]) -> tuple[Numbers, list[Wave]]:
-    """The guards of all rows of a batch, and its waves."""
+def waves(mutations: Sequence[Mutation]) -> tuple[list[list[int]], dict[int, list[bytes]]]:
+    """The places of a batch's mutations, sorted into waves; and the rows beside its own that the mutation at a place edits."""
     last: dict[bytes, int] = {}
-    sorted_in: list[list[int]] = []
+    found: list[list[int]] = []
+    besides: dict[int, list[bytes]] = {}
     for place, (row, _, edits) in enumerate(mutations):
-        rows = {row}
+        wave = last.get(row, -1) + 1
         for _, key, _ in edits:
-            if not key.startswith(row):
-                rows.add(row_or_key(key))
-        wave = max(last.get(each, -1) for each in rows) + 1
-        for each in rows:
-            last[each] = wave
-        if wave == len(sorted_in):
-            sorted_in.append([])
-        sorted_in[wave].append(place)
-    return guards(last), [Wave(places, _arguments([mutations[place] for place in places])) for places in sorted_in]
+            if not in_row(key, row):
+                other = row_or_key(key)
+                besides.setdefault(place, []).append(other)
+                wave = max(wave, last.get(other, -1) + 1)
+        last[row] = wave
+        if place in besides:
+            last.update(dict.fromkeys(besides[place], wave))
+        if wave == len(found):
+            found.append([])
+        found[wave].append(place)
+    return found, besides
 
 
-def _arguments(mutations: Sequence[Mutation]) -> tuple[Any, ...]:
-    absent: list[tuple[int, int, bytes, bytes]] = []
-    equals: list[tuple[int, int, bytes, bytes | None]] = []
-    cells: dict[tuple[int, bytes], tuple[int, bytes | None]] = {}  # so that the last edit of a key is the one made
+def arguments(mutations: Sequence[Mutation]) -> list[Any]:
+    """The arguments of the function, behind the guards, for mutations of different rows."""
+    families = range(len(FAMILIES))
+    tables: list[list[list[tuple[Any, ...]]]] = [[[] for _ in families] for _ in range(5)]
+    absent, equals, fresh, puts, deletes = tables
     for at, (_, require, edits) in enumerate(mutations, 1):
+        if len(edits) > 1 and len({edit[:2] for edit in edits}) < len(edits):
+            edits = tuple({edit[:2]: edit for edit in edits}.values())  # of two edits of a key the last holds
+        taken: tuple[str, bytes] | None = None
         for condition in require:
-            if type(condition) is Absent:
-                family, start, stop = condition
-                absent.append((_CODE[family], at, start, stop))
+            if isinstance(condition, Absent):
+                absent[_CODE[condition[0]]].append((condition[1], at, condition[2]))
             else:
                 family, key, value = condition
-                equals.append((_CODE[family], at, key, value))  # type: ignore[arg-type]
+                if value is None and taken is None and any(e[0] == family and e[1] == key and e[2] is not None for e in edits):
+                    taken = family, key
+                else:
+                    equals[_CODE[family]].append((key, at, value))
         for family, key, value in edits:
-            cells[_CODE[family], key] = at, value
-    puts = [(code, at, key, value) for (code, key), (at, value) in cells.items() if value is not None]
-    deletes = [(code, at, key) for (code, key), (at, value) in cells.items() if value is None]
-    puts.sort(key=lambda put: put[2])  # neighbours in the index are found in one page
-    arguments: list[Any] = [len(mutations)]
-    for table, columns in ((absent, 4), (equals, 4), (puts, 4), (deletes, 3)):
-        parts: list[Any] = list(zip(*table)) if table else [()] * columns
-        arguments += (numbers(parts[0]), numbers(parts[1]), *map(blobs, parts[2:]))
-    return tuple(arguments)
+            if value is None:
+                deletes[_CODE[family]].append((key, at))
+            elif taken is not None and taken[0] == family and taken[1] == key:
+                fresh[_CODE[family]].append((key, at, value))
+            else:
+                puts[_CODE[family]].append((key, at, value))
+    made: list[Any] = [len(mutations)]
+    for table in tables:
+        rows: list[tuple[Any, ...]] = []
+        ends = [0]
+        for listed in table:
+            if table is not absent and table is not equals:
+                listed.sort(key=_first)  # neighbours in the index are found in one page
+            rows += listed
+            ends.append(len(rows))
+        keys, places, *values = zip(*rows) if rows else _NO_COLUMNS[: 2 if table is deletes else 3]
+        made += (numbers(ends), numbers(places), blobs(keys), *map(blobs, values))
+    return made

@@ -21,9 +21,9 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import adapt, conninfo, pq
@@ -33,7 +33,7 @@ from dataflow.errors import OutcomeUnknownError, Report, StoreError, redact
 __all__ = ["Blobs", "Numbers", "OutOfLocksError", "Pool"]
 
 T = TypeVar("T")
-Connection = psycopg.Connection[tuple[Any, ...]]
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 _BY_CHANCE = frozenset({"40001", "40P01", "55P03"})  # serialization failure, deadlock, lock not available
 _STARTING = frozenset({"57P03"})  # the server starts up, or recovers
@@ -134,7 +134,7 @@ class Pool:
                 time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))
 
     @contextmanager
-    def _borrow(self, deadline: float) -> Iterator[Connection]:
+    def _borrow(self, deadline: float) -> Generator[Connection]:
         if self._process != os.getpid():  # a fork has our connections, but may not use them
             self._reset()
         if not self._room.acquire(timeout=self._timeout + self._patience):
@@ -159,6 +159,14 @@ class Pool:
                         connection.close()
         finally:
             self._room.release()
+
+    @contextmanager
+    def lent(self) -> Generator[Connection]:
+        """A connection for a transaction of several statements; the server ends one that is idle for too long."""
+        with self._borrow(time.monotonic() + self._patience) as connection:
+            with self._lock:
+                self._busy[connection] = float("inf")
+            yield connection
 
     def _take(self) -> Connection | None:
         while True:

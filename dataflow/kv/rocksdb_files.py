@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import Report, StoreError
@@ -119,8 +120,8 @@ def _refuse_foreign(name: str, path: str, families: set[str], foreign: set[str])
             store = rocks.Rdict(
                 path, options, column_families=dict.fromkeys(families, options), access_type=rocks.AccessType.read_only(False)
             )
-            mark = store.get_column_family("meta").get(FORMAT_KEY)
-            store.close()
+            with closing(store), closing(store.get_column_family("meta")) as meta:
+                mark = meta.get(FORMAT_KEY)
         except Exception as reason:
             raise StoreError(why(name, "opened", reason)) from reason
         if mark is not None:
@@ -131,20 +132,23 @@ def _refuse_foreign(name: str, path: str, families: set[str], foreign: set[str])
 
 def _check_mark(name: str, store: Rdict, read_only: bool) -> None:
     """A store without a mark is new, or its making was cut short: then it is empty."""
-    meta = store.get_column_family("meta")
-    mark = meta.get(FORMAT_KEY)
-    if mark is not None:
-        return check_format(name, mark)
-    for family in ("default", *FAMILIES):
-        found = store.get_column_family(family).iter()
-        found.seek_to_first()
-        if found.valid():
-            sentence = f"{name} cannot be opened: it is a RocksDB store of something else (no mark of a format, but keys in {family!r})"
-            raise StoreError(Report(sentence, hint="give a folder of its own to a store"))
-    if not read_only:
-        options = rocksdict().WriteOptions()
-        options.sync = True
-        meta.put(FORMAT_KEY, stamp(), options)
+    with closing(store.get_column_family("meta")) as meta:  # every open family keeps the lock of the folder
+        mark = meta.get(FORMAT_KEY)
+        if mark is not None:
+            return check_format(name, mark)
+        for family in ("default", *FAMILIES):
+            with closing(store.get_column_family(family)) as entries:
+                found = entries.iter()
+                found.seek_to_first()
+                if found.valid():
+                    del found
+                    sentence = f"{name} cannot be opened: it is a RocksDB store of something else (no mark, but keys in {family!r})"
+                    raise StoreError(Report(sentence, hint="give a folder of its own to a store"))
+                del found
+        if not read_only:
+            options = rocksdict().WriteOptions()
+            options.sync = True
+            meta.put(FORMAT_KEY, stamp(), options)
     return None
 
 

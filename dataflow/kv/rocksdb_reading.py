@@ -22,9 +22,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dataflow.errors import StoreError
+from dataflow.kv.embedded import pages
 from dataflow.kv.store import Entry
 
 if TYPE_CHECKING:
@@ -32,32 +33,9 @@ if TYPE_CHECKING:
 
     from rocksdict import Rdict, RdictIter, ReadOptions, Snapshot
 
-__all__ = ["RocksSnapshot", "freeze", "live_page", "pages"]
+__all__ = ["RocksSnapshot", "freeze", "live_page"]
 
-_FIRST_PAGE, _PAGE = 16, 1024  # entries read at once: few for who wants few, then more
 _TRIES = 4  # to find no write between a snapshot and an iterator; another thread must write within their microsecond
-
-Page = Callable[[bytes, bytes, bool, int], list[Entry]]
-
-
-def pages(
-    read: Page, refusal: Callable[[Exception], Exception], start: bytes, stop: bytes, reverse: bool, limit: int | None
-) -> Iterator[Entry]:
-    """The entries with ``start <= key < stop``, in order, from pages of which each says where the next one begins."""
-    left = limit if limit is not None else 1 << 62
-    most = _FIRST_PAGE
-    while left > 0 and start < stop:
-        most = min(left, most)
-        try:
-            page = read(start, stop, reverse, most)
-        except Exception as reason:
-            raise refusal(reason) from reason
-        yield from page
-        left -= most
-        if len(page) < most:
-            return
-        start, stop = (start, page[-1][0]) if reverse else (page[-1][0] + b"\x00", stop)
-        most = min(4 * most, _PAGE)
 
 
 def live_page(source: Rdict, options: ReadOptions, start: bytes, stop: bytes, reverse: bool, most: int) -> list[Entry]:
@@ -96,12 +74,12 @@ def freeze(database: Rdict, family: Rdict) -> tuple[Snapshot | None, RdictIter]:
 class RocksSnapshot:
     """A family as it was at one moment. To take one copies nothing."""
 
-    __slots__ = ("__weakref__", "_keys", "_lock", "_ranges", "_refusal")
+    __slots__ = ("__weakref__", "_keys", "_lock", "_ranges", "_refuse")
 
-    def __init__(self, keys: Snapshot | None, ranges: RdictIter, refusal: Callable[[Exception], Exception]) -> None:
+    def __init__(self, keys: Snapshot | None, ranges: RdictIter, refuse: Callable[[Exception], NoReturn]) -> None:
         self._keys = keys
         self._ranges: RdictIter | None = ranges
-        self._refusal = refusal
+        self._refuse = refuse
         self._lock = threading.Lock()
 
     def get(self, key: bytes) -> bytes | None:
@@ -114,7 +92,7 @@ class RocksSnapshot:
         except Exception as reason:
             if reason.args == ("key not found",):
                 return None
-            raise self._refused(reason) from reason
+            self._refused(reason)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values that the keys had, in their order."""
@@ -122,7 +100,14 @@ class RocksSnapshot:
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False, limit: int | None = None) -> Iterator[Entry]:
         """The entries that were there, page by page."""
-        return pages(self._page, self._refused, start, stop, reverse, limit)
+
+        def read(start: bytes, stop: bytes, most: int) -> list[Entry]:
+            try:
+                return self._page(start, stop, reverse, most)
+            except Exception as reason:
+                self._refused(reason)
+
+        return pages(read, start, stop, reverse, limit)
 
     def _page(self, start: bytes, stop: bytes, reverse: bool, most: int) -> list[Entry]:
         page: list[Entry] = []
@@ -153,8 +138,14 @@ class RocksSnapshot:
         with self._lock:
             self._keys = self._ranges = None
 
-    def _refused(self, reason: Exception) -> Exception:
-        return StoreError("this snapshot is closed") if self._ranges is None else self._refusal(reason)
+    def pieces(self) -> object:
+        """What it holds of the store."""
+        return self._keys, self._ranges
+
+    def _refused(self, reason: Exception) -> NoReturn:
+        if self._ranges is None:
+            raise StoreError("this snapshot is closed") from None
+        self._refuse(reason)
 
     def __enter__(self) -> RocksSnapshot:
         return self

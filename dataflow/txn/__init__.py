@@ -25,6 +25,7 @@ The life of a change:
 """
 
 from dataflow.txn.database import Database, Limits
+from dataflow.txn.queues import CombineQueue, Export, ExportQueue
 from dataflow.txn.transaction import Reader, Transaction
 
-__all__ = ["Database", "Limits", "Reader", "Transaction"]
+__all__ = ["CombineQueue", "Database", "Export", "ExportQueue", "Limits", "Reader", "Transaction"]

@@ -6,9 +6,9 @@
 
 Why the safe point is written first, and why every transaction looks at it last: a snapshot older than the safe point may miss versions that
 were collected while it read, and a commit older than it may miss the record of a conflict (a delete that was collected, a tombstone). So
-before it hands out what it read, and between locking and committing, a transaction that is older than the safe point gives up
-(`SnapshotTooOldError`). Its locks stood before it looked, and the collector resolves old locks after it wrote the safe point; so one of
-the two sees the other.
+before what it read counts, and between locking and committing, a transaction that is older than the safe point gives up
+(`SnapshotTooOldError`). Its function may have seen what never was, and failed over it: that, too, counts for nothing. Its locks stood
+before it looked, and the collector resolves old locks after it wrote the safe point; so one of the two sees the other.
 
 Live snapshots are registered so that this is rare, but nothing depends on that.
 """
@@ -24,7 +24,7 @@ from dataflow.txn.ground import Ground
 from dataflow.txn.records import DELETE, PUT, lock_of, timestamp_in, version_key, write_of
 from dataflow.txn.resolve import resolve
 
-__all__ = ["Collected", "check_age", "collect", "collect_versions", "raise_safe_point", "safe_point"]
+__all__ = ["Collected", "check_age", "collect", "collect_versions", "raise_safe_point", "safe_point", "too_old"]
 
 _ROW = pack_element("safe point")
 _KEY = pack(("safe point",))
@@ -49,12 +49,17 @@ def check_age(store: Store, start: int) -> None:
     """Raises `SnapshotTooOldError` if what a snapshot of this time read may be incomplete."""
     safe = safe_point(store)
     if start < safe:
-        raise SnapshotTooOldError(
-            Report(
-                f"the snapshot of time {start} is older than {safe}, up to which garbage was collected",
-                hint="run the transaction again; let no snapshot live longer than collections are apart",
-            )
+        raise too_old(start, safe)
+
+
+def too_old(start: int, safe: int) -> SnapshotTooOldError:
+    """That a snapshot is older than the safe point."""
+    return SnapshotTooOldError(
+        Report(
+            f"the snapshot of time {start} is older than {safe}, up to which garbage was collected",
+            hint="run the transaction again; let no snapshot live longer than collections are apart",
         )
+    )
 
 
 def collect(ground: Ground, before: int) -> Collected:

@@ -28,20 +28,22 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from dataflow.errors import ConflictError, Report, SnapshotTooOldError, TransactionError
+from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError
 from dataflow.kv import Store
 from dataflow.record import record
+from dataflow.txn.collect import safe_point
 from dataflow.txn.engine import Engine
 from dataflow.txn.notify import Trail
 from dataflow.txn.observers import Observer, Observers
 from dataflow.txn.opening import engine_for, open_store
-from dataflow.txn.transaction import Reader, Transaction, cell_key, commit_together
+from dataflow.txn.transaction import Cell, Reader, Transaction, cell_key, cell_of, commit_together
 
 __all__ = ["Database", "Limits"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+_KINDS = {b"P": "put", b"D": "delete", b"H": "hold"}
 _AGAIN = (ConflictError, SnapshotTooOldError)
 
 
@@ -63,6 +65,7 @@ class Database:
         self.engine = engine
         self.limits = limits or Limits()
         self.clock = clock
+        self.commits = self.conflicts = 0  # of this process
         self._observers = Observers(self)
 
     @classmethod
@@ -72,7 +75,7 @@ class Database:
         *,
         engine: Literal["embedded", "native", "percolator"] | None = None,
         sync: bool = True,
-        history: bool = False,
+        history: bool | None = None,
         lock_life: float = 3.0,
         limits: Limits | None = None,
         **options: Any,
@@ -80,7 +83,8 @@ class Database:
         """A database at an address, made if there is none; several addresses are shards of one.
 
         ``engine``: by default the fastest that the store allows. ``sync``: whether a commit survives a crash of the machine; without,
-        only one of the process. ``history``: keep old versions until they are collected, to read the past. ``lock_life``: seconds after
+        only one of the process. ``history``: keep old versions until they are collected, to read the past; chosen when the store is made.
+        ``lock_life``: seconds after
         which a transaction that is committing is taken for dead (percolator). ``options``: the store's. Raises `StoreError`.
 
         >>> db = Database.open("memory:", history=True)
@@ -171,13 +175,13 @@ class Database:
             t = self.transaction()
             function(t, item)
             waiting.append((t, item))
-            if len(waiting) >= group:
+            if len(waiting) >= min(group, self.engine.together):
                 done += self._commit_group(function, waiting, retries)
                 waiting = []
         return done + self._commit_group(function, waiting, retries)
 
     def _commit_group(self, function: Callable[[Transaction, T], Any], waiting: list[tuple[Transaction, T]], retries: int) -> int:
-        for (_, item), outcome in zip(waiting, commit_together(self.engine, [t for t, _ in waiting]), strict=True):
+        for (_, item), outcome in zip(waiting, commit_together(self, [t for t, _ in waiting]), strict=True):
             if isinstance(outcome, _AGAIN):
                 self.run(functools.partial(_call, function, item), retries=retries)
             elif outcome is not None:
@@ -256,6 +260,62 @@ class Database:
     def collect_garbage(self, before: int | None = None) -> int:
         """Remove versions that no snapshot in use can see, and none of ``before`` or later; give their number."""
         return self.engine.collect(before)[1]
+
+    def locks(self) -> list[tuple[Cell, dict[str, Any]]]:
+        """The locks that stand: the cell, when its transaction began, its primary, its life in seconds.
+
+        Only the Percolator engine has any.
+        """
+        from dataflow.txn.records import lock_of
+
+        return [
+            (cell_of(key), {"start": lock.start, "primary": cell_of(lock.primary), "life": lock.life / 1000, "kind": _KINDS[lock.kind]})
+            for key, packed in self.engine.store.scan("lock", b"\x01", b"\xff")
+            for lock in (lock_of(packed),)
+        ]
+
+    def resolve_locks(self) -> int:
+        """Finish or undo what dead processes left; waits for the life of their locks. Gives the number of cells that were freed."""
+        resolve = getattr(self.engine, "resolve_all", None)
+        return resolve() if resolve is not None else 0
+
+    def backup(self, folder: str) -> None:
+        """Copy an embedded store, as it is now, to a new folder that can be opened as a database; what is written meanwhile is not in it.
+
+        Raises `StoreError` for a store that has tools of its own for that (PostgreSQL, Bigtable).
+        """
+        copy = getattr(self.engine.store, "checkpoint", None)
+        if copy is None:
+            raise StoreError(
+                Report(f"{self.engine.store.name} cannot be copied from here", hint="use its own tools: pg_basebackup, Bigtable's backups")
+            )
+        copy(folder)
+
+    def stats(self) -> dict[str, Any]:
+        """Numbers for people and monitors: times, locks, pending notifications, sizes, and what this process did.
+
+        >>> db = Database.open("memory:")
+        >>> with db.transaction() as t: t["a", "x"] = 1
+        >>> found = db.stats()
+        >>> found["engine"], found["commits"], found["conflicts"], found["locks"], found["pending"]
+        ('embedded', 1, 0, 0, 0)
+        """
+        store = self.engine.store
+        sizes = store.sizes() if hasattr(store, "sizes") else None
+        return {
+            "store": store.name,
+            "engine": self.engine.name,
+            "now": self.now(),
+            "frontier": self.frontier(),
+            "safe point": safe_point(store),
+            "locks": sum(1 for _ in store.scan("lock", b"\x01", b"\xff")),
+            "pending": sum(1 for _ in self.engine.dirty(b"\x01", b"\xff")),
+            "failures": len(self.failures()),
+            "bytes": sizes.disk if sizes else None,
+            "keys": dict(sizes.keys) if sizes else None,
+            "commits": self.commits,
+            "conflicts": self.conflicts,
+        }
 
     def close(self) -> None:
         """Finish what is under way, and close the store."""

@@ -20,17 +20,19 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from dataflow.errors import ConflictError, Report, SnapshotTooOldError, TransactionError
-from dataflow.kv import Edit, Store
+from dataflow.kv import Edit
 from dataflow.txn import notify
-from dataflow.txn.collect import check_age, collect_versions, raise_safe_point
+from dataflow.txn.collect import collect_versions, raise_safe_point
 from dataflow.txn.ground import cell_name
-from dataflow.txn.ledger import TIME, Ledger, View
+from dataflow.txn.ledger import TIME, Ledger, Page, View
 from dataflow.txn.notify import Pending, Trail
+from dataflow.txn.past import Past
 from dataflow.txn.prewrite import Intent
-from dataflow.txn.records import DELETE, PUT, Write, notification_key, version_key
-from dataflow.txn.snapshot_read import Version, committed, scan_committed
+from dataflow.txn.records import committed_write, notification_key, version_key
+from dataflow.txn.snapshot_read import Version
 
 __all__ = ["EmbeddedEngine"]
 
@@ -42,9 +44,9 @@ class _Snapshot:
 
     __slots__ = ("_engine", "_view")
 
-    def __init__(self, engine: EmbeddedEngine) -> None:
+    def __init__(self, engine: EmbeddedEngine, view: View | None = None) -> None:
         self._engine = engine
-        self._view: View | None = None
+        self._view = view
 
     def _bound(self) -> View:
         view = self._view = self._engine.view()
@@ -81,32 +83,6 @@ class _Snapshot:
         self._view = None
 
 
-class _Past:
-    """A time of which all versions are kept."""
-
-    def __init__(self, store: Store, timestamp: int) -> None:
-        self._store, self.timestamp, self.start = store, timestamp, timestamp
-
-    def get(self, key: bytes) -> bytes | None:
-        """A cell's value."""
-        (version,) = self.versions((key,))
-        return version.value if version else None
-
-    def versions(self, keys: Sequence[bytes]) -> list[Version | None]:
-        """What cells were last changed to, and when."""
-        return [committed(self._store, key, self.timestamp) for key in keys]
-
-    def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """The cells of a range that had a value."""
-        for key, version in scan_committed(self._store, start, stop, self.timestamp, reverse=reverse):
-            if version.value is not None:
-                yield key, version.value
-
-    def close(self) -> None:
-        """Let go of it."""
-        check_age(self._store, self.timestamp)
-
-
 class _Waiting:
     """Transactions of one thread that wait to be committed together."""
 
@@ -122,11 +98,13 @@ class EmbeddedEngine:
     """Commits in groups, on a store whose commits stand in one line."""
 
     name = "embedded"
+    together = _GROUP
 
     def __init__(self, ledger: Ledger, *, sync: bool = True, history: bool = False) -> None:
         self.store, self._ledger, self._sync, self._history = ledger.store, ledger, sync, history
         self._mutex = threading.Lock()
         self._line: deque[_Waiting] = deque()
+        self._closed = False
         self.view = ledger.view
 
     # -- snapshots
@@ -135,16 +113,14 @@ class EmbeddedEngine:
         """The store as it is when first read."""
         return _Snapshot(self)
 
-    def as_of(self, timestamp: int) -> _Snapshot | _Past:
+    def begin_many(self, count: int) -> list[_Snapshot]:
+        """All as of now, and so of one view: of LMDB, a view costs more than a read."""
+        view = self.view()
+        return [_Snapshot(self, view) for _ in range(count)]
+
+    def as_of(self, timestamp: int) -> Past:
         """The store as it was."""
-        if timestamp > (now := self.now()):
-            raise SnapshotTooOldError(f"time {timestamp} is in the future; it is {now} now")
-        if not self._history:
-            raise SnapshotTooOldError(
-                Report("versions are kept no longer than snapshots use them", hint="open the database with history=True to read the past")
-            )
-        check_age(self.store, timestamp)
-        return _Past(self.store, timestamp)
+        return Past.of(self.store, timestamp, self.now(), kept=self._history)
 
     def now(self) -> int:
         """The time of the last commit."""
@@ -154,6 +130,11 @@ class EmbeddedEngine:
 
     def commit_many(self, intents: Sequence[Intent]) -> list[int | TransactionError]:
         """Commit transactions together, and with them those of other threads that wait."""
+        if not self._line and self._mutex.acquire(blocking=False):  # nobody else commits, so there is no line to stand in
+            try:
+                return self._decide(self._ledger.open(self._sync), (intents,))[0]
+            finally:
+                self._mutex.release()
         mine = _Waiting(intents)
         self._line.append(mine)
         while mine.outcomes is None:
@@ -170,19 +151,7 @@ class EmbeddedEngine:
 
     def _commit(self, group: list[_Waiting]) -> None:
         try:
-            with self._ledger.open() as page:
-                time = page.time
-                decided = []
-                for waiting in group:
-                    outcomes: list[int | TransactionError] = []
-                    for intent in waiting.intents:
-                        refused = self._refused(intent, page.committed) if intent.start >= 0 else None
-                        if refused is None:
-                            time += 1
-                            page.add(intent, time, self._more_edits(intent, time))
-                        outcomes.append(refused or time)
-                    decided.append(outcomes)
-                page.write(time, self._sync)
+            decided = self._decide(self._ledger.open(self._sync), [waiting.intents for waiting in group])
         except BaseException as failure:
             for waiting in group:
                 waiting.failure = failure
@@ -190,12 +159,28 @@ class EmbeddedEngine:
         for waiting, outcomes in zip(group, decided, strict=True):
             waiting.outcomes = outcomes
 
+    def _decide(self, opened: AbstractContextManager[Page], group: Sequence[Sequence[Intent]]) -> list[list[int | TransactionError]]:
+        """The times of transactions, or what is in their way; all of them written as one page."""
+        decided: list[list[int | TransactionError]] = []
+        with opened as page:
+            time, committed, add = page.time, page.committed, page.add
+            for intents in group:
+                outcomes: list[int | TransactionError] = []
+                for intent in intents:
+                    refused = self._refused(intent, committed) if intent.start >= 0 else None
+                    if refused is None:
+                        time += 1
+                        add(intent, time, self._more_edits(intent, time) if intent.notify or self._history else ())
+                    outcomes.append(refused or time)
+                decided.append(outcomes)
+            page.write(time)
+        return decided
+
     def _more_edits(self, intent: Intent, time: int) -> list[Edit]:
         edits = [Edit("notify", notification_key(key, time), trail) for key, trail in intent.notify.items()]
         if self._history:
             for key, value in intent.writes.items():
-                record = Write(DELETE if value is None else PUT, max(intent.start, 0), value)
-                edits.append(Edit("write", version_key(key, time), record.packed()))
+                edits.append(Edit("write", version_key(key, time), committed_write(intent.start, value)))
         return edits
 
     def _refused(self, intent: Intent, committed: Callable[[bytes], int]) -> TransactionError | None:
@@ -222,9 +207,9 @@ class EmbeddedEngine:
         """The cells that observers have not looked at since they were changed."""
         return notify.dirty(self.store, start, stop)
 
-    def drop(self, pending: Pending, start: int) -> None:
-        """Forget the notifications of changes up to a time."""
-        notify.drop(self.store, pending, start)
+    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
+        """Forget the notifications of changes up to a time, of each cell its own."""
+        notify.drop(self.store, seen)
 
     def note(self, key: bytes, trail: Trail) -> None:
         """Have a cell's observers look at it."""
@@ -255,4 +240,6 @@ class EmbeddedEngine:
     def close(self) -> None:
         """Close the store, when nobody commits."""
         with self._mutex:
-            self.store.close()
+            if not self._closed:
+                self._closed = True
+                self._ledger.close()

@@ -33,6 +33,11 @@ class Snapshot(Protocol):
         """The time: every commit up to it is seen, none after it."""
         ...
 
+    @property
+    def start(self) -> int:
+        """The time; -1 if nothing was read yet, and so no time need be."""
+        ...
+
     def get(self, key: bytes) -> bytes | None:
         """A cell's value, None if there is none."""
         ...
@@ -55,9 +60,14 @@ class Engine(Protocol):
 
     name: str
     store: Store
+    together: int  # transactions that one thread may have open, to commit them together
 
     def begin(self) -> Snapshot:
         """The store as it is now."""
+        ...
+
+    def begin_many(self, count: int) -> Sequence[Snapshot]:
+        """Snapshots of so many transactions, as `begin` gives them; of one time, where engine and store allow."""
         ...
 
     def as_of(self, timestamp: int) -> Snapshot:
@@ -79,8 +89,8 @@ class Engine(Protocol):
         """The cells of a range that observers have not looked at since they were changed."""
         ...
 
-    def drop(self, pending: Pending, start: int) -> None:
-        """Forget the notifications of changes up to a time."""
+    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
+        """Forget the notifications of changes up to a time, of each cell its own."""
         ...
 
     def note(self, key: bytes, trail: Trail) -> None:

@@ -12,7 +12,8 @@ anyhow, so beginning and ending a transaction that reads costs no bookkeeping.
 Times go on after a crash where the *limit* says that they may have been used up to; it is written once a million.
 
 Deletes: an owner deletes, and remembers that it did. Several processes remember by a record without a value, which is collected later; a
-transaction older than that (``floor``) may not commit, because it could miss the conflict.
+transaction older than that (``floor``) may not commit, because it could miss the conflict. An owner leaves such a record only where
+observers must see that the cell changed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _AHEAD = 1_000_000
 _LIMIT = pack(("embedded", "limit"))
 _NOW = b"\x00"  # in "data", before all cells: the time of the last commit of a shared store
 _REMEMBERED = 200_000
+_REMOVED = 10_000  # records in one write
 
 
 class Frozen(Protocol):
@@ -75,11 +77,11 @@ class Page(Protocol):
         """When a cell was last committed; 0 if that was before all snapshots in use."""
         ...
 
-    def add(self, intent: Intent, time: int, more: list[Edit]) -> None:
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         """A commit, at a time, with what else is written for it."""
         ...
 
-    def write(self, time: int, sync: bool) -> None:
+    def write(self, time: int) -> None:
         """Write all that was added, and publish the time of the last."""
         ...
 
@@ -98,8 +100,8 @@ class Ledger(Protocol):
         """A family as it is now."""
         ...
 
-    def open(self) -> AbstractContextManager[Page]:
-        """A page for a group of commits; only one at a time."""
+    def open(self, sync: bool) -> AbstractContextManager[Page]:
+        """A page for a group of commits; only one at a time. ``sync``: force it to the disk."""
         ...
 
     def oldest(self) -> int:
@@ -108,6 +110,10 @@ class Ledger(Protocol):
 
     def forget_deletes(self, safe: int) -> int:
         """Remove what is remembered of deletes before a time, and say how many; called while no page is open."""
+        ...
+
+    def close(self) -> None:
+        """Say that no more times are used, and close the store."""
         ...
 
 
@@ -126,6 +132,7 @@ class OwnedLedger:
         self.time = self._limit = int.from_bytes(found, "big") if found else 0
         self._new: dict[bytes, int] = {}
         self._edits: list[Edit] = []
+        self._sync = True
 
     def view(self) -> View:
         """What is published: without waiting, if somebody has read since the last commit."""
@@ -148,27 +155,35 @@ class OwnedLedger:
         self._views.append(weakref.ref(view))
         return view
 
-    @contextlib.contextmanager
-    def open(self) -> Generator[OwnedLedger, None, None]:
+    def open(self, sync: bool) -> OwnedLedger:
         """The page is the ledger itself."""
-        self._new, self._edits = {}, []
-        yield self
+        self._new, self._edits, self._sync = {}, [], sync
+        return self
+
+    def __enter__(self) -> OwnedLedger:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing: what was not written is forgotten when the next page is opened."""
 
     def committed(self, key: bytes) -> int:
         """When a cell was last committed."""
         return self._new.get(key) or self._recent.get(key, 0)
 
-    def add(self, intent: Intent, time: int, more: list[Edit]) -> None:
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         """A commit, at a time."""
+        _, writes, holds, notify, _ = intent
         stamp, new, edits = time.to_bytes(TIME, "big"), self._new, self._edits
-        for key, value in intent.writes.items():
+        for key, value in writes.items():
             new[key] = time
-            edits.append(Edit("data", key, None if value is None else stamp + value))
-        for key in intent.holds:
+            # A delete that observers are to see stays as a record without a value, until it is collected.
+            edits.append(Edit("data", key, stamp + value if value is not None else stamp if key in notify else None))
+        for key in holds:
             new[key] = time
-        edits += more
+        if more:
+            edits += more
 
-    def write(self, time: int, sync: bool) -> None:
+    def write(self, time: int) -> None:
         """Write, publish, and have a new view ready if the last one was used."""
         if not self._edits:
             return
@@ -178,7 +193,7 @@ class OwnedLedger:
             self._edits.append(Edit("meta", _LIMIT, limit.to_bytes(8, "big")))
         with self._mutex:
             try:
-                self.store.write(self._edits, sync=sync)
+                self.store.write(self._edits, sync=self._sync)
                 self._limit = limit
             except BaseException:
                 self._current = None
@@ -201,8 +216,21 @@ class OwnedLedger:
         return min([self.time, *(view.timestamp for ref in list(self._views) if (view := ref()) is not None)])
 
     def forget_deletes(self, safe: int) -> int:
-        """Nothing is kept of them."""
-        return 0
+        """Remove the records without a value."""
+        dead = [key for key, packed in self.store.scan("data", b"\x01", b"\xff") if len(packed) == TIME and _time(packed) < safe]
+        for at in range(0, len(dead), _REMOVED):
+            part = dead[at : at + _REMOVED]
+            found = self.store.get_many("data", part)
+            self.store.write(
+                [Edit("data", key, None) for key, packed in zip(part, found, strict=True) if packed and len(packed) == TIME], sync=False
+            )
+        return len(dead)
+
+    def close(self) -> None:
+        """No time above the last commit's was used: the next process need not skip any."""
+        if self.time < self._limit:
+            self.store.write([Edit("meta", _LIMIT, self.time.to_bytes(8, "big"))], sync=False)
+        self.store.close()
 
 
 class SharedLedger:
@@ -223,9 +251,9 @@ class SharedLedger:
         return taken
 
     @contextlib.contextmanager
-    def open(self) -> Generator[_SharedPage, None, None]:
+    def open(self, sync: bool) -> Generator[_SharedPage, None, None]:
         """A page under the writers' lock."""
-        with self.store.exclusive() as writing:
+        with self.store.exclusive(sync=sync) as writing:
             self.floor = safe_point(self.store)
             yield _SharedPage(writing)
 
@@ -238,7 +266,7 @@ class SharedLedger:
         removed, at = 0, b"\x01"
         while True:
             with self.store.exclusive() as writing:
-                page = [entry for _, entry in zip(range(10_000), writing.scan("data", at, b"\xff"), strict=False)]
+                page = [entry for _, entry in zip(range(_REMOVED), writing.scan("data", at, b"\xff"), strict=False)]
                 for key, packed in page:
                     if len(packed) == TIME and _time(packed) < safe:
                         writing.delete("data", key)
@@ -246,6 +274,10 @@ class SharedLedger:
             if not page:
                 return removed
             at = page[-1][0] + b"\x00"
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
 
 
 class _SharedPage:
@@ -257,7 +289,7 @@ class _SharedPage:
         packed = self._writing.get("data", key)
         return _time(packed[:TIME]) if packed else 0
 
-    def add(self, intent: Intent, time: int, more: list[Edit]) -> None:
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         stamp, put = time.to_bytes(TIME, "big"), self._writing.put
         for key, value in intent.writes.items():
             put("data", key, stamp if value is None else stamp + value)
@@ -267,9 +299,8 @@ class _SharedPage:
         for family, key, value in more:
             put(family, key, value)
 
-    def write(self, time: int, sync: bool) -> None:
+    def write(self, time: int) -> None:
         self._writing.put("data", _NOW, time.to_bytes(TIME, "big"))
-        self._writing.sync = sync
 
 
 def _time(packed: bytes | None) -> int:

@@ -1,7 +1,7 @@
 """Step *notify*: what changed and was not yet looked at by its observers.
 
     commit of a change        ──> notify: cell + commit time -> Trail          in the mutation that makes the change visible
-    an observer's run, start s ──> ack cell := s, in its own transaction; then every notification of the cell up to s is dropped
+    an observer's run, start s ──> ack cell := the version's time, in its own transaction; then each notification up to s is dropped
 
 One entry a change, with the change's commit time in its key: so an observer drops exactly those its snapshot saw, and one that came in
 meanwhile stays. (One entry a cell, overwritten by each change and then dropped, would lose the newest; the paper is silent here, Fluo's
@@ -16,10 +16,10 @@ the chain was. That change is reflected when its chain has come to its end, so t
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from dataflow.kv import Edit, Entry, Store
+from dataflow.kv import Edit, Entry, Mutation, Store, row_of
 from dataflow.txn.records import notification_key, timestamp_in
 
 __all__ = ["Pending", "Trail", "dirty", "drop", "note", "oldest", "pending_in"]
@@ -94,11 +94,22 @@ def pending_in(entries: Iterable[Entry]) -> Iterator[Pending]:
         yield Pending(key, tuple(timestamps), trail)
 
 
-def drop(store: Store, pending: Pending, start: int) -> None:
-    """Forget the notifications that a run whose snapshot is of time ``start`` has seen the changes of; not one that is newer."""
-    edits = [Edit("notify", notification_key(pending.key, timestamp), None) for timestamp in pending.timestamps if timestamp <= start]
-    if edits:
-        store.write(edits, sync=False)
+def drop(store: Store, seen: Sequence[tuple[Pending, int]]) -> None:
+    """Forget the notifications that runs have seen the changes of, whose snapshots are of these times; not one that is newer.
+
+    Of many cells together: on LMDB each change of the store waits for the disk.
+    """
+    dropped = [
+        Mutation(row_of(pending.key), (), tuple(edits))
+        for pending, start in seen
+        if (
+            edits := [
+                Edit("notify", notification_key(pending.key, timestamp), None) for timestamp in pending.timestamps if timestamp <= start
+            ]
+        )
+    ]
+    if dropped:
+        store.mutate_many(dropped, sync=False)
 
 
 def note(store: Store, key: bytes, timestamp: int, trail: Trail) -> None:

@@ -2,7 +2,7 @@
 
     notify: cell, commit times ──> a worker whose part it is
                                    begin (snapshot s) ─ read the cell's version and the observer's ack cell
-                                   version newer than ack?  no: seen already      yes: function(t, row, value), ack := s, commit
+                                   version newer than ack?  no: seen already      yes: function(t, row, value), ack := its time
                                    all observers of the column done: drop the notifications up to s
 
 At most one run commits for a change: two runs at the same time both write the ack cell, and one conflicts; a later one finds that the ack

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataflow.errors import Report, StoreError
-from dataflow.kv import Store
+from dataflow.kv import Edit, Equals, Mutation, Store, pack, row_of
 from dataflow.kv import opening as stores
 from dataflow.txn.embedded import EmbeddedEngine
 from dataflow.txn.engine import Engine
@@ -17,6 +17,8 @@ from dataflow.txn.oracle import FileOracle, Oracle, RequestedOracle, StoreOracle
 from dataflow.txn.percolator import PercolatorEngine
 
 __all__ = ["engine_for", "open_store"]
+
+_ENGINE = pack(("engine",))  # in "meta": which engine keeps its cells there
 
 
 def open_store(address: str | os.PathLike[str] | Sequence[str] | Store, **options: Any) -> Store:
@@ -30,20 +32,17 @@ def open_store(address: str | os.PathLike[str] | Sequence[str] | Store, **option
     return ShardedStore([stores.open_store(one, **options) for one in address])
 
 
-def engine_for(store: Store, name: str | None, *, sync: bool, history: bool, life: float) -> Engine:
-    """The engine of that name on a store, or the fastest that the store allows."""
+def engine_for(store: Store, name: str | None, *, sync: bool, history: bool | None, life: float) -> Engine:
+    """The engine of that name on a store, or the one that wrote it, or the fastest that the store allows."""
     able = [
         *(["embedded"] if hasattr(store, "snapshot") and (not store.shared or hasattr(store, "exclusive")) else []),
         *(["native"] if hasattr(store, "session") else []),
         "percolator",
     ]
-    name = name or able[0]
+    name, history = _layout(store, name, able[0], history)
     if name not in able:
         raise StoreError(
-            Report(
-                f"the {name} engine cannot run on {store.name}",
-                hint=f"engine= may be {' or '.join(able)} there; without it {able[0]} is taken",
-            )
+            Report(f"the {name} engine cannot run on {store.name}", hint=f"engine= may be {' or '.join(able)} there; by default {able[0]}")
         )
     if name == "embedded":
         return EmbeddedEngine(SharedLedger(store) if store.shared else OwnedLedger(store), sync=sync, history=history)
@@ -52,6 +51,21 @@ def engine_for(store: Store, name: str | None, *, sync: bool, history: bool, lif
 
         return NativeEngine(store, sync=sync, history=history)
     return PercolatorEngine(store, _oracle(store), life=life, sync=sync, background=store.atomic == "row" or store.shared)
+
+
+def _layout(store: Store, name: str | None, usual: str, history: bool | None) -> tuple[str, bool]:
+    """The engine whose cells are in the store, and whether it keeps history; written there when the store is new."""
+    while (written := store.get("meta", _ENGINE)) is None:
+        words = [name or usual, *(["history"] if history else [])]
+        store.mutate(Mutation(row_of(_ENGINE), (Equals("meta", _ENGINE, None),), (Edit("meta", _ENGINE, " ".join(words).encode()),)))
+    there, *more = written.decode().split()
+    if name not in (None, there):
+        raise StoreError(
+            Report(f"{store.name} was made by the {there} engine; {name} keeps its cells otherwise", hint="open it without engine=")
+        )
+    if history and not more and there != "percolator":
+        raise StoreError(Report(f"{store.name} was made without history", hint="history=True is for a new store"))
+    return there, bool(more)
 
 
 def _oracle(store: Store) -> Oracle:

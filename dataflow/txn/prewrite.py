@@ -16,7 +16,7 @@ If it is not known whether a mutation was made, nobody repeats it: the row is lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dataflow.errors import ConflictError, OutcomeUnknownError, Report
 from dataflow.kv import Absent, Edit, Entry, Equals, Mutation, Store, row_of, single
@@ -31,13 +31,14 @@ class Intent(NamedTuple):
     """What a transaction wants to commit.
 
     ``writes``: cells with their new values, None to delete. ``holds``: cells that may not have changed. ``notify``: what the
-    notification of a change says, for the cells whose column is observed.
+    notification of a change says, for the cells whose column is observed. ``snapshot``: what it read from.
     """
 
     start: int
     writes: Mapping[bytes, bytes | None]
     holds: frozenset[bytes] = frozenset()
     notify: Mapping[bytes, bytes] = {}
+    snapshot: Any = None
 
 
 class Placed(NamedTuple):

@@ -25,8 +25,8 @@ from dataflow.errors import StoreError
 from dataflow.kv import Range
 
 __all__ = [
-    "DELETE", "HOLD", "NEVER", "PUT", "ROLLBACK", "Lock", "Write", "lock_of", "newest", "notification_key", "since", "timestamp_in",
-    "version_key", "write_of",
+    "DELETE", "HOLD", "NEVER", "PUT", "ROLLBACK", "Lock", "Write", "committed_write", "lock_of", "newest", "notification_key", "since",
+    "timestamp_in", "version_key", "write_of",
 ]  # fmt: skip
 
 NEVER = 2**64 - 1  # no timestamp is as large
@@ -70,6 +70,15 @@ class Write(NamedTuple):
     def packed(self) -> bytes:
         """As bytes."""
         return _WRITE.pack(self.kind, self.start, self.value is not None) + (self.value or b"")
+
+
+def committed_write(start: int, value: bytes | None) -> bytes:
+    """The write record of a transaction that did without locks; ``start``: negative if it had no snapshot.
+
+    >>> write_of(committed_write(-1, None)).kind
+    b'D'
+    """
+    return Write(DELETE if value is None else PUT, max(start, 0), value).packed()
 
 
 def lock_of(packed: bytes) -> Lock:

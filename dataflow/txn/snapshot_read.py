@@ -13,17 +13,17 @@ A lock younger than the snapshot is nothing to us: what it will write is younger
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dataflow.errors import SnapshotTooOldError, StoreError
-from dataflow.kv import Store, single
+from dataflow.kv import Entry, Store, single
 from dataflow.txn.collect import safe_point
 from dataflow.txn.ground import Ground, cell_name
 from dataflow.txn.records import DELETE, HOLD, PUT, Lock, lock_of, newest, timestamp_in, version_key, write_of
 from dataflow.txn.resolve import resolve
 
-__all__ = ["Version", "committed", "newest_committed", "read", "scan", "scan_committed"]
+__all__ = ["Version", "committed", "newest_committed", "read", "read_one", "scan", "scan_committed"]
 
 _PAGE = 512
 
@@ -41,11 +41,9 @@ def read(ground: Ground, keys: Sequence[bytes], start: int) -> list[Version | No
     left = list(range(len(keys)))
     attempt = 0
     while left:
-        ranges = [looked for at in left for looked in (single("lock", keys[at]), newest(keys[at], start))]
-        entries = ground.store.firsts(ranges)
+        entries = _looks(ground.store, [keys[at] for at in left], start)
         waiting, standing = [], False
-        for number, at in enumerate(left):
-            locked, written = entries[2 * number], entries[2 * number + 1]
+        for at, (locked, written) in zip(left, entries, strict=True):
             if locked is not None and _concerns(lock := lock_of(locked[1]), start):
                 standing |= not resolve(ground, keys[at], lock, locked[1])
                 waiting.append(at)  # to be read anew, also if the lock is gone now
@@ -56,6 +54,27 @@ def read(ground: Ground, keys: Sequence[bytes], start: int) -> list[Version | No
             ground.wait(attempt)
         left = waiting
     return found
+
+
+def read_one(ground: Ground, key: bytes, start: int) -> Version | None:
+    """One cell at a time, where no lock is in the way without anything that is needed only for several."""
+    locked, written = ground.store.firsts((single("lock", key), newest(key, start)))
+    if locked is not None and _concerns(lock_of(locked[1]), start):
+        return read(ground, (key,), start)[0]
+    return newest_committed(ground.store, key, written) if written is not None else None
+
+
+def _looks(store: Store, keys: Sequence[bytes], start: int) -> Iterable[tuple[Entry | None, Entry | None]]:
+    """The lock and the newest write record of each cell, looked at in this order.
+
+    All locks and then all write records are, in RocksDB, one call for the locks and one iterator for the records. Over shards, what is of one
+    row must stand together, or it is two messages.
+    """
+    if store.atomic == "row":
+        entries = store.firsts([looked for key in keys for looked in (single("lock", key), newest(key, start))])
+        return zip(entries[::2], entries[1::2], strict=True)
+    entries = store.firsts([*(single("lock", key) for key in keys), *(newest(key, start) for key in keys)])
+    return zip(entries[: len(keys)], entries[len(keys) :], strict=True)
 
 
 def _concerns(lock: Lock, start: int) -> bool:

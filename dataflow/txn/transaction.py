@@ -26,9 +26,9 @@ from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dataflow.errors import KeyTypeError, Report, TransactionError, TransactionLimitError
+from dataflow.errors import DataflowError, KeyTypeError, Report, SnapshotTooOldError, StoreError, TransactionError, TransactionLimitError
 from dataflow.kv import pack, pack_element, unpack
-from dataflow.txn.engine import Engine, Snapshot, Version
+from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.notify import Trail
 from dataflow.txn.prewrite import Intent
 from dataflow.txn.values import decode, encode
@@ -40,6 +40,7 @@ __all__ = ["Cell", "Reader", "Transaction", "cell_key", "cell_of", "commit_toget
 
 Cell = tuple[Any, str]
 _MISSING: Any = object()
+_NONE: frozenset[bytes] = frozenset()
 
 
 def cell_key(row: Any, column: str) -> bytes:
@@ -245,24 +246,29 @@ class Transaction(Reader):
         if not self._writes:
             return None
         snapshot = self._snapshot
-        start = getattr(snapshot, "start", None)
-        return Intent(
-            snapshot.timestamp if start is None else start, self._writes, frozenset(self._holds - self._writes.keys()), self._notify
-        )
+        holds = frozenset(self._holds - self._writes.keys()) if self._holds else _NONE
+        return Intent(snapshot.start, self._writes, holds, self._notify, snapshot)
 
-    def settle(self, outcome: int | TransactionError) -> None:
-        """Take note of what the engine says of the commit."""
-        if isinstance(outcome, TransactionError):
-            raise outcome
-        self.committed = outcome
+    def finish(self, row: Any, column: str) -> None:
+        """Delete a cell that was handled, without a notification, and what was noted of its handling."""
+        key, ours = cell_key(row, column), pack_element(row)
+        for noted in [written for written in self._writes if written.startswith(ours) and not _is_users(written)]:
+            del self._writes[noted]
+        self.put_quietly(key, None)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._open:
             return  # committed or rolled back within the block
         if kind is None:
             self.commit()
-        else:
-            self.rollback()
+            return
+        try:
+            self.close()
+        except SnapshotTooOldError:
+            if isinstance(error, Exception):
+                raise  # what it failed over may be what was collected while it read: that it should run again is all that can be said
+        except DataflowError:
+            pass
 
     def versions(self, keys: Sequence[bytes]) -> list[Version | None]:
         """What cells were last changed to, and when, by their keys and without what this transaction wrote."""
@@ -273,6 +279,14 @@ class Transaction(Reader):
         self._alive()
         self._writes, self._holds, self._notify, self._size = {}, set(), {}, 0
 
+    def settle(self, outcome: int | TransactionError) -> None:
+        """Take note of what the engine says of the commit, and raise what it refused it for."""
+        if isinstance(outcome, TransactionError):
+            self._database.conflicts += 1
+            raise outcome
+        self.committed = outcome
+        self._database.commits += 1
+
     def put_quietly(self, key: bytes, value: bytes | None) -> None:
         """Write a cell that nobody observes, by its key."""
         self._alive()
@@ -282,8 +296,8 @@ class Transaction(Reader):
     def _end(self) -> None:
         try:
             self.close()
-        except TransactionError:
-            pass  # what matters for a commit was looked at by the engine
+        except (TransactionError, StoreError):
+            pass  # what matters for a commit was looked at by the engine, and what it answered counts, also if the store is away by now
 
     def _put(self, cell: Cell, value: bytes | None) -> None:
         self._alive()
@@ -334,7 +348,7 @@ class Transaction(Reader):
         yield from heapq.merge(kept, put, key=itemgetter(0), reverse=reverse)
 
 
-def commit_together(engine: Engine, transactions: Sequence[Transaction]) -> list[TransactionError | None]:
+def commit_together(database: Database, transactions: Sequence[Transaction]) -> list[TransactionError | None]:
     """Commit transactions in one write of the engine: for each what kept it from it."""
     failed: list[TransactionError | None] = [None] * len(transactions)
     intents, places = [], []
@@ -349,12 +363,14 @@ def commit_together(engine: Engine, transactions: Sequence[Transaction]) -> list
         except TransactionError as error:
             failed[number] = error
     try:
-        outcomes = engine.commit_many(intents) if intents else []
+        outcomes = database.engine.commit_many(intents) if intents else []
         for number, outcome in zip(places, outcomes, strict=True):
             if isinstance(outcome, TransactionError):
                 failed[number] = outcome
+                database.conflicts += 1
             else:
                 transactions[number].committed = outcome
+                database.commits += 1
     finally:
         for number in places:
             transactions[number].rollback()  # lets go of the snapshot; what is committed stays so

@@ -1,7 +1,7 @@
 """A worker: takes pending cells of its part, runs their observers, commits the runs together, and drops the notifications.
 
     pending cells of my part (up to a batch) ──> runs: one a cell and observer, or one for all that go together
-    each run     begin ─ versions and acks ─ changed since the ack? ─ function ─ acks := snapshot's time
+    each run     begin ─ versions and acks ─ newer than the acks? ─ function ─ acks := the versions' times
     all runs     committed together, in one write of the engine; those that conflict run again, one by one
     each cell    all its observers done: drop its notifications up to the oldest of their snapshots
 
@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, shorten
+from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, redact, shorten
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.record import record
-from dataflow.scheduling.stacks import user_stack
+from dataflow.txn.collect import check_age
+from dataflow.txn.engine import Snapshot
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
 from dataflow.txn.transaction import Transaction, cell_of, commit_together
@@ -51,7 +53,12 @@ class Observer:
 
     def ack(self, key: bytes) -> bytes:
         """The key of the cell that says which change of a cell this observer has seen last."""
-        return row_of(key) + pack((("ack", self.name, self.column),))
+        return row_of(key) + _ack_column(self.name, self.column)
+
+
+@cache
+def _ack_column(name: str, column: str) -> bytes:
+    return pack((("ack", name, column),))
 
 
 @record
@@ -70,7 +77,7 @@ class Worker:
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
         self._members = Members(database.engine.store, database.clock)
         self._at = b"\x01"
-        self._size = _BATCH
+        self._most = self._size = min(_BATCH, self._engine.together)
         self.runs = 0
 
     def work(self, stop: Event, enough: Callable[[], bool] | None) -> int:
@@ -120,17 +127,16 @@ class Worker:
                 left[pending.key] -= 1
                 done[pending.key] = min(start, done.get(pending.key, start))
         finished = [pending for pending, _, _ in taken if not left[pending.key]]
-        for pending in finished:
-            self._engine.drop(pending, done[pending.key])
+        self._engine.drop([(pending, done[pending.key]) for pending in finished])
         return len(finished)
 
     def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, int]]:
         """The runs that are committed, or had nothing to do, with the times of their snapshots."""
         made: list[tuple[_Run, Transaction, int]] = []
         again: list[_Run] = []
-        for run in runs:
+        for run, snapshot in zip(runs, self._engine.begin_many(len(runs)), strict=True):
             try:
-                t = self._begin(run)
+                t = self._begin(run, snapshot)
             except _AGAIN:
                 again.append(run)
                 continue
@@ -140,7 +146,7 @@ class Worker:
                 yield run, start
             else:
                 made.append((run, t, t.timestamp))
-        outcomes = commit_together(self._engine, [t for _, t, _ in made]) if made else []
+        outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
         for (run, _, start), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
                 self.runs += 1
@@ -149,10 +155,10 @@ class Worker:
                 again.append(run)
             else:
                 raise outcome
-        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(_BATCH, self._size * 2)
+        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(self._most, self._size * 2)
         for run in again:
             try:
-                t = self._begin(run)
+                t = self._begin(run, self._engine.begin())
                 start, writes = t.timestamp, t.intent() is not None
                 t.commit()
             except _AGAIN:
@@ -160,27 +166,30 @@ class Worker:
             self.runs += writes
             yield run, start
 
-    def _begin(self, run: _Run) -> Transaction:
+    def _begin(self, run: _Run, snapshot: Snapshot) -> Transaction:
         """A transaction in which an observer has run for what it has not seen."""
         observer = run.observer
         longest = max((pending.trail for pending in run.cells), key=lambda trail: trail.length)
         if longest.length > LONGEST:
             raise _circle(observer, run.cells[0].key, longest.names)
-        t = Transaction(
-            self._database, self._engine.begin(), trail=longest.then(observer.name, min(pending.trail.origin for pending in run.cells))
-        )
-        versions = t.versions([key for pending in run.cells for key in (pending.key, observer.ack(pending.key))])
+        origin = min(pending.trail.origin for pending in run.cells)
+        t = Transaction(self._database, snapshot, trail=longest.then(observer.name, origin))
+        keys = [key for pending in run.cells for key in (pending.key, observer.ack(pending.key))]
+        versions = t.versions(keys)
         start = t.timestamp
         changed: dict[Any, Any] = {}
+        acks: dict[bytes, bytes] = {}
         for number, pending in enumerate(run.cells):
-            version, ack = versions[2 * number], versions[2 * number + 1]
-            seen = decode(ack.value) if ack is not None and ack.value is not None else 0
+            version, acked = versions[2 * number], versions[2 * number + 1]
+            seen = decode(acked.value) if acked is not None and acked.value is not None else 0
             # Nothing may be kept of a delete but its notification, and that stands in the store only for changes that were made.
             last = version.timestamp if version is not None else max((at for at in pending.timestamps if at <= start), default=0)
             if pending.trail.weak or last > seen:
                 value = decode(version.value) if version is not None and version.value is not None else None
                 changed[cell_of(pending.key)[0]] = value
-                t.put_quietly(observer.ack(pending.key), encode(start))
+                acks[keys[2 * number + 1]] = encode(max(last, seen))
+        for key, ack in acks.items():
+            t.put_quietly(key, ack)
         if not changed:
             return t
         try:
@@ -192,21 +201,20 @@ class Worker:
         except (*_AGAIN, StoreError):
             raise
         except Exception as error:
+            check_age(self._engine.store, start)  # it may have failed over what was collected while it read: then it runs again
             if self._on_error == "raise":
                 raise _failed(observer, changed, error) from error
-            self._set_aside(t, run, changed, error)
+            t.forget()
+            for key, ack in acks.items():
+                t.put_quietly(key, ack)
+            self._set_aside(observer, changed, error)
         return t
 
-    def _set_aside(self, t: Transaction, run: _Run, changed: dict[Any, Any], error: Exception) -> None:
-        """Have the transaction do nothing but say that the changes it saw were seen; what failed is noted."""
-        observer = run.observer
+    def _set_aside(self, observer: Observer, changed: dict[Any, Any], error: Exception) -> None:
+        """Note what failed; the changes count as seen."""
         for row in changed:
-            text = f"{type(error).__name__}: {shorten(str(error), 500)}".encode()
+            text = f"{type(error).__name__}: {_said(error)}".encode()
             self._engine.store.write([Edit("meta", pack(("failed", observer.name, row)), text)], sync=False)
-        t.forget()
-        for pending in run.cells:
-            if cell_of(pending.key)[0] in changed:
-                t.put_quietly(observer.ack(pending.key), encode(t.timestamp))
 
 
 def _runs_of(taken: Sequence[tuple[Pending, list[Observer], bytes]]) -> list[_Run]:
@@ -225,13 +233,15 @@ def _runs_of(taken: Sequence[tuple[Pending, list[Observer], bytes]]) -> list[_Ru
 
 
 def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> TransactionError:
+    from dataflow.execution.failures import user_frames  # which imports Arrow
+
     trace = "".join(traceback.format_exception(error))
     row, value = next(iter(changed.items()))
     return TransactionError(
         Report(
-            f"observer {observer.name!r} failed: {type(error).__name__}: {shorten(str(error), 300)}",
+            f"observer {observer.name!r} failed: {type(error).__name__}: {_said(error)}",
             steps=(f"column {observer.column!r}",),
-            failed=user_stack(trace),
+            failed=user_frames(error),
             record=f"row {shorten(row)}: {shorten(value)}" + (f", and {len(changed) - 1} more" if len(changed) > 1 else ""),
             hint='on_error="skip" sets such a change aside',
             trace=trace,
@@ -239,10 +249,14 @@ def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> Tr
     )
 
 
+def _said(error: Exception) -> str:
+    return redact(str(error))[:300]
+
+
 def _circle(observer: Observer, key: bytes, names: tuple[str, ...]) -> TransactionError:
     return TransactionError(
         Report(
-            f"observers change what they observe, in a circle: {' > '.join((*names, observer.name))}",
+            f"observers change what they observe, in a circle: {' > '.join(dict.fromkeys((*names, observer.name)))}",
             record=f"row {shorten(cell_of(key)[0])}",
             hint=f"a chain of more than {LONGEST} runs, each made by a change of the one before, is taken for a circle",
         )
