@@ -84,10 +84,11 @@ def waves(mutations: Sequence[Mutation]) -> tuple[list[list[int]], dict[int, lis
 def arguments(mutations: Sequence[Mutation]) -> list[Any]:
     """The arguments of the function, behind the guards, for mutations of different rows."""
     families = range(len(FAMILIES))
-    absent, equals, fresh, puts, deletes = tables = [[[] for _ in families] for _ in range(5)]
+    tables: list[list[list[tuple[Any, ...]]]] = [[[] for _ in families] for _ in range(5)]
+    absent, equals, fresh, puts, deletes = tables
     for at, (_, require, edits) in enumerate(mutations, 1):
         if len(edits) > 1 and len({edit[:2] for edit in edits}) < len(edits):
-            edits = {edit[:2]: edit for edit in edits}.values()  # of two edits of a key the last holds
+            edits = tuple({edit[:2]: edit for edit in edits}.values())  # of two edits of a key the last holds
         taken: tuple[str, bytes] | None = None
         for condition in require:
             if isinstance(condition, Absent):

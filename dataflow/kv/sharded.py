@@ -22,6 +22,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import blake2b
 from itertools import groupby, islice
 from operator import itemgetter
@@ -201,7 +202,7 @@ class ShardedStore:
             if len(home) == 1:
                 answers += self.shards[home[0]].firsts(part)
                 continue
-            found = self._at_once([(lambda store=self.shards[at]: store.firsts(part)) for at in home])
+            found = self._at_once([partial(self.shards[at].firsts, part) for at in home])
             answers += [min((entry for entry in each if entry), default=None) for each in zip(*found)]
         return answers
 
@@ -233,7 +234,7 @@ class ShardedStore:
             except StoreError as reason:
                 return reason
 
-        replies = self._at_once([(lambda index=index: asked(index)) for index in places])
+        replies = self._at_once([partial(asked, index) for index in places])
         failed = [reply for reply in replies if isinstance(reply, StoreError)]
         if failed and (not lost or len(failed) == len(replies)):
             raise failed[0]

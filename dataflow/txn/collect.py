@@ -6,9 +6,9 @@
 
 Why the safe point is written first, and why every transaction looks at it last: a snapshot older than the safe point may miss versions that
 were collected while it read, and a commit older than it may miss the record of a conflict (a delete that was collected, a tombstone). So
-before it hands out what it read, and between locking and committing, a transaction that is older than the safe point gives up
-(`SnapshotTooOldError`). Its locks stood before it looked, and the collector resolves old locks after it wrote the safe point; so one of
-the two sees the other.
+before what it read counts, and between locking and committing, a transaction that is older than the safe point gives up
+(`SnapshotTooOldError`). Its function may have seen what never was, and failed over it: that, too, counts for nothing. Its locks stood
+before it looked, and the collector resolves old locks after it wrote the safe point; so one of the two sees the other.
 
 Live snapshots are registered so that this is rare, but nothing depends on that.
 """

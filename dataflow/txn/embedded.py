@@ -216,9 +216,16 @@ class EmbeddedEngine:
         notify.note(self.store, key, self.now(), trail)
 
     def frontier(self) -> int:
-        """The time up to which every change was looked at. A commit and its notifications are one write, so these alone tell."""
+        """The time up to which every change was looked at. A commit and its notifications are one write, so these alone tell.
+
+        They are looked at as of one moment: an observer's run drops one and leaves others, perhaps where a scan has been already.
+        """
         now = self.now()
-        pending = notify.oldest(self.store)
+        noted = self._ledger.frozen("notify")
+        try:
+            pending = notify.oldest(notify.pending_in(noted.scan(b"\x01", b"\xff")))
+        finally:
+            noted.close()
         return now if pending is None else min(now, pending - 1)
 
     # -- garbage

@@ -54,6 +54,10 @@ class Frozen(Protocol):
         """The entries of a range."""
         ...
 
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
 
 class View:
     """What was committed up to a time. ``used``: somebody began with it."""
@@ -90,6 +94,10 @@ class Ledger(Protocol):
 
     def view(self) -> View:
         """What is committed now."""
+        ...
+
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
         ...
 
     def open(self, sync: bool) -> AbstractContextManager[Page]:
@@ -134,6 +142,11 @@ class OwnedLedger:
                 view = self._current or self._freeze()
         view.used = True
         return view
+
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
+        taken: Frozen = self.store.snapshot(family)
+        return taken
 
     def _freeze(self) -> View:
         view = self._current = View(self.time, self.store.snapshot("data"))
@@ -231,6 +244,11 @@ class SharedLedger:
         """What is committed now, by anybody."""
         frozen: Frozen = self.store.snapshot("data")
         return View(_time(frozen.get(_NOW)), frozen)
+
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
+        taken: Frozen = self.store.snapshot(family)
+        return taken
 
     @contextlib.contextmanager
     def open(self, sync: bool) -> Generator[_SharedPage, None, None]:

@@ -226,7 +226,7 @@ class PercolatorEngine:
             lock = lock_of(packed)
             if not resolve(self.ground, key, lock, packed):
                 until = min(until, lock.start)
-        pending = notify.oldest(self.store)
+        pending = notify.oldest(self.dirty())
         return (until if pending is None else min(until, pending)) - 1
 
     # -- what others left

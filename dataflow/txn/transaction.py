@@ -26,7 +26,7 @@ from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dataflow.errors import KeyTypeError, Report, TransactionError, TransactionLimitError
+from dataflow.errors import DataflowError, KeyTypeError, Report, SnapshotTooOldError, StoreError, TransactionError, TransactionLimitError
 from dataflow.kv import pack, pack_element, successor, unpack
 from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.notify import Trail
@@ -261,8 +261,14 @@ class Transaction(Reader):
             return  # committed or rolled back within the block
         if kind is None:
             self.commit()
-        else:
-            self.rollback()
+            return
+        try:
+            self.close()
+        except SnapshotTooOldError:
+            if isinstance(error, Exception):
+                raise  # what it failed over may be what was collected while it read: that it should run again is all that can be said
+        except DataflowError:
+            pass
 
     def versions(self, keys: Sequence[bytes]) -> list[Version | None]:
         """What cells were last changed to, and when, by their keys and without what this transaction wrote."""
@@ -290,8 +296,8 @@ class Transaction(Reader):
     def _end(self) -> None:
         try:
             self.close()
-        except TransactionError:
-            pass  # what matters for a commit was looked at by the engine
+        except (TransactionError, StoreError):
+            pass  # what matters for a commit was looked at by the engine, and what it answered counts, also if the store is away by now
 
     def _put(self, cell: Cell, value: bytes | None) -> None:
         self._alive()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, redact, shorten
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.record import record
+from dataflow.txn.collect import check_age
 from dataflow.txn.engine import Snapshot
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
@@ -171,7 +172,8 @@ class Worker:
         longest = max((pending.trail for pending in run.cells), key=lambda trail: trail.length)
         if longest.length > LONGEST:
             raise _circle(observer, run.cells[0].key, longest.names)
-        t = Transaction(self._database, snapshot, trail=longest.then(observer.name))
+        origin = min(pending.trail.origin for pending in run.cells)
+        t = Transaction(self._database, snapshot, trail=longest.then(observer.name, origin))
         keys = [key for pending in run.cells for key in (pending.key, observer.ack(pending.key))]
         versions = t.versions(keys)
         start = t.timestamp
@@ -199,6 +201,7 @@ class Worker:
         except (*_AGAIN, StoreError):
             raise
         except Exception as error:
+            check_age(self._engine.store, start)  # it may have failed over what was collected while it read: then it runs again
             if self._on_error == "raise":
                 raise _failed(observer, changed, error) from error
             t.forget()

@@ -22,20 +22,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 from servers import BigtableEmulator, PostgresServer
 
 from dataflow.kv.opening import open_store
-from dataflow.kv.sharded import ShardedStore
 from dataflow.kv.store import FAMILIES, Edit, Store
 
 
 class Backend(NamedTuple):
-    """How to open a store: its address, of several shards theirs, and options. The same again opens the same store."""
+    """How to open a store: its address, and options. The same again opens the same store."""
 
-    address: str | list[str]
+    address: str
     options: dict[str, Any]
 
     def open(self) -> Store:
-        if isinstance(self.address, str):
-            return open_store(self.address, **self.options)
-        return ShardedStore([open_store(one, **self.options) for one in self.address])
+        return open_store(self.address, **self.options)
 
 
 def needs(package: str) -> None:
@@ -59,7 +56,7 @@ BACKENDS: dict[str, Callable[[pytest.FixtureRequest, Path], Backend]] = {
     "rocksdb": _rocksdb,
     "lmdb": _lmdb,
     "postgres": lambda request, folder: Backend(emptied(request.getfixturevalue("postgres")), {}),
-    "postgres shards": lambda request, folder: Backend([*map(emptied, request.getfixturevalue("postgres_shards"))], {}),
+    "postgres shards": lambda request, folder: Backend("sharded:" + "|".join(map(emptied, request.getfixturevalue("postgres_shards"))), {}),
     "bigtable": lambda request, folder: Backend(request.getfixturevalue("bigtable_table"), {}),
 }
 

@@ -12,6 +12,7 @@ Nothing of the engine is asked but its records' form: times are compared, and th
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from dataflow.txn.collect import safe_point
@@ -100,7 +101,7 @@ def _whole(world: World, versions: Versions) -> None:
         assert commit > t.start, f"{_name(t)} is committed at {commit}, before it began"
         assert times.setdefault(commit, t.start) == t.start, f"two transactions are committed at {commit}"
         wanted = {key: (commit, DELETE if value is None else PUT, value) for key, value in t.writes.items()}
-        wanted |= {key: (commit, HOLD, None) for key in t.holds - t.writes.keys()}
+        wanted |= dict.fromkeys(t.holds - t.writes.keys(), (commit, HOLD, None))
         assert cells == wanted, f"{_name(t)} wrote {wanted}, and {cells} is there"
     assert not made or world.observers, f"records of nobody: {made}"
     for start, cells in made.items():
@@ -111,7 +112,7 @@ def _whole(world: World, versions: Versions) -> None:
 
 def _exclusive(versions: Versions) -> None:
     for key, ones in versions.items():
-        for (earlier, _, _, _), (later, start, _, _) in zip(ones, ones[1:], strict=False):
+        for (earlier, _, _, _), (later, start, _, _) in pairwise(ones):
             assert start > earlier, f"both write {key!r}: who committed at {earlier}, and who began at {start} and committed at {later}"
 
 

@@ -4,15 +4,15 @@
     actor B                 └─o────o────†                       ┐  a preemption: A could have gone on; at most two a schedule
     actor C                             └─o────o──┘             †  a death: B never goes on; at most one a schedule
 
-Why it finds what threads under load do not: a mistake of a commit protocol needs one or two switches at just the wrong place and, perhaps, a
+Why it finds what threads under load do not: a mistake of a commit protocol needs one or two switches at just the wrong place and perhaps a
 death at a third (most bugs of concurrent programs need no more than two preemptions: Musuvathi and Qadeer, 2007). These are few enough to
 try all of them, and each is found again by its list of choices.
 
 The life of a schedule:
 
 1. `explore` has a world built anew, with its actors, which are greenlets: functions that know nothing of all this.
-2. At each switch point (`Turns.point`) stands a *choice*: go on, hand over to one of the others, or die; who has more than one way notes how
-   many. An actor that ends or dies hands over freely; one that pauses (it waits for others) hands over in turn, without a choice.
+2. At each switch point (`Turns.point`) stands a *choice*: go on, hand over to one of the others, or die; how many ways there were is
+   noted. An actor that ends or dies hands over freely; one that pauses (it waits for others) hands over in turn, without a choice.
 3. A store that loses answers asks for its misfortunes in the same way (`Turns.random`): how many a schedule may have is another limit.
 4. When all have ended, the world is checked (`histories.py`).
 5. The last choice that has a way not yet tried takes it, and all before it are repeated: depth first, by replaying prefixes.

@@ -50,7 +50,7 @@ class Setting:
     pauses: int = 0
     server_kills: int = 0
     exact: bool = True
-    collects: float = 0.003
+    collects: float = 0.01
     open: dict[str, Any] = field(default_factory=dict)
 
 
@@ -79,6 +79,7 @@ def servers() -> Iterator[list[PostgresServer]]:
     made = [PostgresServer(), PostgresServer()]
     yield made
     for server in made:
+        server.kill()  # to stop it in peace would be to write everything that nobody will read
         server.stop()
 
 
@@ -238,7 +239,10 @@ def judge(folder: Path, found: dict[str, tuple[Any, int]], exact: bool) -> Count
     assert by_times(history, final, exact=exact)[:10] == []
     end = Done("end", outcome="committed", ops=tuple(["r", f"list/{name}", found] for name, found in tables["list"].items()))
     assert by_lists([*history, end])[:10] == []
-    assert sum(balance for balance, _ in tables["account"].values()) == ACCOUNTS * MONEY
+    committed = [done for done in history if done.outcome == "committed"]
+    assert not [done.name for done in committed if done.kind == "count again"], "an observer ran twice for one change"
+    for accounts in (tables["account"], *(done.scans["account"] for done in committed if "account" in done.scans)):
+        assert sum(balance for balance, _ in accounts.values()) == ACCOUNTS * MONEY
     assert tables["log"].keys() == tables["seen"].keys()
     assert sum(number for number, _ in tables["count"].values()) == len(tables["log"])
     assert {name: len(elements) for name, elements in tables["list"].items()} == {name: size for name, (size, _) in tables["size"].items()}

@@ -102,24 +102,21 @@ class Writer:
         name = f"{self._name}.{next(self._numbers)}"
         (what,) = self._rng.choices((self._transfer, self._append, self._audit), (45, 45, 10))
         done = Done(name, kind=what.__name__.strip("_"), began=time.monotonic())
-        t = self._database.transaction()
         try:
-            noted = Noted(t, done)
-            what(noted)
-            done = noted.finished(f"log/{name}", name)
+            with self._database.transaction() as t:
+                noted = Noted(t, done)
+                what(noted)
+                with self._recorder.outcome_of(noted.finished(f"log/{name}", name)) as committed:
+                    committed.append(t.commit())
         except (ConflictError, SnapshotTooOldError):
-            t.rollback()
-            return
-        except BaseException:
-            t.rollback()
-            raise
-        with self._recorder.outcome_of(done) as committed:
-            committed.append(t.commit())
+            pass  # before it was about to commit
 
     def _transfer(self, noted: Noted) -> None:
         rng, name = self._rng, noted.done.name
         one, two, three = (f"account/{n}" for n in rng.sample(range(ACCOUNTS), 3))
-        giver, taker = noted.get(one)[0], noted.get(two)[0]
+        giver = noted.get(one)[0]
+        self._dawdle(0.05)
+        taker = noted.get(two)[0]
         amount = rng.randint(0, giver)
         noted.put(one, [giver - amount, name])
         noted.put(two, [taker + amount, name])
@@ -145,10 +142,14 @@ class Writer:
                 noted.put(key, [*found, element])
 
     def _audit(self, noted: Noted) -> None:
-        total = sum(balance for balance, _ in noted.scan("account").values())
-        if total != ACCOUNTS * MONEY:
-            self._recorder.note("money", f"{noted.done.name} counts {total} at {noted.t.timestamp}")
         noted.scan("flag")
+        self._dawdle(0.5)
+        noted.scan("account")
+
+    def _dawdle(self, share: float) -> None:
+        """Now and then, long enough for others to change what we shall read, and to collect what we should see."""
+        if self._rng.random() < share:
+            time.sleep(self._rng.uniform(0.0, 0.02))
 
 
 def observe(database: Database, recorder: Recorder, name: str) -> None:
@@ -162,8 +163,8 @@ def observe(database: Database, recorder: Recorder, name: str) -> None:
     def count_it(t: Transaction, row: str, value: Any) -> None:
         this = noted(t, "count")
         seen, cell = "seen/" + row.partition("/")[2], f"count/{zlib.crc32(row.encode()) % COUNTS}"
-        if (before := this.get(seen)) is not None:
-            recorder.note("twice", f"{this.done.name} runs for {row} as of {t.timestamp}, and {before} had run for it")
+        if this.get(seen) is not None:
+            this.done.kind = "count again"  # which must not be committed
         this.put(cell, [(this.get(cell) or [0])[0] + 1, this.done.name])
         recorder.begun(this.finished(seen, this.done.name))
 
@@ -171,9 +172,7 @@ def observe(database: Database, recorder: Recorder, name: str) -> None:
     def measure(t: Transaction, row: str, value: Any) -> None:
         this = noted(t, "measure")
         found = this.get(row) or []
-        if found != value:
-            recorder.note("value", f"{this.done.name} was given {value} for {row}, and reads {found} as of {t.timestamp}")
-        this.ops.append(["r", row, found])
+        this.ops += [["r", row, value or []], ["r", row, found]]  # what it was given, too, is a read
         cell = "size/" + row.partition("/")[2]
         this.get(cell)
         this.put(cell, [len(found), this.done.name])
