@@ -254,9 +254,10 @@ def _said(error: Exception) -> str:
 
 
 def _circle(observer: Observer, key: bytes, names: tuple[str, ...]) -> TransactionError:
+    since = len(names) - 1 - names[::-1].index(observer.name) if observer.name in names else 0
     return TransactionError(
         Report(
-            f"observers change what they observe, in a circle: {' > '.join(dict.fromkeys((*names, observer.name)))}",
+            f"observers change what they observe, in a circle: {' > '.join((*names[since:], observer.name))}",
             record=f"row {shorten(cell_of(key)[0])}",
             hint=f"a chain of more than {LONGEST} runs, each made by a change of the one before, is taken for a circle",
         )
