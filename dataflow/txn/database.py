@@ -77,6 +77,7 @@ class Database:
         sync: bool = True,
         history: bool | None = None,
         lock_life: float = 3.0,
+        one_phase: bool = False,
         limits: Limits | None = None,
         **options: Any,
     ) -> Database:
@@ -85,7 +86,9 @@ class Database:
         ``engine``: by default the fastest that the store allows. ``sync``: whether a commit survives a crash of the machine; without,
         only one of the process. ``history``: keep old versions until they are collected, to read the past; chosen when the store is made.
         ``lock_life``: seconds after
-        which a transaction that is committing is taken for dead (percolator). ``options``: the store's. Raises `StoreError`.
+        which a transaction that is committing is taken for dead (percolator). ``one_phase``: commit without locks (percolator, where
+        this process
+        owns the store). ``options``: the store's. Raises `StoreError`.
 
         >>> db = Database.open("memory:", history=True)
         >>> with db.transaction() as t: t["a", "x"] = 1
@@ -96,7 +99,7 @@ class Database:
         """
         store = open_store(address, **options)
         try:
-            return cls(engine_for(store, engine, sync=sync, history=history, life=lock_life), limits=limits)
+            return cls(engine_for(store, engine, sync=sync, history=history, life=lock_life, one_phase=one_phase), limits=limits)
         except BaseException:
             store.close()
             raise
