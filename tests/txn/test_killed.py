@@ -185,7 +185,7 @@ def _kill_server(server: PostgresServer) -> None:
     server.start()
 
 
-@pytest.mark.timeout(36_000 if LARGE else 300)
+@pytest.mark.timeout(36_000 if LARGE else 900)
 def test_nothing_is_lost_torn_or_seen_out_of_order(
     setting: str,
     place: Callable[[int], Place],
