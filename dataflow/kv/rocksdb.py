@@ -90,7 +90,7 @@ class RocksStore:
         self._families: dict[str, Rdict] = {family: self._db.get_column_family(family) for family in FAMILIES}
         self._handles: dict[str, Any] = {family: self._db.get_column_family_handle(family) for family in FAMILIES}
         self._gets: dict[str, Callable[[Any], Any]] = {family: found.get for family, found in self._families.items()}
-        self._meta: dict[bytes, bytes | None] = {}  # what is known of "meta"
+        self._meta: dict[Any, Any] = {}  # what is known of "meta"
         self._meta_lock = threading.Lock()
         self._latches = [threading.Lock() for _ in range(_STRIPES)]
         self._snapshots: weakref.WeakSet[RocksSnapshot] = weakref.WeakSet()
