@@ -15,14 +15,16 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from dataflow.kv import pack, row_of
 from dataflow.txn.collect import safe_point
 from dataflow.txn.percolator import PercolatorEngine
-from dataflow.txn.records import DELETE, HOLD, PUT, ROLLBACK, lock_of, notification_key, timestamp_in, write_of
+from dataflow.txn.records import DELETE, HOLD, NEVER, PUT, ROLLBACK, lock_of, notification_key, timestamp_in, write_of
 from dataflow.txn.resolve import resolve
+from dataflow.txn.snapshot_read import committed
 from dataflow.txn.values import decode
 from tests.txn.worlds import Noted, World, _no_time
 
-__all__ = ["check", "finish"]
+__all__ = ["acknowledged", "changes", "check", "finish"]
 
 Versions = dict[bytes, list[tuple[int, int, bytes, Any]]]  # of a cell: commit time, start, kind, value
 
@@ -132,8 +134,6 @@ def _state(versions: Versions, low: bytes, high: bytes, time: int) -> dict[bytes
 
 
 def _noticed(world: World, versions: Versions, observers: tuple[str, ...]) -> None:
-    from dataflow.kv import pack, row_of
-
     column = cell_end("x")
     for key, ones in versions.items():
         if not key.endswith(column):
@@ -155,10 +155,23 @@ def _noticed(world: World, versions: Versions, observers: tuple[str, ...]) -> No
 
 def cell_end(column: str) -> bytes:
     """How the keys of a column end."""
-    from dataflow.kv import pack
-
     return pack((column,))
 
 
 def _name(t: Noted) -> str:
     return f"the transaction that began at {t.start}"
+
+
+def changes(world: World) -> list[tuple[bytes, int]]:
+    """The changes of column "x" there ever were."""
+    found = [(record[:-8], timestamp_in(record)) for record, packed in world.base.records.items() if write_of(packed).kind != ROLLBACK]
+    return [(key, commit) for key, commit in found if key.endswith(cell_end("x"))]
+
+
+def acknowledged(world: World) -> dict[bytes, int]:
+    """What the observer of column "x" has seen of each cell."""
+    seen = {}
+    for key in {key for key, _ in changes(world)}:
+        version = committed(world.base, row_of(key) + pack((("ack", "copy", "x"),)), NEVER - 1)
+        seen[key] = 0 if version is None or version.value is None else decode(version.value)
+    return seen

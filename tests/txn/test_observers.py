@@ -117,7 +117,7 @@ def test_a_circle_is_named(db: Database) -> None:
     db.observer("x", name="there")(lambda t, row, value: t.__setitem__((row, "y"), value + 1))
     db.observer("y", name="back")(lambda t, row, value: t.__setitem__((row, "x"), value + 1))
     put(db, a=0)
-    with pytest.raises(TransactionError, match="in a circle: .*there > back") as error:
+    with pytest.raises(TransactionError, match="in a circle: (there > back|back > there)") as error:
         db.run_observers()
     assert "row 'a'" in str(error.value)
 
