@@ -184,6 +184,7 @@ def write_records_read_before_locks(patch: pytest.MonkeyPatch) -> None:
         return found
 
     patch.setattr(percolator, "read", wrong)
+    patch.setattr(percolator, "read_one", lambda ground, key, start: wrong(ground, (key,), start)[0])
 
 
 @planted("a_scan_beside_inserts", "a_reverse_scan_beside_a_delete")
@@ -248,9 +249,10 @@ def tombstone_put_without_looking_at_the_lock_again(patch: pytest.MonkeyPatch) -
 
 @planted("an_observer_beside_a_writer")
 def notification_dropped_whatever_its_version(patch: pytest.MonkeyPatch) -> None:
-    def wrong(store: Store, pending: Any, start: int) -> None:
-        found = [key for key, _ in store.scan("notify", pending.key, successor(pending.key))]
-        store.write([notify.Edit("notify", key, None) for key in found])
+    def wrong(store: Store, seen: Sequence[tuple[Any, int]]) -> None:
+        for pending, _ in seen:
+            found = [key for key, _ in store.scan("notify", pending.key, successor(pending.key))]
+            store.write([notify.Edit("notify", key, None) for key in found])
 
     patch.setattr(notify, "drop", wrong)
 
