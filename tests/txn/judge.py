@@ -147,10 +147,10 @@ def _noticed(world: World, versions: Versions, observers: tuple[str, ...]) -> No
                 assert noted or acked >= commit, f"the change of {key!r} at {commit} is lost on {name}, who has seen those up to {acked}"
             before = 0
             for commit, start, _, seen in ack:
-                assert seen == start, f"{name} acknowledged {seen} in a run of {start}"
-                fresh = [change for change in changes if before < change <= start]
-                assert fresh, f"{name} ran at {start} and committed at {commit}, and nothing had changed since {before}"
-                before = start
+                newest = max((change for change in changes if change <= start), default=0)
+                assert seen == newest, f"{name} acknowledged {seen} in a run of {start}, whose newest change was of {newest}"
+                assert seen > before, f"{name} ran at {start} and committed at {commit}, and nothing had changed since {before}"
+                before = seen
 
 
 def cell_end(column: str) -> bytes:

@@ -234,6 +234,18 @@ def move_or_make(world: World, giver: str, taker: str) -> Callable[[Database], N
     return moving
 
 
+@scenario()
+def garbage_of_what_an_old_reader_sees(world: World) -> None:
+    world.given(a=1)
+
+    def change_and_collect(database: Database) -> None:
+        write(world, a=2)(database)
+        database.engine.collect(None)
+
+    world.actor("changing", change_and_collect)
+    world.actor("reader", read_all(world, "a"))
+
+
 def observing(world: World) -> None:
     """An observer that keeps in column "y" what stands in column "x"."""
 

@@ -241,7 +241,7 @@ class World:
         """Commit transactions in one call of the engine."""
         for one in group:
             one.state = "committing"
-        failed = commit_together(database.engine, [one.t for one in group])
+        failed = commit_together(database, [one.t for one in group])
         for one, failure in zip(group, failed, strict=True):
             one.committed = one.t.committed or 0
             one.state = (
