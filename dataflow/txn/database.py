@@ -85,10 +85,8 @@ class Database:
 
         ``engine``: by default the fastest that the store allows. ``sync``: whether a commit survives a crash of the machine; without,
         only one of the process. ``history``: keep old versions until they are collected, to read the past; chosen when the store is made.
-        ``lock_life``: seconds after
-        which a transaction that is committing is taken for dead (percolator). ``one_phase``: commit without locks (percolator, where
-        this process
-        owns the store). ``options``: the store's. Raises `StoreError`.
+        ``lock_life``: seconds after which a transaction that is committing is taken for dead (percolator). ``one_phase``: commit without
+        locks (percolator, on a store that this process owns). ``options``: the store's. Raises `StoreError`.
 
         >>> db = Database.open("memory:", history=True)
         >>> with db.transaction() as t: t["a", "x"] = 1
