@@ -18,11 +18,13 @@ from typing import Any
 from benchmarks.job import Contender, Input, Job, Unavailable
 from benchmarks.measure import Measured, adopt_orphans, measure
 from benchmarks.parts import parts_table
+from benchmarks.rates import rates_table
 from benchmarks.table import as_table, rows_of
 
 JOBS = (
     "wordcount", "groupby", "sort", "tpch", "tpch_partitioned", "sort_table", "group_table", "join_table", "startup", "first_query",
-    "tiny_query", "scheduler",
+    "tiny_query", "scheduler", "scale", "ray_wordcount", "ray_groupby", "ray_sort", "ray_tpch", "transactions", "transactions_postgres",
+    "observers", "large_store",
 )  # fmt: skip
 OURS = ("dataflow-engine", "polars", "pyarrow")
 PACKAGES = ("pyarrow", "pyspark", "ray", "apache-beam", "dask", "duckdb", "polars", "daft", "pandas")
@@ -61,6 +63,8 @@ def main() -> int:
         print(as_table(job, rows, options.size, _amount(job, options.size)), flush=True)
         if parts := parts_table(job, runs):
             print(parts, flush=True)
+        if rates := rates_table(job, runs, options.size):
+            print(rates, flush=True)
     if options.json:
         text = json.dumps(report, indent=2)
         print(text) if options.json == "-" else Path(options.json).write_text(text + "\n")

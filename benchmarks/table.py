@@ -50,7 +50,7 @@ def _row(job: Job, contender: Contender, runs: list[Measured], note: str, size: 
     times = contender.divisor if size == "full" else 1
     if times > 1:
         notes.append(f"ran on 1/{times} of the input, seconds times {times}")
-    known = ("seconds", "words", "total", "tasks", "version", "parts", "result")
+    known = ("seconds", "words", "total", "tasks", "version", "parts", "rates", "result")
     notes += [f"{key.replace('_', ' ')}: {value:,}" for key, value in good[-1].printed.items() if key not in known]
     return Row(
         contender.name,

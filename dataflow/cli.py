@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from dataflow.api.settings import settings
+from dataflow.cli_kv import kv
 from dataflow.errors import (
     DataflowError,
     MemoryLimitError,
@@ -234,6 +235,9 @@ def _pairs(pairs: tuple[str, ...], option: str, form: str) -> dict[str, str]:
             raise click.UsageError(f"{option} takes {form}, not {pair!r}")
         found[name] = value
     return found
+
+
+main.add_command(kv)
 
 
 @main.command()

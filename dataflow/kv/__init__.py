@@ -3,11 +3,12 @@
     keys.py       tuples as bytes that sort, none beginning another
     store.py      what a store must do
     memory.py     in this process, for tests
-    rocksdb.py    embedded, the default: one process, group commit, larger than memory
+    rocksdb.py    embedded, the default: one process, group commit, larger than memory (rocksdb_files.py, rocksdb_reading.py)
     lmdb.py       embedded, several processes at once
     postgres.py   a PostgreSQL server
     bigtable.py   Bigtable, and what speaks its protocol
     sharded.py    several stores as one, by hash of the row
+    embedded.py   what the embedded stores have in common
     mirror.py     two stores in lockstep, each the other's judge
     faulty.py     a store that answers "unknown", for tests of what stands on one
     opening.py    a store from its address
@@ -21,9 +22,10 @@ b'text'
 
 from dataflow.kv.keys import pack, pack_element, row_of, unpack
 from dataflow.kv.memory import MemoryStore
+from dataflow.kv.opening import open_store
 from dataflow.kv.store import FAMILIES, Absent, Condition, Edit, Entry, Equals, Mutation, Range, Store, single, successor
 
 __all__ = [
-    "FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "MemoryStore", "Mutation", "Range", "Store", "pack", "pack_element",
-    "row_of", "single", "successor", "unpack",
+    "FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "MemoryStore", "Mutation", "Range", "Store", "open_store",
+    "pack", "pack_element", "row_of", "single", "successor", "unpack",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 A family is a dictionary, and its keys in order; one lock makes every change whole.
 
+>>> from dataflow.kv import Absent
 >>> store = MemoryStore()
 >>> store.mutate(Mutation(b"a", (Equals("data", b"a1", None),), (Edit("data", b"a1", b"x"),)))
 True
@@ -18,9 +19,9 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from dataflow.kv.store import FAMILIES, Absent, Condition, Edit, Entry, Equals, Mutation, Range
+from dataflow.kv.store import FAMILIES, Condition, Edit, Entry, Equals, Mutation, Range
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemorySnapshot", "MemoryStore"]
 
 _PAGE = 256
 
@@ -87,6 +88,20 @@ class MemoryStore:
         """Make each mutation, independently."""
         return [self.mutate(mutation) for mutation in mutations]
 
+    def snapshot(self, family: str) -> MemorySnapshot:
+        """A family as it is now: a copy.
+
+        >>> store = MemoryStore()
+        >>> before = store.snapshot("data")
+        >>> store.write([Edit("data", b"k", b"v")])
+        >>> before.get(b"k"), store.get("data", b"k")
+        (None, b'v')
+        """
+        with self._lock:
+            frozen = MemoryStore()
+            frozen._values[family], frozen._keys[family] = dict(self._values[family]), list(self._keys[family])
+            return MemorySnapshot(frozen, family)
+
     def close(self) -> None:
         """Nothing to let go of; the entries stay as long as the object."""
 
@@ -106,3 +121,31 @@ class MemoryStore:
         elif values.pop(key, None) is not None:
             keys = self._keys[family]
             del keys[bisect_left(keys, key)]
+
+
+class MemorySnapshot:
+    """A family as it was."""
+
+    def __init__(self, frozen: MemoryStore, family: str) -> None:
+        self._frozen, self._family = frozen, family
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value at a key."""
+        return self._frozen.get(self._family, key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values at keys, in their order."""
+        return self._frozen.get_many(self._family, keys)
+
+    def scan(self, start: bytes, stop: bytes, *, reverse: bool = False, limit: int | None = None) -> Iterator[Entry]:
+        """The entries of a range, in the order of their keys."""
+        return self._frozen.scan(self._family, start, stop, reverse=reverse, limit=limit)
+
+    def close(self) -> None:
+        """Let go of it."""
+
+    def __enter__(self) -> MemorySnapshot:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

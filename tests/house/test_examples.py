@@ -88,3 +88,61 @@ def test_library_report(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (part,) = (tmp_path / "out").glob("part-*")
     assert part.read_text().splitlines()[1] == '"words",3,1,9,2,"well"'
+
+
+def index_of(database: Path) -> dict[str, set[str]]:
+    """The words of a living index, with their documents; their counts must agree."""
+    from dataflow.txn import Database
+
+    with Database.open(str(database)) as db, db.snapshot() as now:
+        found: dict[str, set[str]] = collections.defaultdict(set)
+        counted: dict[str, int] = {}
+        for (row, column), value in now.scan():
+            if row[0] == "word":
+                found[row[1]].add(Path(column).name)
+            elif row[0] == "combined":
+                counted[row[2]] = value
+        assert counted == {word: len(documents) for word, documents in found.items()}
+        return found
+
+
+def test_a_living_index_is_killed_and_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("rocksdict")
+    folder, database = tmp_path / "docs", tmp_path / "index"
+    folder.mkdir()
+    documents = {f"{number}.txt": f"shared word{chr(97 + number % 26) * 3} number{chr(97 + number % 7)}" for number in range(300)}
+
+    def write() -> None:
+        for name, text in documents.items():
+            (folder / name).write_text(text)
+
+    def expected() -> dict[str, set[str]]:
+        words: dict[str, set[str]] = collections.defaultdict(set)
+        for name, text in documents.items():
+            for word in text.split():
+                words[word].add(name)
+        return words
+
+    params = ["-p", f"input={folder}/*.txt", "-p", f"database={database}", "-p", "word=shared"]
+    command = [sys.executable, "-m", "dataflow", "run", str(ROOT / "examples" / "living_index.py"), *params]
+    write()
+    for patience in (0.35, 0.45, 0.55, 0.65):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("shared: 300 documents")
+    assert index_of(database) == expected()
+
+    documents["1.txt"] = "other"
+    del documents["2.txt"]
+    (folder / "2.txt").unlink()
+    write()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr.startswith("2 documents changed"), done.stderr
+    assert index_of(database) == expected()
+    assert subprocess.run(command, capture_output=True, text=True).stderr.startswith("0 documents changed, 0 observers ran")

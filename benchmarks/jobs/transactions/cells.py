@@ -1,0 +1,56 @@
+"""The cells that are read and written: 100 bytes each, in a raw RocksDB store of the same settings and in a database."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from dataflow.kv.rocksdb import RocksStore
+from dataflow.txn.prewrite import Intent
+from dataflow.txn.transaction import cell_key
+from dataflow.txn.values import encode
+
+VALUE = b"v" * 100
+COLUMN = "text"
+
+
+class Cells:
+    """So many cells; `numbers` are in an order drawn once."""
+
+    def __init__(self, size: int) -> None:
+        self.rows = [f"row{number:09d}" for number in range(size)]
+        self.keys = [cell_key(row, COLUMN) for row in self.rows]
+        self.packed = encode(VALUE)
+        self.numbers = list(range(size))
+        random.Random(1).shuffle(self.numbers)
+
+    def intent(self, number: int, start: int = -1) -> Intent:
+        return Intent(start, {self.keys[number]: self.packed})
+
+    def load(self, engine: Any) -> None:
+        for at in range(0, len(self.rows), 1000):
+            engine.commit_many([self.intent(number, engine.now()) for number in range(at, min(at + 1000, len(self.rows)))])
+
+
+class Raw:
+    """RocksDB as rocksdict gives it, opened as our store opens it."""
+
+    def __init__(self, cells: Cells, *, sync: bool = False) -> None:
+        self.store = RocksStore(tempfile.mkdtemp())
+        family = self.store._families["data"]
+        self._keys, self._get, self._put = cells.keys, family.get, family.put
+        self._options = self.store._synced if sync else self.store._unsynced
+        for key in cells.keys:
+            self._put(key, VALUE)
+
+    def get(self, chunk: Sequence[int]) -> None:
+        keys, get = self._keys, self._get
+        for number in chunk:
+            get(keys[number])
+
+    def put(self, chunk: Sequence[int]) -> None:
+        keys, put, options = self._keys, self._put, self._options
+        for number in chunk:
+            put(keys[number], VALUE, options)

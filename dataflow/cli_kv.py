@@ -1,0 +1,211 @@
+"""The command line of key-value stores and their transactions: ``dataflow kv …``.
+
+Exit codes: 0 done; 1 the store cannot be opened, or has nothing of the kind; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import shutil
+from collections.abc import Generator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from dataflow.txn import Database, Reader
+
+__all__ = ["kv"]
+
+ADDRESS = click.argument("address")
+AT = click.option("--at", type=int, metavar="TIME", help="As of a time, if the database keeps history. Default: now.")
+LITERAL = click.option("--literal", is_flag=True, help="Rows are Python literals, as 7 or \"('shop', 7)\". Default: texts.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def kv() -> None:
+    """Look at and look after a database of transactions.
+
+    ADDRESS is a folder (RocksDB), lmdb:FOLDER, postgresql://… or bigtable://…; several PostgreSQL servers are joined by commas.
+    """
+
+
+@kv.command()
+@ADDRESS
+@click.option("--limit", type=int, default=100, show_default=True, help="At most so many rows; 0: all.")
+@AT
+def ls(address: str, limit: int, at: int | None) -> None:
+    """List the rows, and the columns each has."""
+    with _snapshot(address, at) as cells:
+        rows = _rows(cells)
+        for row, columns in islice(rows, limit) if limit else rows:
+            click.echo(f"{_shown(row)}\t{', '.join(columns)}")
+        if limit and next(rows, None) is not None:
+            click.echo(f"(the first {limit} rows; --limit 0 lists all)", err=True)
+
+
+def _rows(cells: Reader) -> Generator[tuple[Any, list[str]]]:
+    row, columns = None, list[str]()
+    for (this, column), _ in cells.scan():
+        if columns and this != row:
+            yield row, columns
+            columns = []
+        row = this
+        columns.append(column)
+    if columns:
+        yield row, columns
+
+
+@kv.command()
+@ADDRESS
+@click.argument("row")
+@click.argument("column", required=False)
+@LITERAL
+@AT
+def get(address: str, row: str, column: str | None, literal: bool, at: int | None) -> None:
+    """Print a cell's value, or the columns of a row as JSON. Exit code 1 if there is none."""
+    with _snapshot(address, at) as cells:
+        found = cells.row(_row(row, literal))
+        if column is not None:
+            if column not in found:
+                raise click.ClickException(f"cell [{row!r}, {column!r}] has no value")
+            click.echo(_printed(found[column]))
+        elif not found:
+            raise click.ClickException(f"row {row!r} has no columns")
+        else:
+            click.echo(json.dumps(found, default=_plain, ensure_ascii=False))
+
+
+@kv.command()
+@ADDRESS
+@click.option("--start", help="The first row.")
+@click.option("--stop", help="The row before which to stop.")
+@click.option("--column", "-c", help="Only this column.")
+@click.option("--limit", type=int, default=100, show_default=True, help="At most so many cells; 0: all.")
+@LITERAL
+@AT
+def scan(address: str, start: str | None, stop: str | None, column: str | None, limit: int, literal: bool, at: int | None) -> None:
+    """Print cells in order, a line of JSON each: row, column, value."""
+    bounds = {name: _row(text, literal) for name, text in (("start", start), ("stop", stop)) if text is not None}
+    with _snapshot(address, at) as cells:
+        found = cells.scan(column=column, **bounds)
+        for (row, name), value in islice(found, limit) if limit else found:
+            click.echo(json.dumps([row, name, value], default=_plain, ensure_ascii=False))
+        if limit and next(found, None) is not None:
+            click.echo(f"(the first {limit} cells; --limit 0 prints all)", err=True)
+
+
+@kv.command()
+@ADDRESS
+def locks(address: str) -> None:
+    """List the locks that stand: cells of transactions that are committing, or whose process died."""
+    with _database(address) as db:
+        for (row, column), lock in db.locks():
+            click.echo(json.dumps({"row": row, "column": column, **lock}, default=_plain, ensure_ascii=False))
+
+
+@kv.command()
+@ADDRESS
+def resolve(address: str) -> None:
+    """Finish or undo what dead processes left; waits for the life of their locks."""
+    with _database(address) as db:
+        click.echo(f"{db.resolve_locks()} cells freed")
+
+
+@kv.command()
+@ADDRESS
+@click.option("--before", type=int, metavar="TIME", help="Keep what snapshots of this time and later see. Default: what those in use see.")
+def gc(address: str, before: int | None) -> None:
+    """Remove versions that no snapshot can see any more."""
+    with _database(address) as db:
+        safe, removed = db.engine.collect(before)
+        click.echo(f"{removed} versions removed; the oldest time that can be read is now {safe}")
+
+
+@kv.command()
+@ADDRESS
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON, for monitors.")
+def stats(address: str, as_json: bool) -> None:
+    """Show times, locks, pending notifications and sizes."""
+    with _database(address) as db:
+        found = {name: value for name, value in db.stats().items() if name not in ("commits", "conflicts")}
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        if value is not None:
+            text = ", ".join(f"{family} {count:,}" for family, count in value.items()) if isinstance(value, dict) else value
+            click.echo(f"{name:<12} {text:,}" if isinstance(text, int) else f"{name:<12} {text}")
+
+
+@kv.command()
+@ADDRESS
+@click.argument("folder", type=click.Path())
+def backup(address: str, folder: str) -> None:
+    """Copy an embedded store, as it is now, to a new FOLDER."""
+    with _database(address) as db:
+        db.backup(folder)
+    click.echo(f"copied to {folder}")
+
+
+@kv.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@ADDRESS
+def restore(folder: str, address: str) -> None:
+    """Make a new store at ADDRESS from the copy in FOLDER."""
+    target = Path(address.partition(":")[2] if address.startswith(("rocksdb:", "lmdb:")) else address)
+    if target.exists() and any(target.iterdir()):
+        raise click.ClickException(f"{target} is there already; a copy is restored to a new folder")
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(folder, partial)
+    if target.exists():
+        target.rmdir()
+    partial.rename(target)
+    with _database(address) as db:
+        click.echo(f"restored to {address}, as of time {db.now()}")
+
+
+@contextlib.contextmanager
+def _database(address: str) -> Generator[Database]:
+    from dataflow.errors import DataflowError
+    from dataflow.txn import Database
+
+    several = address.split(",")
+    try:
+        with Database.open(several if len(several) > 1 else address) as db:
+            yield db
+    except DataflowError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@contextlib.contextmanager
+def _snapshot(address: str, at: int | None) -> Generator[Reader]:
+    with _database(address) as db, db.snapshot() if at is None else db.as_of(at) as cells:
+        yield cells
+
+
+def _row(text: str, literal: bool) -> Any:
+    if not literal:
+        return text
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise click.UsageError(f"{text!r} is no Python literal") from None
+
+
+def _shown(row: Any) -> str:
+    return row if isinstance(row, str) else repr(row)
+
+
+def _printed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,119 @@
+"""Observers: functions that run after cells of a column changed, each run in a transaction of its own.
+
+    notify: cell, commit times ──> a worker whose part it is
+                                   begin (snapshot s) ─ read the cell's version and the observer's ack cell
+                                   version newer than ack?  no: seen already      yes: function(t, row, value), ack := its time
+                                   all observers of the column done: drop the notifications up to s
+
+At most one run commits for a change: two runs at the same time both write the ack cell, and one conflicts; a later one finds that the ack
+is not older than the version. Runs for which nothing is acknowledged are repeated: of each change at least one run commits, unless a newer
+change of the cell takes its place (messages collapse). The ack is an ordinary cell of the row, in a column that no user's column is called.
+
+The parts are by hash of the row (or of what ``together`` says of it), one for each worker that is alive (`members.py`). So workers do not
+look for each other's work, need no locks, and do not clump together behind a slow one, as Percolator's random scans do.
+
+An observer that changes what is observed makes a chain; its trail travels with the notifications. A chain longer than `LONGEST` is taken
+for a circle, and ends with an error that names the observers in it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from dataflow.errors import Report, TransactionError
+from dataflow.kv import pack_element, successor, unpack
+from dataflow.txn.notify import Trail
+from dataflow.txn.transaction import cell_of
+from dataflow.txn.values import decode
+from dataflow.txn.worker import Observer, Worker
+
+if TYPE_CHECKING:
+    from dataflow.txn.database import Database
+
+__all__ = ["Observer", "Observers"]
+
+
+class Observers:
+    """The observers of a database, and the workers that run them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._by_column: dict[str, list[Observer]] = {}
+        self.columns: frozenset[str] = frozenset()
+
+    def register(self, observer: Observer) -> None:
+        """Run an observer from now on for changes of its column. Raises `TransactionError` if its name is taken."""
+        known = [other for others in self._by_column.values() for other in others]
+        if any(other.column == observer.column and other.together != observer.together for other in known):
+            raise TransactionError(f"the observers of column {observer.column!r} must all say the same of what goes together")
+        if any(other.name == observer.name and other.column == observer.column for other in known):
+            raise TransactionError(
+                Report(f"column {observer.column!r} has an observer {observer.name!r} already", hint="give this one another name: name=…")
+            )
+        self._by_column.setdefault(observer.column, []).append(observer)
+        self.columns |= {observer.column}
+
+    def run(self, workers: int, until: Literal["idle"] | float | Callable[[], bool], on_error: Literal["raise", "skip"]) -> int:
+        """Run workers in threads of this process, and give the number of committed runs."""
+        if not self._by_column:
+            raise TransactionError(Report("there are no observers to run", hint="register one: @db.observer(column)"))
+        clock = self._database.clock
+        if until == "idle":
+            enough: Callable[[], bool] | None = None
+        elif callable(until):
+            enough = until
+        else:
+            end = clock() + until
+            enough = lambda: clock() >= end  # noqa: E731
+        stop, made = threading.Event(), [Worker(self._database, self._by_column, on_error) for _ in range(workers)]
+        if workers == 1:
+            return made[0].work(stop, enough)
+        failures: list[BaseException] = []
+
+        def working(worker: Worker) -> None:
+            try:
+                worker.work(stop, enough)
+            except BaseException as error:
+                failures.append(error)
+                stop.set()
+
+        threads = [threading.Thread(target=working, args=(worker,), name="dataflow-observer") for worker in made]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:
+            stop.set()
+            for thread in threads:
+                thread.join()
+            raise
+        if failures:
+            raise failures[0]
+        return sum(worker.runs for worker in made)
+
+    def renotify(self, column: str) -> int:
+        """Note all cells of a column that an observer has not seen the last change of."""
+        engine, count = self._database.engine, 0
+        if column not in self._by_column:
+            raise TransactionError(f"nobody observes column {column!r}")
+        snapshot = engine.begin()
+        for key, _ in snapshot.scan(b"\x01", b"\xff"):
+            if key.endswith(b"\x00\x00\x00") or cell_of(key)[1] != column:
+                continue
+            (version, *acks) = snapshot.versions([key, *(observer.ack(key) for observer in self._by_column[column])])
+            if version and any(ack is None or ack.value is None or decode(ack.value) < version.timestamp for ack in acks):
+                engine.note(key, Trail())
+                count += 1
+        snapshot.close()
+        return count
+
+    def failures(self) -> list[tuple[str, Any, str]]:
+        """The changes that were set aside."""
+        prefix = pack_element("failed")
+        return [
+            (unpack(key)[1], unpack(key)[2], packed.decode())
+            for key, packed in self._database.engine.store.scan("meta", prefix, successor(prefix))
+        ]

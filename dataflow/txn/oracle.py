@@ -1,0 +1,200 @@
+"""The oracle: timestamps, each larger than all that were handed out before, by anybody, ever.
+
+    next() ──> from memory, up to `limit`  ──(used up)──> a new limit is written to the store, and then served from
+
+Why a limit is written first: after a crash nobody knows which numbers below it were handed out, so all of them are skipped. Time
+never goes back, and no clock is asked.
+
+Three oracles, by who shares the store:
+
+- `StoreOracle`: one process owns the store; the limit stands in its "meta" family.
+- `FileOracle`: several processes of one machine share a store. A file they all map holds the next number, under the file's lock, so a
+  timestamp costs two system calls and no write to disk. If the machine went down since, which the file can tell by the machine's boot
+  identity, it goes on from the limit.
+- `RequestedOracle`: a server counts (PostgreSQL's sequences, Bigtable's increments). Threads that ask while a request is under way share
+  the next one, so there is one request in flight however many ask, and batches grow with the load (the paper: 2 million a second from one
+  machine). A request that was sent before a thread asked may not serve it: its number could be smaller than one that the thread has seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from dataflow.errors import OutcomeUnknownError, StoreError
+from dataflow.kv import Edit, Equals, Mutation, Store, pack, pack_element
+
+__all__ = ["FileOracle", "Oracle", "RequestedOracle", "StoreOracle"]
+
+RANGE = 1_000_000  # a limit is written once for so many timestamps
+_ROW = pack_element("oracle")
+_KEY = pack(("oracle", "limit"))
+
+
+class Oracle(Protocol):
+    """Hands out timestamps."""
+
+    def next(self) -> int:
+        """A timestamp larger than all before it; 1 or more."""
+        ...
+
+
+class StoreOracle:
+    """Timestamps for the one process that owns a store.
+
+    >>> from dataflow.kv import MemoryStore
+    >>> store = MemoryStore()
+    >>> oracle = StoreOracle(store)
+    >>> oracle.next(), oracle.next()
+    (1, 2)
+    >>> StoreOracle(store).next()  # a crash later
+    1000001
+    """
+
+    def __init__(self, store: Store, size: int = RANGE) -> None:
+        self._store, self._size = store, size
+        self._lock = threading.Lock()
+        self._next = self._limit = _limit_in(store)
+
+    def next(self) -> int:
+        """A timestamp larger than all before it."""
+        with self._lock:
+            if self._next >= self._limit:
+                self._extend()
+            self._next += 1
+            return self._next
+
+    def _extend(self) -> None:
+        old, new = self._limit, self._limit + self._size
+        before = old.to_bytes(8, "big") if old else None
+        mutation = Mutation(_ROW, (Equals("meta", _KEY, before),), (Edit("meta", _KEY, new.to_bytes(8, "big")),))
+        try:
+            made = self._store.mutate(mutation)
+        except OutcomeUnknownError:
+            made = _limit_in(self._store) == new  # the store is ours alone, so nobody else has made it
+            if not made:
+                raise
+        if not made:
+            raise StoreError(f"another process hands out timestamps for {self._store.name}; one process may own it")
+        self._limit = new
+
+
+def _limit_in(store: Store) -> int:
+    found = store.get("meta", _KEY)
+    return int.from_bytes(found, "big") if found else 0
+
+
+class FileOracle:
+    """Timestamps for the processes of one machine, from a file they share.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "oracle"
+    >>> first, second = FileOracle(path), FileOracle(path)
+    >>> first.next(), second.next(), first.next()
+    (1, 2, 3)
+    """
+
+    _FORM = struct.Struct("<8sQQ36s")  # mark, next, limit, boot identity
+
+    def __init__(self, path: Path | str, size: int = RANGE) -> None:
+        self._path, self._size = Path(path), size
+        self._threads = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        self._pid = os.getpid()
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self._held():
+            if os.fstat(self._file).st_size < self._FORM.size:
+                os.pwrite(self._file, self._FORM.pack(b"oracle1\n", 0, 0, b""), 0)
+                self._force()
+            self._map = mmap.mmap(self._file, self._FORM.size)
+            mark, _, limit, boot = self._FORM.unpack_from(self._map)
+            if mark != b"oracle1\n":
+                raise StoreError(f"{self._path} is no file of timestamps, or of a newer version")
+            if boot.rstrip(b"\0") != _boot():
+                self._FORM.pack_into(self._map, 0, mark, limit, limit, _boot())
+
+    def next(self) -> int:
+        """A timestamp larger than all before it."""
+        if self._pid != os.getpid():
+            self._open()  # the lock of a file belongs to who opened it; a fork did not
+        with self._threads, self._held():
+            mark, last, limit, boot = self._FORM.unpack_from(self._map)
+            if last >= limit:
+                os.pwrite(self._file, self._FORM.pack(mark, last, limit + self._size, boot), 0)
+                self._force()
+            struct.pack_into("<Q", self._map, 8, last + 1)
+            return int(last + 1)
+
+    def _force(self) -> None:
+        os.fsync(self._file)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @contextlib.contextmanager
+    def _held(self):  # type: ignore[no-untyped-def]
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+def _boot() -> bytes:
+    """What changes when the machine starts anew; never the same where that is not known, so that each opening skips to the limit."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()[:36]
+    except OSError:
+        return os.urandom(18).hex().encode()
+
+
+class RequestedOracle:
+    """Timestamps from a server that counts: ``ask(n)`` gives the first of n numbers nobody else gets.
+
+    >>> counter = iter(range(1, 100, 1))
+    >>> RequestedOracle(lambda count: next(counter)).next()
+    1
+    """
+
+    def __init__(self, ask: Callable[[int], int]) -> None:
+        self._ask = ask
+        self._changed = threading.Condition()
+        self._waiting: list[list[int]] = []  # places for the numbers of who asked since the last request was sent
+        self._asking = False
+
+    def next(self) -> int:
+        """A timestamp larger than all before it."""
+        mine: list[int] = []
+        with self._changed:
+            self._waiting.append(mine)
+            while not mine and self._asking:
+                self._changed.wait()
+            if mine:
+                return mine[0]
+            served, self._waiting = self._waiting, []
+            self._asking = True
+        try:
+            first = self._ask(len(served))
+        except BaseException:
+            with self._changed:
+                self._waiting += [place for place in served if place is not mine]
+                self._asking = False
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            for number, place in enumerate(served, first):
+                place.append(number)
+            self._asking = False
+            self._changed.notify_all()
+        return mine[0]
