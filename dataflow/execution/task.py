@@ -14,7 +14,7 @@ import resource
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import pyarrow as pa
@@ -303,12 +303,20 @@ def peak_memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+SELDOM = 10.0
+_thorough = [monotonic()]  # when everything was looked at
+
+
 def free_memory(share: int = 0) -> None:
     """Give memory that is free back to the operating system, if this process holds more than its share: its peak is part of the run's.
     The next task takes the rest as it is, where pages that were given back would have to be cleared and mapped again.
 
-    What is alive is not looked at again, or every task would pay for all that was ever imported (65 ms, a tenth of a grouping's work).
+    What is alive is not looked at again, or every task would pay for all that was ever imported (65 ms, a tenth of a grouping's work,
+    five times the work of a task of 5 ms), but for once in a while: a cycle may have come to its end after it was put aside.
     """
+    if monotonic() - _thorough[0] >= SELDOM:
+        gc.unfreeze()
+        _thorough[0] = monotonic()
     gc.collect()
     gc.freeze()
     if resident_memory() > share:

@@ -47,14 +47,11 @@ def join(settings: RaySettings) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if not host and address != "auto":
         options["include_dashboard"] = False
-    environment = dict(settings.runtime_env)
-    if remote and "py_modules" not in environment:
-        environment["py_modules"] = _packages()
     logger = logging.getLogger("ray")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.ERROR)  # what concerns the user becomes an error of ours
     try:
-        ray.init(address, runtime_env=environment or None, **options)
+        ray.init(address, **options)
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise _not_joined(error) from error
     _quiet()
@@ -148,14 +145,6 @@ def _not_joined(error: Exception) -> DataflowError:
     elif "uthenticat" in text:
         hint = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token, as on its machines"
     return DataflowError(Report(f"no connection to the Ray cluster: {text}", hint=hint))
-
-
-def _packages() -> list[str]:
-    """The folders of our own packages, for machines that do not have them."""
-    import dataflow
-    import runners
-
-    return [os.path.dirname(package.__file__ or next(iter(package.__path__))) for package in (dataflow, runners)]
 
 
 def _quiet() -> None:

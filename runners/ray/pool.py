@@ -147,7 +147,7 @@ class ClusterPool(WorkerPool):
         self._add(worker)
         with contextlib.suppress(OSError):  # if it has died, its socket says so
             transport = ("runners.ray.transport", "FlightTransport", (machine.place,), self.cluster.token)
-            worker.channel.send({**self.cluster.setup, "transport": transport})
+            worker.channel.send({**self.cluster.setup(machine), "transport": transport})
 
     def _let_go(self, worker: PooledWorker) -> None:
         if worker in self.workers:
