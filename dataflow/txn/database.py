@@ -25,6 +25,7 @@ import functools
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -171,15 +172,15 @@ class Database:
         >>> db.each(load, ["a", "b", "c"])
         3
         """
-        done, waiting = 0, list[tuple[Transaction, T]]()
-        for item in items:
-            t = self.transaction()
-            function(t, item)
-            waiting.append((t, item))
-            if len(waiting) >= min(group, self.engine.together):
-                done += self._commit_group(function, waiting, retries)
-                waiting = []
-        return done + self._commit_group(function, waiting, retries)
+        done, left = 0, iter(items)
+        while part := list(islice(left, min(group, self.engine.together))):
+            waiting = []
+            for item, snapshot in zip(part, self.engine.begin_many(len(part)), strict=True):
+                t = Transaction(self, snapshot)
+                function(t, item)
+                waiting.append((t, item))
+            done += self._commit_group(function, waiting, retries)
+        return done
 
     def _commit_group(self, function: Callable[[Transaction, T], Any], waiting: list[tuple[Transaction, T]], retries: int) -> int:
         for (_, item), outcome in zip(waiting, commit_together(self, [t for t, _ in waiting]), strict=True):

@@ -116,7 +116,9 @@ class PercolatorEngine:
 
     def begin_many(self, count: int) -> list[_Snapshot]:
         """Each has a time of its own, by which its locks are known."""
-        return [self.begin() for _ in range(count)]
+        with self._mutex:
+            first = self.ground.oracle.next(count) if count else 0
+            return [self._snapshot(first + number) for number in range(count)]
 
     def as_of(self, timestamp: int) -> _Snapshot:
         """The store as it was."""
@@ -174,7 +176,8 @@ class PercolatorEngine:
                     roll_back(ground, one.rows)
         ready = [(number, one) for number, one in enumerate(planned) if not outcomes[number]]
         if ready:
-            decided = commit_primaries(ground, [(one.rows[0], ground.oracle.next()) for _, one in ready])
+            first = ground.oracle.next(len(ready))
+            decided = commit_primaries(ground, [(one.rows[0], first + place) for place, (_, one) in enumerate(ready)])
             others = []
             for (number, one), outcome in zip(ready, decided, strict=True):
                 outcomes[number] = outcome

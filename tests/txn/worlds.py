@@ -101,10 +101,10 @@ class Counting:
     def __init__(self, turns: Turns) -> None:
         self._point, self.last = turns.point, 0
 
-    def next(self) -> int:
+    def next(self, count: int = 1) -> int:
         self._point()
-        self.last += 1
-        return self.last
+        self.last += count
+        return self.last - count + 1
 
 
 class TakenInTurns:
