@@ -124,7 +124,7 @@ class OwnedLedger:
 
     def __init__(self, store: Any) -> None:
         self.store = store
-        # All cells are written by the page that is open, and no condition is ever put on them: so without the store's latches, if it has any.
+        # All cells are written by the page that is open, and no condition is ever put on them: the store's latches are not needed.
         self._write: Callable[..., None] = getattr(store, "write_alone", store.write)
         self._recent: dict[bytes, int] = {}
         self._views: list[weakref.ref[View]] = []
