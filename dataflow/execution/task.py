@@ -307,8 +307,9 @@ SELDOM = 10.0
 _thorough = [monotonic()]  # when everything was looked at
 
 
-def free_memory() -> None:
-    """Give memory that is free back to the operating system: a worker's peak is part of the run's.
+def free_memory(share: int = 0) -> None:
+    """Give memory that is free back to the operating system, if this process holds more than its share: its peak is part of the run's.
+    The next task takes the rest as it is, where pages that were given back would have to be cleared and mapped again.
 
     What is alive is not looked at again, or every task would pay for all that was ever imported (65 ms, a tenth of a grouping's work,
     five times the work of a task of 5 ms), but for once in a while: a cycle may have come to its end after it was put aside.
@@ -318,7 +319,17 @@ def free_memory() -> None:
         _thorough[0] = monotonic()
     gc.collect()
     gc.freeze()
-    with suppress(Exception):
-        import pyarrow as pa
+    if resident_memory() > share:
+        with suppress(Exception):
+            import pyarrow as pa
 
-        pa.default_memory_pool().release_unused()
+            pa.default_memory_pool().release_unused()
+
+
+def resident_memory() -> int:
+    """The bytes this process holds now; where that cannot be said, more than anyone's share."""
+    try:
+        with open("/proc/self/statm", "rb") as status:
+            return int(status.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 1 << 62

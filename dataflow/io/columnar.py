@@ -285,9 +285,13 @@ class ParquetSource(_ColumnarSource):
             if self.skip_bad:
                 return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence, None))]
             raise
+        share = 1.0
+        if self.only is not None and len(footer.groups) > 1:  # what a task reads, and writes, is of the columns that are used
+            meta = self._metadata(info)
+            share = leaf_bytes(meta, self.only, dict(self.fields)) / max(1, leaf_bytes(meta, None, {}))
         splits, start, held, first, rows = [], 0, 0, 0, 0
         for index, (size, count) in enumerate(footer.groups):
-            held += size
+            held += int(size * share)
             rows += count
             if held >= target or index == len(footer.groups) - 1:
                 splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "", (first, rows))))

@@ -8,7 +8,7 @@ same files on any machine. The reader of a shuffle is planned when the shuffle i
 
 The life of a manifest: an attempt ends, the scheduler takes the first one of its task and calls `_done`; its files are
 filed under the shuffle, kept name or sink they belong to, in the order of tasks; a task that is run again because one
-of its files went bad (`_corrupt`) replaces its files.
+of its files went bad (`Lineage`) replaces its files.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dataflow.scheduling.bisection import Bisection
 from dataflow.scheduling.enough import Enough
 from dataflow.scheduling.events import Clock, Task, Workers
 from dataflow.scheduling.filed import Filed, FiledFiles
+from dataflow.scheduling.lineage import Lineage
 from dataflow.scheduling.result import Output, RunResult, shown_bytes
 from dataflow.scheduling.scheduler import Scheduler
 from dataflow.scheduling.tasking import TaskMaker
@@ -47,6 +48,7 @@ class Job:
         self.files = FiledFiles()
         self.enough = Enough(self.files)
         self.maker = TaskMaker(plan, options, self.files, self.commit.targets, lambda: workers.parallel)
+        self.lineage = Lineage(self.files, clock, lambda: self.plan, self._unfinished, lambda: self.scheduler)
         self.bisection = Bisection(self.maker, self.accounts, self._replaced)
         self.scheduler = Scheduler(
             workers,
@@ -55,19 +57,16 @@ class Job:
             self.bisection.split,
             self._done,
             self._discard,
-            self._corrupt,
+            self.lineage.corrupt,
             self._progress,
-            self._ready,
+            self.lineage.ready,
             self.bisection.give_up,
             self._compare,
-            self._place_lost,
+            self.lineage.lost,
         )
         self.waiting = [phase.name for phase in plan.phases]
         self.open: dict[str, set[str]] = {}
         self.written: dict[int, dict[Filed, list[Any]]] = {}
-        self.work: dict[str, Task] = {}
-        self.remaking: dict[str, set[str]] = {}  # by phase
-        self.remade: dict[str, float] = {}  # when
         self.stop = threading.Event()
         self.committing = False
 
@@ -82,7 +81,7 @@ class Job:
         begun = self.clock.now()
         try:
             self.commit.begin()
-            while self.waiting or self.open:
+            while self.waiting or self.open or self.lineage.remaking:
                 self._open_phases()
                 self.scheduler.run(until=self._something_whole)
                 if self.stop.is_set():
@@ -134,7 +133,7 @@ class Job:
             self.state.phase = phase.name
             self.state.bytes_total += sum(task.payload.input.bytes for task in tasks)
             for task in tasks:
-                self.work[task.id] = task
+                self.lineage.work[task.id] = task
             self.enough.opened(phase, tasks)
             self.scheduler.add(tasks)
 
@@ -157,18 +156,15 @@ class Job:
             )
         return self.plan.phase(name)
 
+    def _unfinished(self, phase: str) -> bool:
+        return phase in self.open or phase in self.waiting
+
     def _close_phases(self) -> None:
         for name in [name for name, tasks in self.open.items() if not tasks]:
             del self.open[name]
-        for used in [used for used in self.files.files if used not in self.plan.views and self._is_past(used)]:
-            self.files.remove(used)
-
-    def _is_past(self, used: str) -> bool:
-        """Whether nobody will read a shuffle again: neither its readers, nor they to make what they wrote anew."""
-        readers = [phase for phase in self.plan.phases if used in phase.needs()]
-        written = {name for phase in readers for name in phase.feeds()}
-        after = [phase for phase in self.plan.phases if written & phase.needs()]
-        return not any(phase.name in self.waiting or phase.name in self.open for phase in [*readers, *after, *self.plan.feeders(used)])
+        self.lineage.settle()
+        for name in self.lineage.spare():
+            self.files.remove(name)
 
     # -- what the scheduler asks and tells
 
@@ -176,14 +172,18 @@ class Job:
         work: Work = task.payload
         self.bisection.seen(task, result)
         self.state.running.pop(task.id, None)
+        late = False
         for place, (leaf, output) in enumerate(zip(work.program.leaves, result.outputs, strict=True)):
             filed = (work.order, place)  # several branches of one pass may feed the same sink or shuffle
             match leaf:
                 case SinkLeaf(index=index):
                     self.written.setdefault(index, {})[filed] = output
                 case ShuffleLeaf(shuffle=name) | KeepLeaf(name=name):
-                    self.files.file(name, filed, output)
-        if self._made_again(task):
+                    late |= not self.files.file(name, filed, output)
+        again = self.lineage.made_again(task)
+        if late:
+            self.lineage.late()
+        if again:
             return  # its numbers were counted the first time
         self.open[work.phase].discard(task.id)
         self.result.tasks += 1
@@ -199,16 +199,12 @@ class Job:
 
     def _replaced(self, task: Task, parts: list[Task]) -> None:
         """Other tasks stand for one that is no more."""
-        names = {part.id for part in parts}
-        self.work.update((part.id, part) for part in parts)
-        if self._made_again(task):  # what it wrote the first time stands beside what its parts will write
-            del self.work[task.id]
+        if self.lineage.replaced(task, parts):  # what it wrote the first time stands beside what its parts will write
             self._unfile(task.payload)
-            self.remaking.setdefault(task.group, set()).update(names)
             return
         opened = self.open[task.group]
         opened.discard(task.id)
-        opened |= names
+        opened |= {part.id for part in parts}
         self.state.tasks_total += len(parts) - 1
         self.enough.replaced(task.group, parts)
 
@@ -235,44 +231,6 @@ class Job:
 
     def _progress(self, task: Task, rows: int, size: int) -> None:
         self.state.running[task.id] = (rows, size)
-
-    def _corrupt(self, producer: str, since: float) -> bool:
-        """A file of the run went bad: make it again, if that was not done since, and if the task that wrote it can still run."""
-        if self.remade.get(producer, since) > since:
-            return True
-        task = self.work.get(producer)
-        if task is None:
-            return False
-        if producer not in self.scheduler.states:
-            self.remaking.setdefault(task.group, set()).add(producer)
-            self.scheduler.add([task], front=True)
-        return True
-
-    def _made_again(self, task: Task) -> bool:
-        """Whether a task that is done was one that made its files anew."""
-        again = self.remaking.get(task.group, set())
-        if task.id not in again:
-            return False
-        again.discard(task.id)
-        self.remade[task.id] = self.clock.now()
-        if not again:
-            del self.remaking[task.group]
-        return True
-
-    def _place_lost(self, place: str) -> None:
-        """What was written at a place that is gone is made again, as far as somebody will still read it."""
-        files = self.files.at(place)
-        read = {name for name in {name for name, _ in files} if name in self.plan.views or not self._is_past(name)}
-        for name, file in files:
-            if name in read:
-                self._corrupt(file.producer, self.clock.now())
-
-    def _ready(self, phase: str) -> bool:
-        """Whether nothing that a phase reads is being made again."""
-        if not self.remaking:
-            return True
-        needs = self.plan.phase(phase).needs()
-        return not any(needs & self.plan.phase(name).feeds() for name in self.remaking)
 
     def _commit(self) -> None:
         for index, target in enumerate(self.commit.targets):

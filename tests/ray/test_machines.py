@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -128,6 +129,86 @@ def test_fault_16_of_a_machine_killed_in_the_middle_of_a_shuffle_only_its_map_ou
     assert len(lost) >= 1, "the machine that was killed had run no map task"
     assert len(ran) == 12 + len(lost), "other map tasks than those of the killed machine ran again"
     assert sum("is gone, and the files there" in line for line in result.log) == 1
+
+
+class Sums(DoFn[int, tuple[int, int]]):
+    """The sums of a bundle: one that is given too little gives something all the same."""
+
+    def start_bundle(self) -> None:
+        self.sums: dict[int, int] = dict.fromkeys(range(10), 0)
+
+    def process(self, n: int) -> Iterator[tuple[int, int]]:
+        import time
+
+        if n % 100 == 0:
+            time.sleep(0.05)
+        self.sums[n % 10] += n
+        return iter(())
+
+    def finish_bundle(self) -> Iterator[tuple[int, int]]:
+        yield from self.sums.items()
+
+
+@pytest.mark.parametrize("united", [False, True])
+def test_fault_16_a_machine_killed_in_the_last_of_many_phases(
+    tmp_path: Path, options: Options, machines: Any, four: Any, united: bool
+) -> None:
+    """What it had written in every phase before is made again, all the way back to the first. The result lies there too."""
+    gone = tmp_path / "gone"
+
+    def slowly(key: int, values: Any) -> int:
+        import time
+
+        time.sleep(0.1)  # so that all machines have some
+        return sum(values)
+
+    def waiting(key: int, values: Any) -> int:
+        import os
+        import time
+
+        if not os.path.exists(gone):
+            open(f"{gone}.begun", "a").close()
+            while not os.path.exists(gone):
+                time.sleep(0.02)
+        return sum(values)
+
+    def killer(over: threading.Event) -> None:
+        until((tmp_path / "gone.begun").exists, 60)
+        for process in processes_of(four):
+            kill(process, signal.SIGKILL)
+        until(lambda: any("is gone, and the files there" in line for line in jobs[-1].scheduler.log), 30)
+        gone.touch()
+
+    p = Pipeline()
+    sums = numbers(p, 2400, 9).parallel_do(Sums()).as_table()
+    table = sums.group_by_key(partitions=9).map_groups(slowly)
+    table = table.map(lambda pair: pair).as_table().group_by_key(partitions=8).map_groups(slowly)
+    last = table.map(lambda pair: pair).as_table().group_by_key(partitions=6).map_groups(waiting)
+    expected = [(k, sum(range(k, 2400, 10))) for k in range(10)]
+    if united:  # the other line is at its end long before, and so are its readers
+        other = numbers(p, 2400, 6).key_by(lambda n: n % 90).group_by_key(partitions=9).map_groups(slowly)
+        last, expected = other.union(last), expected + [(k, sum(range(k, 2400, 90))) for k in range(90)]
+    with watched_jobs() as jobs, meanwhile(killer):
+        rows = last.collect(**options)
+    assert sorted(map(tuple, rows)) == sorted(expected)
+    assert any("is gone, and the files there" in line for line in jobs[-1].scheduler.log)
+
+
+@contextlib.contextmanager
+def watched_jobs() -> Iterator[list[Any]]:
+    """The jobs that are made meanwhile."""
+    from dataflow.scheduling.job import Job
+
+    jobs: list[Any] = []
+    made = Job.__init__
+
+    def init(self: Any, *given: Any, **named: Any) -> None:
+        made(self, *given, **named)
+        jobs.append(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Job, "__init__", init)
+        yield jobs
 
 
 def test_fault_16_an_agent_that_is_killed_costs_what_its_machine_had(tmp_path: Path, options: Options, four: Any) -> None:

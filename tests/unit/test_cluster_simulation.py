@@ -1,5 +1,6 @@
 """The real job on simulated machines that die, straggle and come back: nothing is lost, nothing comes twice, and it does not take long."""
 
+import random
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 from dataflow.errors import Report, ShardLostError, StepError
 from dataflow.execution.task import Attempt
 from dataflow.io.source import Source
-from dataflow.physical.program import Branch, KeepLeaf, Program, SourceRoot, TaskInput
+from dataflow.physical.program import Branch, GroupRoot, KeepLeaf, Program, ShuffleInput, SourceRoot, TaskInput
 from dataflow.physical.stages import Phase, PhysicalPlan
 from dataflow.scheduling import simulated_job
 from dataflow.scheduling.enough import Enough
@@ -66,6 +67,89 @@ def test_a_reader_that_misses_many_files_one_after_another_is_not_given_up() -> 
     outcome = simulate(scenario)
     held_to_account(outcome, scenario)
     assert outcome.unreadable > Policy().attempts * scenario.reduces
+
+
+CHAIN = Scenario(maps=60, reduces=40, then=(30, 20), map_seconds=4, reduce_seconds=6, fleet=Fleet(machines=10, straggling=0.02))
+PLANS = {
+    "chain": CHAIN,
+    "collected chain": replace(CHAIN, then=(20, 20, 20, 10), collected=True),
+    "union": replace(CHAIN, then=(), beside=(20, 20, 20, 20, 20), collected=True),
+    "union of a line that ends late": replace(CHAIN, then=(40, 40), beside=(20, 20), collected=True),
+}
+
+
+def whole_result(scenario: Scenario) -> Counter[str]:
+    phases = scenario.phases()
+    if not scenario.collected:
+        return Counter()
+    last = set(phases) - {before for before, _ in phases.values()}
+    return Counter(f"{name}/{number:05d}" for name in last for number in range(phases[name][1]))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("seed", range(3))
+def test_deaths_in_every_phase_of_a_deep_plan(plan: str, seed: int) -> None:
+    """What a task was given is looked at in the simulation itself."""
+    scenario = replace(PLANS[plan], fleet=replace(PLANS[plan].fleet, seed=seed))
+    calm = simulate(scenario)
+    everything = Counter(f"{name}/{n:05d}" for name, (_, count) in scenario.phases().items() for n in range(count))
+    assert calm.taken == everything and calm.result == whole_result(scenario)
+    for part in range(1 + seed, 20, 3):
+        when = calm.seconds * part / 20
+        outcome = simulate(replace(scenario, fleet=replace(scenario.fleet, deaths=((when, 1 + part % 3),))))
+        assert outcome.result == whole_result(scenario), when
+        again = outcome.taken - everything
+        assert again <= outcome.lost_outputs, "something was made again that was not lost"
+        assert outcome.taken.keys() == everything.keys()
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_deaths_again_and_again_in_a_deep_plan(plan: str) -> None:
+    scenario = PLANS[plan]
+    calm = simulate(scenario)
+    for seed in range(5):
+        draw = random.Random(seed)
+        deaths = tuple((calm.seconds * draw.uniform(0.02, 1.2), 1) for _ in range(8))
+        outcome = simulate(replace(scenario, fleet=replace(scenario.fleet, deaths=deaths, seed=seed)))
+        assert outcome.result == whole_result(scenario), seed
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_shuffles_that_were_removed_are_made_again_as_a_whole(plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if all machines were safe: a shuffle then goes early, and everything back to the sources may be needed again."""
+    monkeypatch.setattr(FiledFiles, "can_be_lost", lambda self, name: False)
+    scenario = PLANS[plan]
+    calm = simulate(scenario)
+    for part in (8, 14, 17, 19):
+        deaths = ((calm.seconds * part / 20, 2), (calm.seconds * (part / 20 + 0.1), 1))
+        outcome = simulate(replace(scenario, fleet=replace(scenario.fleet, deaths=deaths)))
+        assert outcome.result == whole_result(scenario), part
+
+
+def test_shuffles_stay_until_nothing_that_can_be_lost_comes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    job: Any = None
+    removed: list[str] = []
+    remove = FiledFiles.remove
+
+    def noting(self: FiledFiles, name: str) -> None:
+        removed.append(f"{name} in {'/'.join(job.open) or 'the end'}")
+        remove(self, name)
+
+    monkeypatch.setattr(FiledFiles, "remove", noting)
+
+    def run(fleet: Fleet, safe: bool) -> list[str]:
+        nonlocal job
+        removed.clear()
+        monkeypatch.setattr(FiledFiles, "can_be_lost", lambda self, name: not safe)
+        clock = SimClock()
+        machines = SimMachines(clock, fleet, simulated_job._Behaviour(CHAIN))
+        job = simulated_job.Job(simulated_job._plan(CHAIN), JobOptions("r", 8 << 30, ("/s",), "/s"), machines, clock)
+        job.run()
+        return removed
+
+    assert run(Fleet(machines=10), safe=False) == [f"of {name} in the end" for name in ("map", "reduce", "then 1")] + ["out in the end"]
+    early = run(Fleet(machines=10), safe=True)
+    assert early.index("of map in the end") == 0, "a shuffle goes when what was made of it has been read"
 
 
 def test_fault_11_backups_shorten_the_tail() -> None:
@@ -170,7 +254,7 @@ def test_a_file_that_is_always_gone_ends_the_run() -> None:
 
 
 def a_file(path: str, producer: str, place: str = "", rows: int = 1) -> RunFile:
-    return RunFile(path, producer, (Block(0, 10, 1, rows),), place)
+    return RunFile(path, producer, (Block(0, 10, 1, rows),), place=place)
 
 
 def test_two_leaves_of_a_task_that_feed_one_name_keep_their_files_apart() -> None:
@@ -197,7 +281,41 @@ def test_the_files_of_a_place_are_those_that_count_now() -> None:
     files.forget("s", ((0, 1), 0))
     assert files.at("here") == [] and [file.path for file in files.kept("s")] == ["c"]
     files.remove("s")
-    assert files.at("there") == [] and files.kept("s") == ()
+    assert files.at("there") == []
+
+
+def test_what_was_removed_is_never_read_as_nothing() -> None:
+    files = FiledFiles()
+    files.file("s", ((0, 0), 0), a_file("a", "map/0", "here"))
+    files.file("s", ((0, 1), 0), a_file("b", "map/1", "here"))
+    files.remove("s")
+    given, phase = TaskInput(shuffle=ShuffleInput((), 0, 1, 10)), Phase(Program("p", "p", GroupRoot(), Branch(), ()), "s")
+    with pytest.raises(ShardLostError, match="were removed"):
+        files.current(given, phase)
+    files.file("s", ((0, 0), 0), a_file("c", "map/0", "here"))  # its task ran again for the sake of another of its leaves
+    assert files.at("here") == []
+    assert files.missing("s") == ["map/0", "map/1"]
+    files.file("s", ((0, 0), 0), a_file("d", "map/0", "here"))
+    assert files.missing("s") == ["map/1"]
+
+
+def test_a_task_that_writes_nothing_when_it_runs_again_has_no_file_any_more() -> None:
+    files = FiledFiles()
+    lost = a_file("a", "map/0", "here")
+    files.file("kept", ((0, 0), 0), lost)
+    files.lose("here")
+    assert files.missing("kept") == ["map/0"]
+    files.file("kept", ((0, 0), 0), None)
+    assert files.missing("kept") == [] and [file.rows for file in files.kept("kept")] == [0]
+    phase = Phase(Program("p", "p", SourceRoot(Source()), Branch(), ()), kept="kept")
+    assert files.current(TaskInput(files=(lost,)), phase).files == files.kept("kept")
+
+
+def test_a_file_that_comes_from_a_place_that_is_gone_is_missing_at_once() -> None:
+    files = FiledFiles()
+    files.lose("here")
+    assert not files.file("s", ((0, 0), 0), a_file("a", "map/0", "here"))
+    assert files.missing("s") == ["map/0"]
 
 
 def test_enough_is_what_the_first_tasks_gave_in_their_order() -> None:
