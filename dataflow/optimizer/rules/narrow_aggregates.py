@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dataflow.expr.nodes import Alias, Apply, Call, Column, ExprNode, Window, walk
+from dataflow.expr.nodes import Alias, Apply, Call, Column, ExprNode, Window, has_window, walk
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, schema_of, shared_keys
 from dataflow.plan.labels import inner_label
@@ -52,6 +52,8 @@ def _path(node: Node, readers: dict[int, list[Node]] | None) -> list[Relation] |
     path: list[Relation] = []
     while True:
         if readers is not None and len(readers[id(node)]) > 1:
+            return None
+        if isinstance(node, Relation) and any(has_window(expr) for expr in expressions_of(node)):  # over all its rows, of any key
             return None
         match node:
             case GroupAggregate(sets=None) if node.keys and isinstance(node.input, Relation):
