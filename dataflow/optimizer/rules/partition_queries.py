@@ -57,7 +57,7 @@ from dataflow.plan.relational import (
     expressions_of,
 )  # fmt: skip
 from dataflow.plan.steps import Step
-from dataflow.plan.traversal import consumers, rewrite, topological
+from dataflow.plan.traversal import read_twice, rewrite, topological
 
 __all__ = ["partition_queries"]
 
@@ -131,11 +131,11 @@ class _Cutter:
         self.shared: dict[int, Node] = {}
 
     def run(self) -> Node:
-        readers = consumers((self.query.root,))
+        twice = read_twice((self.query.root,))
         for node in topological((self.query.root,)):
             assert isinstance(node, Relation)
             part = self.cut(node)
-            if len(readers[id(node)]) > 1 and not isinstance(node, Given):
+            if id(node) in twice and not isinstance(node, Given):
                 made = self.made(part)
                 self.shared[id(made)] = made
                 part = self.over(made, part.schema, part.bytes)

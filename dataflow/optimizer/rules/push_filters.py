@@ -39,7 +39,7 @@ from dataflow.plan.relational import (
     Where,
     expressions_of,
 )
-from dataflow.plan.traversal import consumers, topological
+from dataflow.plan.traversal import read_twice, topological
 
 __all__ = ["conjuncts", "push_filters"]
 
@@ -49,7 +49,7 @@ _RIGHT = ("inner", "right", "cross")
 
 def push_filters(plan: Plan, remarks: Remarks) -> Plan:
     """Move every condition as far down as it goes."""
-    readers = consumers(plan)
+    twice = read_twice(plan)
     if not any(isinstance(node, Relation) for node in topological(plan)):
         return plan
     pusher = _Pusher(remarks)
@@ -61,7 +61,7 @@ def push_filters(plan: Plan, remarks: Remarks) -> Plan:
         elif isinstance(made, Join) and made.how == "inner" and made.residual is not None and made.schema is not None:
             made = pusher.sink(replace(made, residual=None), conjuncts(made.residual), made)
         new[id(node)] = made
-        if len(readers[id(node)]) > 1:
+        if id(node) in twice:
             pusher.shared[id(made)] = made
     return tuple(new[id(node)] for node in plan)
 
