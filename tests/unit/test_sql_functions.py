@@ -75,6 +75,7 @@ def test_a_function_gives_what_duckdb_gives(text: str) -> None:
             [("x", "1,5"), ("y", "2"), ("z", "3"), (None, "4")],
         ),
         ("select id, repeat(s, a), strpos(s, 'y') from t where id < 3 order by id", [(1, "x", 0), (2, "yy", 1)]),
+        ("select id, repeat(s, 2) from t where id > 2 order by id", [(3, "zz"), (4, None), (5, "xx")]),
     ],
 )
 def test_functions_of_columns(text: str, rows: list[Any]) -> None:
