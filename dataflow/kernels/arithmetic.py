@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from dataflow.expr.types import MOST_DIGITS, DType, decimal_of, promoted
-from dataflow.kernels.lowered import Kernel, Lowered, as_type, met, own
+from dataflow.kernels.lowered import Kernel, Lowered, as_type, divided, met, own
 from dataflow.kernels.spans import temporal
 from dataflow.kernels.types import to_polars
 
@@ -87,8 +87,15 @@ def _divide(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.
         return _floored(one.expr.to_physical(), two.expr.cast(pl.Int64)).cast(to_polars(kind))
     if one.type.name == "duration":
         left, right = met(args)
-        return left.to_physical() / right.to_physical()
-    return as_type(one, kind) / as_type(two, kind)
+        return divided(left.to_physical().cast(pl.Float64), right.to_physical().cast(pl.Float64))
+    return _ratio(args, kind)
+
+
+def _ratio(args: list[Lowered], kind: DType, then: Callable[[pl.Expr, pl.Expr], pl.Expr] = lambda a, b: a / b) -> pl.Expr:
+    one, two = (as_type(arg, kind) for arg in args)
+    if all(arg.constant is not None for arg in args):
+        return then(one, two)  # one value by one value is really divided, and must stay one value where it stands alone
+    return divided(one, two, then)
 
 
 def _floored(one: pl.Expr, two: pl.Expr) -> pl.Expr:
@@ -102,8 +109,9 @@ def _floor_divide(args: list[Lowered], options: Mapping[str, Any], kind: DType) 
         scale = kind.args[1]
         whole = _floored(stored_at(one, scale), stored_at(two, scale))
         return (whole * pl.lit(10**scale, dtype=pl.Int128)).reinterpret(dtype=to_polars(kind))
-    left, right = as_type(one, kind), as_type(two, kind)
-    return (left / right).floor() if kind.is_float else _floored(left, right).cast(to_polars(kind))
+    if kind.is_float:
+        return _ratio(args, kind, lambda a, b: (a / b).floor())
+    return _floored(as_type(one, kind), as_type(two, kind)).cast(to_polars(kind))
 
 
 def _modulo(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
@@ -112,9 +120,9 @@ def _modulo(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.
     if kind.name == "decimal":
         left, right = (stored_at(arg, kind.args[1]) for arg in args)
         return (left - _floored(left, right) * right).reinterpret(dtype=to_polars(kind))
-    left, right = as_type(one, kind), as_type(two, kind)
     if kind.is_float:
-        return left - right * (left / right).floor()
+        return _ratio(args, kind, lambda a, b: a - b * (a / b).floor())
+    left, right = as_type(one, kind), as_type(two, kind)
     return (left % pl.when(right != 0).then(right)).cast(to_polars(kind))
 
 
@@ -129,7 +137,7 @@ def _round(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.E
         wide = one.expr.cast(pl.Float64)
         return (
             pl.when(wide.is_finite())
-            .then((wide / step).round(0, mode="half_away_from_zero") * step.clip(0, 1e308))
+            .then(divided(wide, step).round(0, mode="half_away_from_zero") * step.clip(0, 1e308))
             .otherwise(wide)
             .cast(to_polars(kind))
         )
