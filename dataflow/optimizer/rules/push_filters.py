@@ -103,11 +103,11 @@ class _Pusher:
         if not isinstance(node, Relation) or node.schema is None or id(node) in self.shared:
             return self.where(node, conditions, asked)
         if (apart := _partition(conditions)) is not None:  # their windows are over the rows of this node, no fewer
-            below, stay = [], []
+            free, bound = list[ExprNode](), list[ExprNode]()
             for one in conditions:
                 used = columns_of(one)
-                (below if used and _is_movable(one) and all(Column(name) in apart for name in used) else stay).append(one)
-            return self.where(self.sink(node, below, asked), stay, asked)
+                (free if used and _is_movable(one) and all(Column(name) in apart for name in used) else bound).append(one)
+            return self.where(self.sink(node, free, asked), bound, asked)
         if not isinstance(node, (Project, Where)) and _partition(expressions_of(node)) is not None:  # keys over all its input's rows
             return self.where(node, conditions, asked)
         match node:
