@@ -1,6 +1,6 @@
 """The cluster, as this process knows it: connected once, hidden behind the first work, and kept a while for the runs that follow.
 
-cluster_for ─> join ─> an agent on every machine, and one more where steps ask for resources
+cluster_for ─> join ─> an agent on every machine, which holds what the steps of the run may use there; the pool divides it among them
                           └─ `look`: machines that come, machines that leave
 """
 
@@ -14,6 +14,7 @@ import secrets
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,19 +41,27 @@ SETTLED = 60.0  # seconds after which the end of an agent is no sign that its ma
 
 @dataclass(eq=False)
 class Machine:
-    """A machine, for steps that ask for the same resources: its agent, which has room for ``slots`` workers. ``place``: of its files."""
+    """A machine: its agent, which ``has`` some of its resources, by Ray's names. ``place``: of its files."""
 
     node: str
-    asked: Resources | None
-    slots: int
+    has: dict[str, float]
     agent: Any
     place: str = ""
     folder: str = ""
     since: float = field(default_factory=time.monotonic)
 
     @property
-    def key(self) -> tuple[str, Resources | None]:
-        return self.node, self.asked
+    def slots(self) -> int:
+        """How many workers there are at most."""
+        return int(self.has["CPU"])
+
+    def room(self, asked: Resources | None, taken: Mapping[Resources | None, int]) -> int:
+        """For how many workers more there is room beside some."""
+        left = dict(self.has)
+        for kind, count in taken.items():
+            for name, amount in _amounts(kind).items():
+                left[name] = left.get(name, 0) - amount * count
+        return _room(asked, left)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """A reference to what the agent answers."""
@@ -94,8 +103,8 @@ class Cluster:
     def __init__(self, settings: RaySettings, asked: tuple[Resources, ...]) -> None:
         self.settings, self.asked = settings, asked
         self.token = secrets.token_hex(16)
-        self.machines: dict[tuple[str, Resources | None], Machine] = {}
-        self.coming: dict[tuple[str, Resources | None], tuple[Machine, Any]] = {}
+        self.machines: dict[str, Machine] = {}  # by Ray's name of the node
+        self.coming: dict[str, tuple[Machine, Any]] = {}
         self.refusals: dict[str, int] = {}
         self.users = 0
         self._looked = self._released = 0.0
@@ -169,19 +178,19 @@ class Cluster:
             self._looked = now
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
             for node, found in alive.items():
-                for asked, slots in _shares(found["Resources"], self.asked).items():
-                    key = (node, asked)
-                    if key not in self.machines and key not in self.coming and self.refusals.get(node, 0) < REFUSALS:
-                        self._invite(node, found["NodeManagerAddress"], asked, slots)
+                has = _usable(found["Resources"], self.asked)
+                known = node in self.machines or node in self.coming
+                if has["CPU"] and not known and self.refusals.get(node, 0) < REFUSALS:
+                    self._invite(node, found["NodeManagerAddress"], has)
             self._look_after(alive)
             self._meet(wait)
             for one in [one for one in self.machines.values() if one.node not in alive]:
                 self.drop(one)
 
-    def _invite(self, node: str, address: str, asked: Resources | None, slots: int) -> None:
+    def _invite(self, node: str, address: str, has: dict[str, float]) -> None:
         """Ask for an agent."""
-        one = Machine(node, asked, slots, self._agent(node, address, asked, slots))
-        self.coming[one.key] = (one, one.call("place"))
+        one = Machine(node, has, self._agent(node, address, has))
+        self.coming[node] = (one, one.call("place"))
 
     def _look_after(self, alive: dict[str, Any]) -> None:
         """Where others hold some of what an agent is to have, have one with what is left."""
@@ -190,12 +199,13 @@ class Cluster:
             if one.node in alive and time.monotonic() - one.since < PENDING:
                 continue
             free = _free() if free is None else free
-            room = _room(one.asked, free.get(one.node, {}))  # none: it has its cores and is starting, or others have them all
-            if one.node not in alive or 0 < room < one.slots:
+            left = _usable(free.get(one.node, {}), self.asked)  # none: it has its cores and is starting, or others have them all
+            fewer = left["CPU"] > 0 and any(left.get(name, 0) < amount for name, amount in one.has.items())
+            if one.node not in alive or fewer:
                 del self.coming[key]
                 ray.kill(one.agent)
-            if one.node in alive and 0 < room < one.slots:
-                self._invite(one.node, alive[one.node]["NodeManagerAddress"], one.asked, room)
+            if one.node in alive and fewer:
+                self._invite(one.node, alive[one.node]["NodeManagerAddress"], left)
 
     def _meet(self, wait: float) -> None:
         """Take in the agents that are there."""
@@ -221,27 +231,27 @@ class Cluster:
                 raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=_INSTALL)) from error
             self.refusals[one.node] = self.refusals.get(one.node, 0) + 1  # gone again
             return
-        self.machines[one.key] = one
+        self.machines[one.node] = one
         if one.node == self.node:
             self.transport.here += (one.place,)
 
     def drop(self, one: Machine) -> None:
         """A machine that no longer answers is as good as gone, even while Ray still counts on it."""
         with self._looking:
-            if self.machines.pop(one.key, None) is not None:
+            if self.machines.get(one.node) is one:
+                del self.machines[one.node]
                 settled = time.monotonic() - one.since > SETTLED
                 self.refusals[one.node] = 1 if settled else self.refusals.get(one.node, 0) + 1
                 with contextlib.suppress(ValueError):  # it may be there after all, and would keep its cores
                     ray.kill(one.agent)
 
-    def _agent(self, node: str, address: str, asked: Resources | None, slots: int) -> Any:
-        need = asked or Resources()
-        options: dict[str, Any] = {"num_cpus": need.cpus * slots, "num_gpus": need.gpus * slots, "max_restarts": 0, "max_task_retries": 0}
-        if need.memory:
-            options["memory"] = need.memory * slots
-        options["resources"] = {name: amount * slots for name, amount in need.custom}
+    def _agent(self, node: str, address: str, has: dict[str, float]) -> Any:
+        options: dict[str, Any] = {"num_cpus": has["CPU"], "num_gpus": has.get("GPU", 0), "max_restarts": 0, "max_task_retries": 0}
+        if "memory" in has:
+            options["memory"] = has["memory"]
+        options["resources"] = {name: amount for name, amount in has.items() if name not in ("CPU", "GPU", "memory")}
         made = _actor().options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-        return made.remote([self._imports], _VERSIONS, (self.token, address, self.settings.spill_folder, slots, need.gpus))
+        return made.remote([self._imports], _VERSIONS, (self.token, address, self.settings.spill_folder, int(has["CPU"])))
 
 
 _join = join
@@ -254,21 +264,18 @@ _VERSIONS = {
 }
 
 
-def _shares(has: dict[str, float], asked: tuple[Resources, ...]) -> dict[Resources | None, int]:
-    """How many workers of each kind a machine has room for: those that ask for something first, the rest of the cores for the others.
+def _usable(has: dict[str, float], asked: tuple[Resources, ...]) -> dict[str, float]:
+    """What of a machine's resources a run can use: the cores, and of all else what as many steps as fit ask for.
 
-    >>> _shares({"CPU": 4, "GPU": 2}, (Resources(gpus=1),))
-    {Resources(cpus=1, memory=0, gpus=1, custom=()): 2, None: 2}
+    >>> _usable({"CPU": 4, "GPU": 2, "memory": 100}, (Resources(gpus=1),))
+    {'CPU': 4, 'GPU': 2}
     """
-    left = dict(has)
-    found: dict[Resources | None, int] = {}
+    found: dict[str, float] = {"CPU": int(has.get("CPU", 0))}
     for one in asked:
-        if (slots := _room(one, left)) > 0:
-            found[one] = slots
-            for name, amount in _amounts(one).items():
-                left[name] = left.get(name, 0) - amount * slots
-    if int(left["CPU"]) > 0:
-        found[None] = int(left["CPU"])
+        slots = _room(one, has)
+        for name, amount in _amounts(one).items():
+            if amount and slots and name != "CPU":
+                found[name] = max(found.get(name, 0), amount * slots)
     return found
 
 
