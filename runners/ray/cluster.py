@@ -106,6 +106,7 @@ class Cluster:
         self.machines: dict[str, Machine] = {}  # by Ray's name of the node
         self.coming: dict[str, tuple[Machine, Any]] = {}
         self.refusals: dict[str, int] = {}
+        self.totals: list[dict[str, float]] = []  # of all machines, whoever holds it now
         self.users = 0
         self._looked = self._released = 0.0
         self._looking = threading.RLock()
@@ -177,6 +178,7 @@ class Cluster:
         with self._looking:
             self._looked = now
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+            self.totals = [found["Resources"] for found in alive.values()]
             for node, found in alive.items():
                 has = _usable(found["Resources"], self.asked)
                 known = node in self.machines or node in self.coming
@@ -186,6 +188,10 @@ class Cluster:
             self._meet(wait)
             for one in [one for one in self.machines.values() if one.node not in alive]:
                 self.drop(one)
+
+    def could_hold(self, asked: Resources | None) -> bool:
+        """Whether some machine has what a step asks for, though others may hold it now."""
+        return any(_room(asked, total) for total in self.totals)
 
     def _invite(self, node: str, address: str, has: dict[str, float]) -> None:
         """Ask for an agent."""

@@ -10,6 +10,7 @@ a file of another machine cannot be read ─> is somebody there? ─┬─> nobo
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import selectors
 import socket
@@ -39,9 +40,12 @@ from runners.ray.transport import copied
 
 __all__ = ["ClusterPool"]
 
+_log = logging.getLogger("dataflow")
+
 ASK = 0.5  # seconds between looks at the machines
 ANSWER = 5.0
 HOMELESS = 60.0  # seconds that a step waits for a machine that may come
+SAY = 5.0  # seconds after which it says that it waits
 IDLE = 0.5  # seconds to tear down for a worker that has nothing to do, and makes room
 GONE = "its machine is gone"
 
@@ -88,7 +92,7 @@ class ClusterPool(WorkerPool):
         self.doubted: dict[Machine, list[Failed]] = {}  # attempts that could not read a file of a machine
         self._made = 0
         self._looked = 0.0
-        self._homeless = 0.0
+        self._homeless, self._said = 0.0, False
         self._look()
 
     @property
@@ -137,9 +141,16 @@ class ClusterPool(WorkerPool):
         return False
 
     def _check_home(self, asked: Resources | None, homes: list[Machine]) -> None:
-        """A step waits a while for a machine that has what it asks for."""
+        """A step waits a while for a machine that has what it asks for; where one has and others hold it, until they give it back."""
+        before = self._homeless
         self._homeless = 0.0 if homes else self._homeless or time.monotonic()
-        if self._homeless and time.monotonic() - self._homeless > HOMELESS:
+        if not self._homeless:
+            return
+        since, busy = time.monotonic() - self._homeless, self.cluster.could_hold(asked)
+        if before and busy and since > SAY and not self._said:
+            self._said = True
+            _log.warning("waiting for the Ray cluster: other jobs hold what a step asks for: %s", asked or "1 cpu")
+        if since > HOMELESS and not busy:
             text = f"no machine of the Ray cluster has, or has left, what a step asks for: {asked or '1 cpu'}"
             raise DataflowError(Report(text, hint="`ray status` tells what they have, and what other jobs hold of it"))
 
