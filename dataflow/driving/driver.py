@@ -90,9 +90,14 @@ class Driver:
         """Where this plan's attempts run; what has to be ended with the run goes onto the stack. ``folders``: of this process's files."""
         raise NotImplementedError
 
+    @property
+    def own_memory(self) -> int:
+        """Bytes that the run's data may take in this process, where whole queries run."""
+        return self.memory
+
     def rule(self) -> Rule:
         """The rule by which queries are placed, for `explain`."""
-        return placing(self.memory, self.placement)
+        return placing(self.own_memory, self.placement)
 
     def run(self, plan: tuple[Node, ...]) -> RunResult:
         """Run a plan whose outputs are sinks."""
@@ -125,7 +130,7 @@ class Driver:
         with ExitStack() as stack:
             folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
             skipped_to = self.skipped_to or _left_of(run)
-            limit_kernel(self.memory, tempfile.gettempdir())
+            limit_kernel(self.own_memory, tempfile.gettempdir())
             workers = self._workers(stack, run, physical, folders)
             options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy, self.compared_share)
             job = Job(physical, options, workers, _MonotonicClock())

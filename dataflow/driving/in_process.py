@@ -71,6 +71,8 @@ def _own(program: Program) -> Program:
     """The program with DoFns of its own: what they open and hold must not stick to the user's objects."""
     if not any(True for _ in dofns(program.tree)):
         return program
-    import cloudpickle
+    import pickle
 
-    return replace(program, tree=cloudpickle.loads(cloudpickle.dumps(program.tree)))
+    from dataflow.driving.by_value import dumps
+
+    return replace(program, tree=pickle.loads(dumps(program.tree)))

@@ -144,9 +144,9 @@ class WorkerPool:
     def start(self, attempt: AttemptId, program: Program, make: Callable[[], Attempt]) -> None:
         """Give an attempt to an idle worker, or to the next that is. ``make`` makes it with the files as they are then."""
         if program.phase not in self.programs:
-            import cloudpickle
+            from dataflow.driving.by_value import dumps
 
-            self.programs[program.phase] = cloudpickle.dumps(program, 5)
+            self.programs[program.phase] = dumps(program)
         self.queue.append(_Queued(attempt, program, make))
         self._dispatch()
 
@@ -166,7 +166,7 @@ class WorkerPool:
             self._grow()
 
     def _give(self, worker: PooledWorker, queued: _Queued, attempt: Attempt) -> None:
-        import cloudpickle
+        from dataflow.driving.by_value import dumps
 
         name = queued.program.phase
         worker.busy = queued.attempt
@@ -175,7 +175,7 @@ class WorkerPool:
         index, files = self.indices.of(name, attempt.input)
         attempt = attempt.with_files(()) if index else replace(attempt, input=narrowed(attempt.input))
         self.news.append(Progress(queued.attempt, 0, 0))  # the wait for a worker is not its own
-        data = cloudpickle.dumps(self._sent(worker, attempt), 5)
+        data = dumps(self._sent(worker, attempt))
         try:
             if name not in worker.programs:
                 worker.channel.send("program", name, self.programs[name])

@@ -24,10 +24,10 @@ class WorkerProcess:
     def __init__(self, name: str, socket: int, count: int, place: str = "", environment: dict[str, str] | None = None) -> None:
         self.name, self.place = name, place
         self.blamed = ""
-        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **for_workers(count)}
+        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path), **for_workers(count)}
         variables.setdefault("OMP_NUM_THREADS", "1")  # the pool uses every core already
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dataflow.worker", str(socket), name],
+            [sys.executable, "-P", "-m", "dataflow.worker", str(socket), name],  # -P: not what happens to lie in the folder we are in
             pass_fds=[socket], env={**variables, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=2,
         )  # fmt: skip
 

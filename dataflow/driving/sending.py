@@ -38,11 +38,11 @@ class Indices:
             return "", b""
         found = self.known.get(phase)
         if found is None or found[0] is not files:  # one of them may have been made again
-            import cloudpickle
+            from dataflow.driving.by_value import dumps
 
             self._made += 1
             self.known.pop(phase, None)
-            found = self.known[phase] = (files, f"{phase}:{self._made}", cloudpickle.dumps(self.located(files), 5))
+            found = self.known[phase] = (files, f"{phase}:{self._made}", dumps(self.located(files)))
             while len(self.known) > KEPT:
                 del self.known[next(iter(self.known))]
         return found[1:]

@@ -17,6 +17,7 @@ import pyarrow as pa
 from dataflow.errors import DataflowError, InputError, Report, SchemaError, StepError
 from dataflow.execution.context import TaskContext, text_of
 from dataflow.execution.failures import trace_of, user_frames
+from dataflow.execution.first_halves import pays, without_groups
 from dataflow.execution.leaves import Leaf, counts, leaf_of_scan, leaf_of_stream, leaf_of_table, results, stops_early
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
@@ -69,11 +70,14 @@ def _places(leaves: list[Leaf]) -> str:
 def run_scan(root: ScanRoot, splits: tuple[Split, ...], label: str, context: TaskContext) -> Iterator[Batch]:
     """The records that a query makes of splits of files, which the kernel scans itself."""
     sides = [leaf_of_table(kept_table(context.sides[name])) for name in root.sides]
+    single = without_groups(root.relation)
     for some in _together(splits):
         context.bytes_read += sum(split.bytes for split in some)
         names = [split.name for split in some]
         with named(root.origin, label, names[0] if len(names) == 1 else f"one of {len(names)} files, {names[0]} to {names[-1]}"):
-            for table in results(root.relation, [leaf_of_scan(root.source.scan_splits(some)), *sides]):
+            leaves = [leaf_of_scan(root.source.scan_splits(some)), *sides]
+            relation = root.relation if single is None or pays(root.relation, leaves) else single
+            for table in results(relation, leaves):
                 if table.num_rows:
                     yield Records(table)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from dataflow.execution.context import TaskContext
+from dataflow.execution.first_halves import pays, without_groups
 from dataflow.execution.leaves import Leaf, leaf_of_table, results
 from dataflow.execution.queries import kept_table, named, united
 from dataflow.execution.runner import Runner
@@ -32,6 +33,7 @@ class QueryStep(Runner):
         self.bytes = 0
         self.limit = min(HELD_BYTES, max(context.memory // 8, 1 << 16))
         self.others: list[Leaf] | None = None
+        self.single = without_groups(self.step.arg)
 
     def apply(self, batch: Batch) -> Iterator[tuple[Batch, str | None]]:
         self.begin(batch)
@@ -53,7 +55,9 @@ class QueryStep(Runner):
         if self.others is None:
             self.others = [leaf_of_table(kept_table(side)) for side in self.sides]
         with named(self.step.origin, self.step.label, self.context.whereabouts()):
-            for table in results(self.step.arg, [leaf_of_table(whole), *self.others]):
+            leaves = [leaf_of_table(whole), *self.others]
+            relation = self.step.arg if self.single is None or pays(self.step.arg, leaves) else self.single
+            for table in results(relation, leaves):
                 if table.num_rows:
                     self.stats.rows_out += table.num_rows
                     yield Records(table), None

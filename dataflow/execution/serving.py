@@ -82,7 +82,7 @@ class Serving:
         from dataflow.execution.failing import failure_of
         from dataflow.execution.task import free_memory, run_task
 
-        stage = "load"
+        stage, share = "load", 0
         _MARK.pack_into(self.mark, 0, -1, -1, 0, 0, 0, f"{task}#{number}".encode()[:255])
         try:
             if name not in self.loaded:
@@ -93,11 +93,13 @@ class Serving:
                 set_up(program)
                 self.loaded[name] = program
             stage = "run"
+            given = adapt(pickle.loads(attempt))
+            share = given.memory
             found: tuple[Any, ...] = (
                 "finished",
                 task,
                 number,
-                run_task(self.loaded[name], adapt(pickle.loads(attempt)), self._at, self._watch),
+                run_task(self.loaded[name], given, self._at, self._watch),
             )
         except BaseException as error:
             rows = struct.unpack_from("<qq", self.mark, 0)
@@ -105,7 +107,7 @@ class Serving:
             found = ("failed", task, number, kind, portable, rows if rows[0] >= 0 else None)
         self.context = None
         self.mark[: _MARK.size] = _NOTHING
-        free_memory()
+        free_memory(share)
         return found
 
     def forget(self, name: str) -> None:
@@ -116,6 +118,7 @@ class Serving:
         program = self.loaded.pop(name, None)
         if program is not None:
             tear_down(program)
+            gc.unfreeze()  # the program may be part of a cycle
 
     def close(self) -> None:
         """Tear down all programs."""

@@ -35,6 +35,7 @@ from dataflow.shard.arrow import from_numpy, taken, to_numpy
 from dataflow.shard.batch import Batch, NotPairs, Pairs, Records, raw_pairs
 from dataflow.shard.codec import HASH, ORDER, coding_of, decode, encode, encode_batch
 from dataflow.shard.keys import hash_keys
+from dataflow.shard.narrow import narrowed
 from dataflow.shard.runfile import RunFile, RunWriter
 
 __all__ = ["KeepWriter", "ShuffleWriter", "sort_column", "with_column"]
@@ -160,7 +161,7 @@ class ShuffleWriter:
         from dataflow.kernels.shuffling import key_hashes, order_bytes
 
         table = shuffled(batch.table if isinstance(batch, Records) else table_of(batch, None))
-        coded = encode_batch(Records(table))
+        coded = narrowed(encode_batch(Records(table)), by_value=self.leaf.hash_on is not None)  # a sort wants batches of one shape
         if self.leaf.hash_on is not None:
             return with_column(coded, HASH, from_numpy(key_hashes(table, self.leaf.hash_on, self.leaf.types)))
         assert self.leaf.order is not None

@@ -293,7 +293,7 @@ def show(node: Any) -> str:
             return f"col({name!r})"
         case Literal(value, kind):
             return repr(value) if kind is None else f"lit({value!r}, {str(kind)!r})"
-        case Call(operation, args) if operation in _INFIX and len(args) > 1:
+        case Call(operation, args, options) if operation in _INFIX and len(args) > 1 and not options:
             return f" {_INFIX[operation]} ".join(map(_inner, args))
         case Call("not", (one,)):
             return f"~{_inner(one)}"
@@ -345,4 +345,4 @@ def _keys(order: tuple[SortKey, ...]) -> str:
 
 def _inner(node: ExprNode) -> str:
     text = show(node)
-    return f"({text})" if isinstance(node, Call) and node.operation in (*_INFIX, "not", "negate") else text
+    return f"({text})" if isinstance(node, Call) and not node.options and node.operation in (*_INFIX, "not", "negate") else text

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +196,7 @@ class ParquetSource(_ColumnarSource):
         made = replace(self, fields=(*self.fields, *fields.items()))
         if self.kernel_scan() is None:
             return made
-        metas = [self._metadata(info) for info in self.files()[:16]]
+        metas = list(self._metadatas(self.files()[:16]))
         whole, leaves = (sum(leaf_bytes(meta, names, kept) for meta in metas) for kept in ({}, fields))
         return made if not filtered and leaves * max(2, os.cpu_count() or 1) < whole else None
 
@@ -209,7 +209,8 @@ class ParquetSource(_ColumnarSource):
         looked, total, size = files[:100], 0, 0
         for info in looked:
             size += info.size
-            total += leaf_bytes(self._metadata(info), names, dict(self.fields))
+            for meta in self._metadatas([info]):
+                total += leaf_bytes(meta, names, dict(self.fields))
         return int(DECODED * total * (sum(info.size for info in files) / max(1, size)))
 
     def statistics(self, schema: Schema) -> Statistics | None:
@@ -218,7 +219,7 @@ class ParquetSource(_ColumnarSource):
 
         files = self.files()
         looked = spread(files, 16)
-        metas = [self._metadata(info) for info in looked]
+        metas = list(self._metadatas(looked))
         if not metas:
             return None
         return of_footers(metas, sum(info.size for info in looked) / max(1, sum(info.size for info in files)), schema)
@@ -278,6 +279,15 @@ class ParquetSource(_ColumnarSource):
     def _metadata(self, info: FileInfo) -> Any:
         return self._guarded(info.path, lambda: metadata_of(info, self._file))
 
+    def _metadatas(self, files: Iterable[FileInfo]) -> Iterator[Any]:
+        """The footers of files, without those that cannot be read where these are passed over."""
+        for info in files:
+            try:
+                yield self._metadata(info)
+            except InputError:
+                if not self.skip_bad:
+                    raise
+
     def _parts(self, info: FileInfo, target: int, layout: pa.Schema | None) -> list[Split]:
         try:
             footer = self._footer(info)
@@ -285,9 +295,13 @@ class ParquetSource(_ColumnarSource):
             if self.skip_bad:
                 return [Split(info.path, 0, 0, 0, info.version, (layout, error.report.sentence, None))]
             raise
+        share = 1.0
+        if self.only is not None and len(footer.groups) > 1:  # what a task reads, and writes, is of the columns that are used
+            meta = self._metadata(info)
+            share = leaf_bytes(meta, self.only, dict(self.fields)) / max(1, leaf_bytes(meta, None, {}))
         splits, start, held, first, rows = [], 0, 0, 0, 0
         for index, (size, count) in enumerate(footer.groups):
-            held += size
+            held += int(size * share)
             rows += count
             if held >= target or index == len(footer.groups) - 1:
                 splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "", (first, rows))))

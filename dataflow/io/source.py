@@ -99,6 +99,7 @@ class Source:
         return []
 
     scans = False  # whether the kernel can read its files itself, at least where they are local
+    skip_bad = False  # whether what cannot be read is passed over, and counted
     has_columns = False  # whether `columns` is known from metadata alone, so that a query may read the source itself
 
     def columns(self) -> Any:

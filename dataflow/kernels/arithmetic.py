@@ -6,10 +6,11 @@ import decimal
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from dataflow.expr.types import MOST_DIGITS, DType, decimal_of, promoted
-from dataflow.kernels.lowered import Kernel, Lowered, as_type, met, own
+from dataflow.kernels.lowered import Kernel, Lowered, as_type, divided, met, own
 from dataflow.kernels.spans import temporal
 from dataflow.kernels.types import to_polars
 
@@ -87,8 +88,15 @@ def _divide(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.
         return _floored(one.expr.to_physical(), two.expr.cast(pl.Int64)).cast(to_polars(kind))
     if one.type.name == "duration":
         left, right = met(args)
-        return left.to_physical() / right.to_physical()
-    return as_type(one, kind) / as_type(two, kind)
+        return divided(left.to_physical().cast(pl.Float64), right.to_physical().cast(pl.Float64))
+    return _ratio(args, kind)
+
+
+def _ratio(args: list[Lowered], kind: DType, then: Callable[[pl.Expr, pl.Expr], pl.Expr] = lambda a, b: a / b) -> pl.Expr:
+    one, two = (as_type(arg, kind) for arg in args)
+    if all(arg.constant is not None for arg in args):
+        return then(one, two)  # one value by one value is really divided, and must stay one value where it stands alone
+    return divided(one, two, then)
 
 
 def _floored(one: pl.Expr, two: pl.Expr) -> pl.Expr:
@@ -96,26 +104,70 @@ def _floored(one: pl.Expr, two: pl.Expr) -> pl.Expr:
     return one // pl.when(two != 0).then(two)
 
 
+def _cut(one: pl.Expr, two: pl.Expr) -> pl.Expr:
+    """As `_floored`, but toward zero: one more where that is below zero and not exact."""
+    down = _floored(one, two)
+    return pl.when((down < 0) & (down * two != one)).then(down + 1).otherwise(down)
+
+
+def _left(one: pl.Expr, two: pl.Expr) -> pl.Expr:
+    """What the division down leaves, of whole numbers; by 0 null."""
+    return one % pl.when(two != 0).then(two)
+
+
+def _left_by_cut(one: pl.Expr, two: pl.Expr) -> pl.Expr:
+    """What the division toward zero leaves: it has the sign of the first."""
+    left = _left(one, two)
+    return pl.when((left != 0) & ((left < 0) != (one < 0))).then(left - two).otherwise(left)
+
+
+def _by_numpy(function: Callable[..., Any], args: list[pl.Expr], kind: DType) -> pl.Expr:
+    """A function of floats that Polars lacks, or has only up to the last digit."""
+
+    def run(rows: pl.Series) -> pl.Series:
+        columns = rows.struct.unnest().get_columns()
+        with np.errstate(all="ignore"):
+            found = pl.Series(function(*(column.to_numpy() for column in columns)))
+        if any(column.null_count() for column in columns):
+            known = pl.all_horizontal(column.is_not_null() for column in columns)
+            return pl.select(pl.when(known).then(found)).to_series()
+        return found
+
+    given = pl.struct(arg.alias(f"a{at}") for at, arg in enumerate(args))
+    return given.map_batches(run, return_dtype=to_polars(kind), is_elementwise=True)
+
+
+def _log(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """Of the bases 10 and 2 exact for their powers, as C's is: log10(1000) is 3, where ln(1000) / ln(10) is less."""
+    one, base = as_type(args[0], kind), options.get("base")
+    if base in (10, 2):
+        return _by_numpy(np.log10 if base == 10 else np.log2, [one], kind)
+    return one.log() if base is None else divided(one.log(), pl.lit(base, dtype=pl.Float64).log()).cast(to_polars(kind))
+
+
 def _floor_divide(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     one, two = args
+    down = _cut if options.get("toward_zero") else _floored
     if kind.name == "decimal":
         scale = kind.args[1]
-        whole = _floored(stored_at(one, scale), stored_at(two, scale))
+        whole = down(stored_at(one, scale), stored_at(two, scale))
         return (whole * pl.lit(10**scale, dtype=pl.Int128)).reinterpret(dtype=to_polars(kind))
-    left, right = as_type(one, kind), as_type(two, kind)
-    return (left / right).floor() if kind.is_float else _floored(left, right).cast(to_polars(kind))
+    if kind.is_float:
+        return _ratio(args, kind, lambda a, b: (a / b).truncate() if options.get("toward_zero") else (a / b).floor())
+    return _ratio(args, kind, down).cast(to_polars(kind))
 
 
 def _modulo(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     """What the division down leaves. Of floats it is made of that division too: Polars' own gives NaN for infinite divisors."""
-    one, two = args
+    cut = options.get("toward_zero")
     if kind.name == "decimal":
         left, right = (stored_at(arg, kind.args[1]) for arg in args)
-        return (left - _floored(left, right) * right).reinterpret(dtype=to_polars(kind))
-    left, right = as_type(one, kind), as_type(two, kind)
+        return divided(left, right, _left_by_cut if cut else _left).reinterpret(dtype=to_polars(kind))
+    if cut and kind.is_float:
+        return _by_numpy(np.fmod, [as_type(arg, kind) for arg in args], kind)
     if kind.is_float:
-        return left - right * (left / right).floor()
-    return (left % pl.when(right != 0).then(right)).cast(to_polars(kind))
+        return _ratio(args, kind, lambda a, b: a - b * (a / b).floor())
+    return _ratio(args, kind, _left_by_cut if cut else _left).cast(to_polars(kind))
 
 
 def _round(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
@@ -129,7 +181,7 @@ def _round(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.E
         wide = one.expr.cast(pl.Float64)
         return (
             pl.when(wide.is_finite())
-            .then((wide / step).round(0, mode="half_away_from_zero") * step.clip(0, 1e308))
+            .then(divided(wide, step).round(0, mode="half_away_from_zero") * step.clip(0, 1e308))
             .otherwise(wide)
             .cast(to_polars(kind))
         )
@@ -205,7 +257,7 @@ KERNELS: dict[str, Kernel] = {
     "floor_divide": _floor_divide, "modulo": _modulo, "power": _float(lambda a, o: a[0].pow(a[1])),
     "negate": own("__neg__"), "abs": _abs, "round": _round, "floor": _whole("floor"), "ceil": _whole("ceil"), "truncate": _truncate,
     "sign": own("sign", to=True), "clip": _clip, "sqrt": _float(lambda a, o: a[0].sqrt()), "exp": _float(lambda a, o: a[0].exp()),
-    "log": _float(lambda a, o: a[0].log() if o["base"] is None else a[0].log(o["base"])), "log10": _float(lambda a, o: a[0].log10()),
+    "log": _log, "log10": lambda args, options, kind: _log(args, {"base": 10}, kind),
     "log1p": _float(lambda a, o: a[0].log1p()), "is_nan": _of_floats("is_nan"), "is_finite": _of_floats("is_finite"), "fill_nan": _fill_nan,
     "sum_horizontal": _sum_horizontal,
 }  # fmt: skip

@@ -22,7 +22,7 @@ import polars as pl
 from dataflow.expr.nodes import Frame, SortKey
 from dataflow.expr.types import DType
 from dataflow.kernels.aggregates import AGGREGATE_KERNELS
-from dataflow.kernels.lowered import Lowered
+from dataflow.kernels.lowered import Lowered, divided
 from dataflow.kernels.types import to_polars
 
 __all__ = ["Bounds", "bounds", "over_frame"]
@@ -163,10 +163,14 @@ class _Frames:
                 cut = total.abs() // count.cast(pl.Int128) * total.sign()
                 return pl.when(count > 0).then(cut).cast(pl.Int64).cast(to_polars(self.kind))
             case "mean" if not have.is_float:
-                total = self.total(self.whole).cast(pl.Float64) / (10.0 ** have.args[1] if have.name == "decimal" else 1.0)
-                return pl.when(self.count > 0).then(total / self.count)
+                total = self.total(self.whole).cast(pl.Float64)
+                if have.name == "decimal":
+                    total = divided(total, pl.lit(10.0 ** have.args[1]))
+                return pl.when(self.count > 0).then(divided(total, self.count.cast(pl.Float64)))
             case "mean" if self.frame.from_first or (self.frame.rows is not None and None not in self.frame.rows):
-                return pl.when(self.count > 0).then(_Frames(self.value, self.frame, self.kind, {}).of("sum") / self.count)
+                return pl.when(self.count > 0).then(
+                    divided(_Frames(self.value, self.frame, self.kind, {}).of("sum"), self.count.cast(pl.Float64))
+                )
             case "min" | "max" if self.frame.from_first or self.frame.to_last or self.frame.rows is not None:
                 return self.extreme(function)
             case "first" | "last" | "nth":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dataflow.expr.nodes import ExprNode, SortKey
+from dataflow.expr.nodes import ExprNode, SortKey, columns_of
 from dataflow.expr.types import DType, Schema
 from dataflow.expr.typing import ExprError, type_of
 from dataflow.kernels.expressions import lower
@@ -32,7 +34,7 @@ def key_hashes(table: pa.Table, keys: tuple[ExprNode, ...], types: tuple[DType, 
         if kind.is_float:
             expr = expr + 0.0  # -0.0 equals 0.0
         exprs.append(expr.alias(f"k{at}"))
-    found = as_frame(table).select(exprs)
+    found = _frame(table, keys).select(exprs)
     return found.hash_rows(seed=0).to_numpy()
 
 
@@ -51,8 +53,15 @@ def order_bytes(table: pa.Table, order: tuple[SortKey, ...]) -> pa.Array:
     """
     schema = schema_from_arrow(table.schema)
     check_order(order, schema)
-    keys = as_frame(table).select(lower(key.expr, schema).alias(f"k{at}") for at, key in enumerate(order))
+    keys = _frame(table, [key.expr for key in order]).select(lower(key.expr, schema).alias(f"k{at}") for at, key in enumerate(order))
     rows: pl.Series = keys._row_encode(
         unordered=False, descending=[key.descending for key in order], nulls_last=[key.nulls_last for key in order]
     )
     return rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _frame(table: pa.Table, exprs: Iterable[ExprNode]) -> pl.DataFrame:
+    """The columns of a table that expressions read: to look at another costs a pass over its texts."""
+    used = {name for expr in exprs for name in columns_of(expr)}
+    names = [name for name in table.column_names if name in used]
+    return as_frame(table.select(names or table.column_names[:1]))

@@ -61,7 +61,8 @@ def _find(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Ex
 
 def _repeat(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     text, times = (arg.expr for arg in args)
-    return pl.when(times.is_not_null()).then(text.repeat_by(times.cast(pl.Int64).clip(0).cast(pl.UInt32)).list.join(""))
+    known = text.is_not_null() & times.is_not_null()  # joined, a list of nulls is no null
+    return pl.when(known).then(text.repeat_by(times.cast(pl.Int64).clip(0).cast(pl.UInt32)).list.join(""))
 
 
 def _text(method: str, *names: str, to: bool = False) -> Kernel:

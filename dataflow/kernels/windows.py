@@ -11,7 +11,7 @@ from dataflow.expr.types import INT64, DType
 from dataflow.expr.typing import type_of
 from dataflow.kernels.aggregates import aggregate, sorted_by
 from dataflow.kernels.frames import bounds, over_frame
-from dataflow.kernels.lowered import Lowered, Walk, as_type
+from dataflow.kernels.lowered import Lowered, Walk, as_type, divided
 
 __all__ = ["RANKING_KERNELS", "window"]
 
@@ -88,7 +88,12 @@ def _dense_rank(node: Window, function: Ranking, partition: list[pl.Expr], lower
 def _percent_rank(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
     def build(sort: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
         rank = _rank_of(_peers(sort, node, lower))
-        return pl.when(pl.len() > 1).then((rank - 1) / (pl.len() - 1)).otherwise(0.0).cast(pl.Float64)
+        return (
+            pl.when(pl.len() > 1)
+            .then(divided((rank - 1).cast(pl.Float64), (pl.len().cast(pl.Int64) - 1).cast(pl.Float64)))
+            .otherwise(0.0)
+            .cast(pl.Float64)
+        )
 
     return _in_order(build, node, partition, lower)
 
@@ -96,7 +101,8 @@ def _percent_rank(node: Window, function: Ranking, partition: list[pl.Expr], low
 def _cume_dist(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
     def build(sort: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
         run = _peers(sort, node, lower)
-        return run.rle().struct.field("len").cast(pl.Int64).cum_sum().gather(run) / pl.len()
+        upto = run.rle().struct.field("len").cast(pl.Int64).cum_sum().gather(run)
+        return divided(upto.cast(pl.Float64), pl.len().cast(pl.Float64))
 
     return _in_order(build, node, partition, lower)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from dataflow.plan.nodes import Node
 
-__all__ = ["consumers", "rewrite", "topological"]
+__all__ = ["consumers", "read_twice", "rewrite", "topological"]
 
 
 def topological(outputs: Iterable[Node]) -> list[Node]:
@@ -35,6 +35,17 @@ def consumers(outputs: Iterable[Node]) -> dict[int, list[Node]]:
         for child in dict.fromkeys(node.inputs):
             found.setdefault(id(child), []).append(node)
     return found
+
+
+def read_twice(outputs: Iterable[Node]) -> set[int]:
+    """The ids of nodes that are read more than once: by several others, or, as in a join with itself, twice by one. A rule that
+    changes such a node for one place makes two of it."""
+    seen: set[int] = set()
+    twice: set[int] = set()
+    for node in topological(outputs):
+        for child in map(id, node.inputs):
+            (twice if child in seen else seen).add(child)
+    return twice
 
 
 def rewrite(outputs: tuple[Node, ...], change: Callable[[Node], Node]) -> tuple[Node, ...]:

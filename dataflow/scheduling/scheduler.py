@@ -388,7 +388,7 @@ class Scheduler:
 
     def _crash(self, state: _State, event: Died) -> DataflowError:
         rows = f"row {event.rows[0] + 1} of its input" if event.rows else ""
-        kind = MemoryLimitError if "memory" in event.how else WorkerCrashedError
+        kind = MemoryLimitError if event.how.startswith("out of memory") else WorkerCrashedError
         return kind(
             Report(
                 f"a task killed its worker again and again: {event.how}",

@@ -128,13 +128,16 @@ class TaskMaker:
 
     def _inputs(self, phase: Phase) -> list[TaskInput]:
         root = phase.program.root
+        sorts = any(isinstance(leaf, ShuffleLeaf) and leaf.order is not None for leaf in phase.program.leaves)
+        # fewer and longer runs, each of which every range of a sort reads too much of; a hash run is best short enough for the caches
+        most = min(SPLIT_BYTES * 2 if sorts else SPLIT_BYTES, max(1 << 20, self.options.memory // (32 if sorts else 16)))
         match root:
             case SourceRoot(source=source) | ScanRoot(source=source):
                 try:
-                    splits = source.splits(min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
+                    splits = source.splits(most)
                 except (InputError, SchemaError) as error:
                     raise of_source(error, phase.program) from error.__cause__
-                return gathered(splits, min(SPLIT_BYTES, max(1 << 20, self.options.memory // 16)))
+                return gathered(splits, most)
             case PieceRoot(sides=sides, splittable=splittable):
                 from dataflow.scheduling.pieces import piece_ranges  # few runs have any
 

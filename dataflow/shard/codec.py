@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from dataflow.shard.arrow import blobs, from_numpy, strings, taken, to_numpy
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Rows, Same, Values
+from dataflow.shard.narrow import widened
 
 __all__ = ["HASH", "ORDER", "Coding", "decode", "decode_batch", "encode", "encode_batch", "to_list"]
 
@@ -205,8 +206,8 @@ def decode_batch(batch: pa.RecordBatch) -> Batch:
     kind, *codings = coding_of(batch)
     columns = [(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True) if name not in (HASH, ORDER)]
     if kind == "records":
-        fields = [batch.schema.field(name) for name, _ in columns]
-        return Records(pa.Table.from_arrays([c for _, c in columns], schema=pa.schema(fields)))
+        wide = [widened(column, batch.schema.field(name)) for name, column in columns]
+        return Records(pa.Table.from_arrays([column for column, _ in wide], schema=pa.schema([field for _, field in wide])))
     if kind == "values":
         return Values(columns[0][1])
     if kind == "pairs":

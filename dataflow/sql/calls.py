@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from dataflow.expr.nodes import Call, Column, ExprNode
+from dataflow.expr.nodes import Call, Column, ExprNode, Literal
 from dataflow.expr.types import INT64
 from dataflow.sql.errors import refuse
 from dataflow.sql.functions import BY_NAME, FUNCTIONS, Function
@@ -65,7 +66,10 @@ def _special(of: Expressions, node: exp.Expr) -> ExprNode | None:
         case exp.Log():
             if node.expression is None:
                 return Call("log", (of.expr(node.this),), (("base", 10.0),))
-            return Call("log", (of.expr(node.expression),), (("base", float(of.constant(node.this, "log's base"))),))
+            base, value = float(of.constant(node.this, "log's base")), of.expr(node.expression)
+            if base in (2, 10) or base <= 0:
+                return Call("log", (value,), (("base", base),))
+            return Call("divide", (Call("log10", (value,)), Literal(math.log10(base))))  # as DuckDB, for which log(3, 243) is 5
         case exp.Grouping() | exp.GroupingId():
             args = tuple(map(of.expr, node.expressions))
             known = next((name for name, given in of.groupings.items() if given == args), None)

@@ -281,7 +281,16 @@ class Expressions:
             return found
         if operation == "add" and STRING in (self.type(one), self.type(two)):
             refuse(node, "text is put together with ||, not +", "a || b")
+        if operation in ("floor_divide", "modulo"):
+            return self._divided_whole(operation, one, two)
         return literals.folded(operation, one, two) or Call(operation, (one, two))
+
+    def _divided_whole(self, operation: str, one: ExprNode, two: ExprNode) -> ExprNode:
+        """% and // of SQL: toward zero, where the operations go down. // of other numbers than integers is /, and by 0 null as well."""
+        kinds = (self.type(one), self.type(two))
+        if operation == "floor_divide" and any(kind.is_numeric and not kind.is_integer for kind in kinds):
+            return Call("divide", (one, Call("null_if", (two, Literal(0)))))
+        return Call(operation, (one, two), (("toward_zero", True),))
 
     # -- the rest
 
@@ -315,16 +324,20 @@ class Expressions:
                 else:
                     parts.append(self._text(one))
             return chained("str.concat", parts)
-        texts = [self._text(one) for one in node.expressions]
-        if len(texts) < (2 if isinstance(node, exp.ConcatWs) else 1):
+        given = node.expressions
+        if len(given) < (2 if isinstance(node, exp.ConcatWs) else 1):
             refuse(node, f"{node.key} needs more arguments")
-        filled: list[ExprNode] = [Call("coalesce", (one, Literal(""))) for one in texts]  # concat() leaves nulls out
         if isinstance(node, exp.ConcatWs):
-            between, rest = texts[0], texts[1:]
-            if any(not isinstance(one, Literal) for one in rest):
-                refuse(node, "concat_ws of columns is not supported", "a || ',' || b")
-            filled = [part for one in rest for part in (between, one)][1:]
-        return chained("str.concat", filled)
+            return self._joined(given[0], [self._text(one) for one in given[1:]])
+        return chained("str.concat", [Call("coalesce", (self._text(one), Literal(""))) for one in given])  # concat() leaves nulls out
+
+    def _joined(self, separator: exp.Expr, parts: list[ExprNode]) -> ExprNode:
+        """concat_ws leaves nulls out, with their separators; but without a separator it is null."""
+        between = self.constant(separator, "the separator of concat_ws")
+        known = tuple(part for part in parts if self.type(part) != NULL)
+        if between is None or not known:
+            return Literal(None, STRING) if between is None else Literal("")
+        return Call("concat_str", known, (("separator", literals.as_text(between)), ("ignore_nulls", True)))
 
     def _text(self, node: exp.Expr) -> ExprNode:
         found = self.expr(node)

@@ -25,6 +25,7 @@ import functools
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -77,6 +78,7 @@ class Database:
         sync: bool = True,
         history: bool | None = None,
         lock_life: float = 3.0,
+        one_phase: bool = False,
         limits: Limits | None = None,
         **options: Any,
     ) -> Database:
@@ -84,8 +86,8 @@ class Database:
 
         ``engine``: by default the fastest that the store allows. ``sync``: whether a commit survives a crash of the machine; without,
         only one of the process. ``history``: keep old versions until they are collected, to read the past; chosen when the store is made.
-        ``lock_life``: seconds after
-        which a transaction that is committing is taken for dead (percolator). ``options``: the store's. Raises `StoreError`.
+        ``lock_life``: seconds after which a transaction that is committing is taken for dead (percolator). ``one_phase``: commit without
+        locks (percolator, on a store that this process owns). ``options``: the store's. Raises `StoreError`.
 
         >>> db = Database.open("memory:", history=True)
         >>> with db.transaction() as t: t["a", "x"] = 1
@@ -96,7 +98,7 @@ class Database:
         """
         store = open_store(address, **options)
         try:
-            return cls(engine_for(store, engine, sync=sync, history=history, life=lock_life), limits=limits)
+            return cls(engine_for(store, engine, sync=sync, history=history, life=lock_life, one_phase=one_phase), limits=limits)
         except BaseException:
             store.close()
             raise
@@ -170,15 +172,15 @@ class Database:
         >>> db.each(load, ["a", "b", "c"])
         3
         """
-        done, waiting = 0, list[tuple[Transaction, T]]()
-        for item in items:
-            t = self.transaction()
-            function(t, item)
-            waiting.append((t, item))
-            if len(waiting) >= min(group, self.engine.together):
-                done += self._commit_group(function, waiting, retries)
-                waiting = []
-        return done + self._commit_group(function, waiting, retries)
+        done, left = 0, iter(items)
+        while part := list(islice(left, min(group, self.engine.together))):
+            waiting = []
+            for item, snapshot in zip(part, self.engine.begin_many(len(part)), strict=True):
+                t = Transaction(self, snapshot)
+                function(t, item)
+                waiting.append((t, item))
+            done += self._commit_group(function, waiting, retries)
+        return done
 
     def _commit_group(self, function: Callable[[Transaction, T], Any], waiting: list[tuple[Transaction, T]], retries: int) -> int:
         for (_, item), outcome in zip(waiting, commit_together(self, [t for t, _ in waiting]), strict=True):

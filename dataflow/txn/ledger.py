@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, Protocol
@@ -124,6 +124,8 @@ class OwnedLedger:
 
     def __init__(self, store: Any) -> None:
         self.store = store
+        # All cells are written by the page that is open, and no condition is ever put on them: the store's latches are not needed.
+        self._write: Callable[..., None] = getattr(store, "write_alone", store.write)
         self._recent: dict[bytes, int] = {}
         self._views: list[weakref.ref[View]] = []
         self._current: View | None = None
@@ -193,7 +195,7 @@ class OwnedLedger:
             self._edits.append(Edit("meta", _LIMIT, limit.to_bytes(8, "big")))
         with self._mutex:
             try:
-                self.store.write(self._edits, sync=self._sync)
+                self._write(self._edits, sync=self._sync)
                 self._limit = limit
             except BaseException:
                 self._current = None

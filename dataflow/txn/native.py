@@ -47,6 +47,7 @@ _NUMBER = b"select pg_current_xact_id()::text::int8"
 _GET = "select value from {data} where key = $1"
 _GET_MANY = "select key, value from {data} where key = any($1)"
 _SCAN = "select key, value from {data} where key >= $1 and key < $2 order by key {order} limit $3::int8"
+_NOTED = "select key, value from {notify} where key >= $1 and key < $2 order by key limit $3::int8"
 _PUT = (
     "insert into {data} (key, value) select k, int8send($1::int8) || v from unnest($2::bytea[], $3::bytea[]) as given(k, v) "
     "on conflict (key) do update set value = excluded.value"
@@ -246,10 +247,18 @@ class NativeEngine:
         notify.note(self.store, key, self.now(), trail)
 
     def frontier(self) -> int:
-        """The time up to which every change was looked at. What is not decided yet is of a later time than ``now``."""
-        now = self.now()
-        pending = notify.oldest(self.store)
-        return now if pending is None else min(now, pending - 1)
+        """The time up to which every change was looked at. What is not decided yet is of a later time than ``now``.
+
+        Both are of one snapshot of the server: an observer's run drops a notification and leaves others, perhaps where a scan has been.
+        """
+        with self.session() as session:
+            session.run(_BEGIN)
+            try:
+                ((now,),) = session.run(_SNAPSHOT)
+                pending = notify.oldest(notify.pending_in(_noted(session)))
+            finally:
+                session.roll_back()
+        return int(now) if pending is None else min(int(now), pending - 1)
 
     # -- garbage
 
@@ -261,3 +270,14 @@ class NativeEngine:
     def close(self) -> None:
         """Close the store."""
         self.store.close()
+
+
+def _noted(session: Any) -> Iterator[tuple[bytes, bytes]]:
+    """The notifications that a transaction of the server sees."""
+    start = b"\x01"
+    while True:
+        page = session.run(_NOTED, (start, b"\xff", _PAGE))
+        yield from page
+        if len(page) < _PAGE:
+            return
+        start = page[-1][0] + b"\x00"

@@ -32,7 +32,7 @@ def open_store(address: str | os.PathLike[str] | Sequence[str] | Store, **option
     return ShardedStore([stores.open_store(one, **options) for one in address])
 
 
-def engine_for(store: Store, name: str | None, *, sync: bool, history: bool | None, life: float) -> Engine:
+def engine_for(store: Store, name: str | None, *, sync: bool, history: bool | None, life: float, one_phase: bool = False) -> Engine:
     """The engine of that name on a store, or the one that wrote it, or the fastest that the store allows."""
     able = [
         *(["embedded"] if hasattr(store, "snapshot") and (not store.shared or hasattr(store, "exclusive")) else []),
@@ -50,7 +50,8 @@ def engine_for(store: Store, name: str | None, *, sync: bool, history: bool | No
         from dataflow.txn.native import NativeEngine
 
         return NativeEngine(store, sync=sync, history=history)
-    return PercolatorEngine(store, _oracle(store), life=life, sync=sync, background=store.atomic == "row" or store.shared)
+    late = store.atomic == "row" or store.shared  # then a commit need not wait for its other rows
+    return PercolatorEngine(store, _oracle(store), life=life, sync=sync, one_phase=one_phase, background=late)
 
 
 def _layout(store: Store, name: str | None, usual: str, history: bool | None) -> tuple[str, bool]:

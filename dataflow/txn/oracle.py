@@ -41,8 +41,8 @@ _KEY = pack(("oracle", "limit"))
 class Oracle(Protocol):
     """Hands out timestamps."""
 
-    def next(self) -> int:
-        """A timestamp larger than all before it; 1 or more."""
+    def next(self, count: int = 1) -> int:
+        """A timestamp larger than all before it, 1 or more; of several it is the first, and the others follow without a gap."""
         ...
 
 
@@ -63,16 +63,16 @@ class StoreOracle:
         self._lock = threading.Lock()
         self._next = self._limit = _limit_in(store)
 
-    def next(self) -> int:
-        """A timestamp larger than all before it."""
+    def next(self, count: int = 1) -> int:
+        """A timestamp larger than all before it, the first of so many."""
         with self._lock:
-            if self._next >= self._limit:
-                self._extend()
-            self._next += 1
-            return self._next
+            if self._next + count > self._limit:
+                self._extend(max(self._size, count))
+            self._next += count
+            return self._next - count + 1
 
-    def _extend(self) -> None:
-        old, new = self._limit, self._limit + self._size
+    def _extend(self, size: int) -> None:
+        old, new = self._limit, self._limit + size
         before = old.to_bytes(8, "big") if old else None
         mutation = Mutation(_ROW, (Equals("meta", _KEY, before),), (Edit("meta", _KEY, new.to_bytes(8, "big")),))
         try:
@@ -122,16 +122,16 @@ class FileOracle:
             if boot.rstrip(b"\0") != _boot():
                 self._FORM.pack_into(self._map, 0, mark, limit, limit, _boot())
 
-    def next(self) -> int:
-        """A timestamp larger than all before it."""
+    def next(self, count: int = 1) -> int:
+        """A timestamp larger than all before it, the first of so many."""
         if self._pid != os.getpid():
             self._open()  # the lock of a file belongs to who opened it; a fork did not
         with self._threads, self._held():
             mark, last, limit, boot = self._FORM.unpack_from(self._map)
-            if last >= limit:
-                os.pwrite(self._file, self._FORM.pack(mark, last, limit + self._size, boot), 0)
+            if last + count > limit:
+                os.pwrite(self._file, self._FORM.pack(mark, last, limit + max(self._size, count), boot), 0)
                 self._force()
-            struct.pack_into("<Q", self._map, 8, last + 1)
+            struct.pack_into("<Q", self._map, 8, last + count)
             return int(last + 1)
 
     def _force(self) -> None:
@@ -170,14 +170,14 @@ class RequestedOracle:
     def __init__(self, ask: Callable[[int], int]) -> None:
         self._ask = ask
         self._changed = threading.Condition()
-        self._waiting: list[list[int]] = []  # places for the numbers of who asked since the last request was sent
+        self._waiting: list[tuple[int, list[int]]] = []  # how many, and a place for the first, of who asked since the last request was sent
         self._asking = False
 
-    def next(self) -> int:
-        """A timestamp larger than all before it."""
+    def next(self, count: int = 1) -> int:
+        """A timestamp larger than all before it, the first of so many."""
         mine: list[int] = []
         with self._changed:
-            self._waiting.append(mine)
+            self._waiting.append((count, mine))
             while not mine and self._asking:
                 self._changed.wait()
             if mine:
@@ -185,16 +185,17 @@ class RequestedOracle:
             served, self._waiting = self._waiting, []
             self._asking = True
         try:
-            first = self._ask(len(served))
+            first = self._ask(sum(asked for asked, _ in served))
         except BaseException:
             with self._changed:
-                self._waiting += [place for place in served if place is not mine]
+                self._waiting += [(asked, place) for asked, place in served if place is not mine]
                 self._asking = False
                 self._changed.notify_all()
             raise
         with self._changed:
-            for number, place in enumerate(served, first):
-                place.append(number)
+            for asked, place in served:
+                place.append(first)
+                first += asked
             self._asking = False
             self._changed.notify_all()
         return mine[0]

@@ -67,8 +67,8 @@ def read_one(ground: Ground, key: bytes, start: int) -> Version | None:
 def _looks(store: Store, keys: Sequence[bytes], start: int) -> Iterable[tuple[Entry | None, Entry | None]]:
     """The lock and the newest write record of each cell, looked at in this order.
 
-    All locks and then all write records are, in RocksDB, one call for the locks and one iterator for the records. Over shards, what is of one
-    row must stand together, or it is two messages.
+    All locks and then all write records are, in RocksDB, one call for the locks and one iterator for the records. Over shards, what is
+    of one row must stand together, or it is two messages.
     """
     if store.atomic == "row":
         entries = store.firsts([looked for key in keys for looked in (single("lock", key), newest(key, start))])

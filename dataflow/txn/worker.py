@@ -77,7 +77,7 @@ class Worker:
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
         self._members = Members(database.engine.store, database.clock)
         self._at = b"\x01"
-        self._most = self._size = min(_BATCH, self._engine.together)
+        self._size = _BATCH
         self.runs = 0
 
     def work(self, stop: Event, enough: Callable[[], bool] | None) -> int:
@@ -122,10 +122,12 @@ class Worker:
         self._at = taken[-1][0].key + b"\x00" if len(taken) == self._size else b"\x01"
         done: dict[bytes, int] = {}
         left: dict[bytes, int] = {pending.key: len(observers) for pending, observers, _ in taken}
-        for run, start in self._committed(_runs_of(taken)):
-            for pending in run.cells:
-                left[pending.key] -= 1
-                done[pending.key] = min(start, done.get(pending.key, start))
+        runs, most = _runs_of(taken), self._engine.together
+        for at in range(0, len(runs), most):
+            for run, start in self._committed(runs[at : at + most]):
+                for pending in run.cells:
+                    left[pending.key] -= 1
+                    done[pending.key] = min(start, done.get(pending.key, start))
         finished = [pending for pending, _, _ in taken if not left[pending.key]]
         self._engine.drop([(pending, done[pending.key]) for pending in finished])
         return len(finished)
@@ -155,7 +157,7 @@ class Worker:
                 again.append(run)
             else:
                 raise outcome
-        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(self._most, self._size * 2)
+        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(_BATCH, self._size * 2)
         for run in again:
             try:
                 t = self._begin(run, self._engine.begin())
@@ -254,9 +256,10 @@ def _said(error: Exception) -> str:
 
 
 def _circle(observer: Observer, key: bytes, names: tuple[str, ...]) -> TransactionError:
+    since = len(names) - 1 - names[::-1].index(observer.name) if observer.name in names else 0
     return TransactionError(
         Report(
-            f"observers change what they observe, in a circle: {' > '.join(dict.fromkeys((*names, observer.name)))}",
+            f"observers change what they observe, in a circle: {' > '.join((*names[since:], observer.name))}",
             record=f"row {shorten(cell_of(key)[0])}",
             hint=f"a chain of more than {LONGEST} runs, each made by a change of the one before, is taken for a circle",
         )

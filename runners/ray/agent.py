@@ -16,6 +16,7 @@ import fcntl
 import glob
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -52,9 +53,9 @@ class Agent:
         threading.Thread(target=self.server.serve, daemon=True).start()
         threading.Thread(target=self._watch_memory, daemon=True).start()
 
-    def place(self) -> tuple[str, str]:
-        """Where the files are served, and their folder."""
-        return self.server.place, self.folder
+    def place(self) -> tuple[str, str, tuple[str, ...], str, str]:
+        """Where the files are served, and their folder; where modules and files are found; the log."""
+        return self.server.place, self.folder, tuple(path or os.getcwd() for path in sys.path), os.getcwd(), _log()
 
     def launch(self, number: int, run: str, driver: tuple[str, int], gpus: float) -> None:
         """Start a worker that reports to the driver, and has so many GPUs."""
@@ -111,6 +112,13 @@ class Agent:
         while True:
             time.sleep(WATCH)
             end_largest(list(self.workers.values()), LOW_MEMORY)
+
+
+def _log() -> str:
+    """Where goes what this process and its workers print."""
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/fd/2")
+    return ""
 
 
 def _clear(parent: str) -> None:

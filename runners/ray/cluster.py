@@ -2,15 +2,16 @@
 
 cluster_for ─> join ─> an agent on every machine, which holds what the steps of the run may use there; the pool divides it among them
                           └─ `look`: machines that come, machines that leave
+
+Runs with other settings (another ``runtime_env``, another folder) have agents of their own. The cores go from those whose runs are over
+to those that wait.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib.metadata
 import os
-import secrets
 import sys
 import threading
 import time
@@ -23,11 +24,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dataflow.errors import DataflowError, Report
 from dataflow.plan.steps import Resources
-from dataflow.shard.places import connect
-from runners.ray.files import FileServer
+from runners.ray.bootstrap import VERSIONS, actor_class, bootstrap_with, packages
+from runners.ray.environment import Environment
+from runners.ray.failures import in_our_words
 from runners.ray.joining import join, last_line
+from runners.ray.link import linked
 from runners.ray.settings import RaySettings
-from runners.ray.transport import FlightTransport
 
 __all__ = ["Cluster", "Machine", "cluster_for", "give_back", "node_of"]
 
@@ -41,13 +43,18 @@ SETTLED = 60.0  # seconds after which the end of an agent is no sign that its ma
 
 @dataclass(eq=False)
 class Machine:
-    """A machine: its agent, which ``has`` some of its resources, by Ray's names. ``place``: of its files."""
+    """A machine: its agent, which ``has`` some of its resources, by Ray's names. ``place``: of its files; ``path``, ``cwd``: where its
+    workers find modules and files; ``log``: what they print goes there."""
 
     node: str
     has: dict[str, float]
     agent: Any
+    address: str = ""
     place: str = ""
     folder: str = ""
+    path: tuple[str, ...] = ()
+    cwd: str = ""
+    log: str = ""
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -69,24 +76,36 @@ class Machine:
 
 
 def cluster_for(settings: RaySettings, asked: tuple[Resources, ...]) -> Cluster:
-    """The cluster of these settings, with agents for steps that ask for resources: the one this process has, where it is that."""
+    """The cluster of these settings, with agents for steps that ask for resources: one this process has, where there is such a one."""
     with _lock:
-        known = _known[0] if _known else None
-        if known is None or known.settings != settings or not set(asked) <= set(known.asked) or not known.connected():
-            if known is not None:
-                known.close()
-            _known[:] = [Cluster(settings, asked)]
-        _known[0].users += 1
-        return _known[0]
+        _forget([one for one in _known if not one.connected()])
+        found = next((one for one in _known if one.settings == settings and set(asked) <= set(one.asked)), None)
+        if found is None:
+            _forget([one for one in _known if not one.users])  # their cores are wanted
+            found = Cluster(settings, asked)
+            _known.append(found)
+        found.users += 1
+    try:
+        found.begin()
+    except BaseException:
+        with _lock:
+            found.users -= 1
+            _forget([found] if found in _known and not found.users else [])
+        raise
+    return found
+
+
+def _forget(those: list[Cluster]) -> None:
+    for one in those:
+        _known.remove(one)
+        one.close()
 
 
 def give_back() -> None:
     """Keep no cores for runs that may follow, now and from now on: this process has other use for them, such as Ray Data."""
     Cluster.idle = 0.0
     with _lock:
-        for one in [one for one in _known if not one.users]:
-            _known.remove(one)
-            one.close()
+        _forget([one for one in _known if not one.users])
 
 
 def node_of(place: str) -> str | None:
@@ -102,7 +121,6 @@ class Cluster:
 
     def __init__(self, settings: RaySettings, asked: tuple[Resources, ...]) -> None:
         self.settings, self.asked = settings, asked
-        self.token = secrets.token_hex(16)
         self.machines: dict[str, Machine] = {}  # by Ray's name of the node
         self.coming: dict[str, tuple[Machine, Any]] = {}
         self.refusals: dict[str, int] = {}
@@ -110,27 +128,43 @@ class Cluster:
         self.users = 0
         self._looked = self._released = 0.0
         self._looking = threading.RLock()
+        self._begun = False
         _join(settings)
-        context = ray.get_runtime_context()
-        self.job, self.node = context.get_job_id(), context.get_node_id()
-        self.address = ray.util.get_node_ip_address()
-        self.setup = {"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd()}
-        self._imports = ray.put(self.setup)
-        self.server = FileServer(self.address, self.token, [])
-        threading.Thread(target=self.server.serve, name="files", daemon=True).start()
-        self.transport = FlightTransport((self.server.place,), self.token)
-        connect(self.transport)
+        self.link = link = linked()
+        self.node, self.address, self.token, self.server, self.transport = link.node, link.address, link.token, link.server, link.transport
         atexit.register(self.close)
-        self.look(START)
+
+    def begin(self) -> None:
+        """Ask for the agents, and wait for the first."""
+        with self._looking:
+            if not self._begun:
+                self.environment = Environment(self.settings.runtime_env)
+                digest, packed = packages()
+                self._packages = ray.put(packed)
+                self.given = {
+                    "versions": VERSIONS, "path": _path(), "environment": self.environment.path,
+                    "cwd": "" if self.environment.cwd else os.getcwd(), **bootstrap_with(digest),
+                }  # fmt: skip
+                self.look(START)
+                self._begun = True
 
     @property
     def here(self) -> str:
         """The place of this process's own files."""
         return self.server.place
 
+    def setup(self, one: Machine) -> dict[str, Any]:
+        """Where a worker of a machine finds modules and files: as its agent does, and as this process does now."""
+        path = [*one.path, *(path for path in _path() if path not in one.path)]
+        return {"path": path, "cwd": one.cwd if self.environment.cwd else os.getcwd()}
+
     def connected(self) -> bool:
         """Whether this is still what Ray is connected to."""
-        return bool(ray.is_initialized()) and ray.get_runtime_context().get_job_id() == self.job
+        return self.link.connected()
+
+    def waits(self) -> bool:
+        """Whether other runs of this process, with other settings, hold cores."""
+        return any(one is not self and one.users and one.machines for one in list(_known))
 
     def share(self, folders: list[str]) -> None:
         """Files of this process, below these folders, may be read by the others."""
@@ -138,11 +172,14 @@ class Cluster:
 
     def release(self, run: str) -> None:
         """A run is over. If no other begins soon, the cores are given back."""
+        for one in list(self.machines.values()):
+            one.call("clear", run)
         with _lock:
             self.users -= 1
-        for one in self.machines.values():
-            one.call("clear", run)
-        self._released = time.monotonic()
+            self._released = time.monotonic()
+            if not self.users and self in _known and any(one.coming for one in _known if one is not self):
+                _forget([self])
+                return
         timer = threading.Timer(self.idle, self._leave)
         timer.daemon = True
         timer.start()
@@ -151,8 +188,7 @@ class Cluster:
         with _lock:
             if self not in _known or self.users or time.monotonic() - self._released < self.idle - 0.5:
                 return
-            _known.remove(self)
-            self.close()
+            _forget([self])
 
     def close(self) -> None:
         """This process needs the cluster no more."""
@@ -164,9 +200,7 @@ class Cluster:
                 ray.wait([one.call("close") for one in machines], num_returns=len(machines), timeout=1.0)
             for one in [*machines, *(one for one, _ in coming)]:
                 ray.kill(one.agent)
-        connect(None)
-        self.transport.close()
-        threading.Thread(target=self.server.shutdown, daemon=True).start()  # it waits for calls that are being answered
+        self.link.release()
 
     # -- machines
 
@@ -175,6 +209,8 @@ class Cluster:
         now = time.monotonic()
         if not wait and now - self._looked < LOOK:
             return
+        if not self.link.head_answers():
+            return  # Ray would wait for it, and end this process after a minute
         with self._looking:
             self._looked = now
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
@@ -195,7 +231,7 @@ class Cluster:
 
     def _invite(self, node: str, address: str, has: dict[str, float]) -> None:
         """Ask for an agent."""
-        one = Machine(node, has, self._agent(node, address, has))
+        one = Machine(node, has, self._agent(node, address, has), address=address)
         self.coming[node] = (one, one.call("place"))
 
     def _look_after(self, alive: dict[str, Any]) -> None:
@@ -230,13 +266,15 @@ class Cluster:
 
     def _welcome(self, one: Machine, place: Any) -> None:
         try:
-            one.place, one.folder = ray.get(place)
+            one.place, one.folder, one.path, one.cwd, one.log = ray.get(place)
         except ray.exceptions.RayActorError as error:
             if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
                 reason = last_line(str(error))
                 raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=_INSTALL)) from error
             self.refusals[one.node] = self.refusals.get(one.node, 0) + 1  # gone again
             return
+        except ray.exceptions.RayError as error:
+            raise in_our_words(error, one.address) from error
         self.machines[one.node] = one
         if one.node == self.node:
             self.transport.here += (one.place,)
@@ -255,19 +293,17 @@ class Cluster:
         options: dict[str, Any] = {"num_cpus": has["CPU"], "num_gpus": has.get("GPU", 0), "max_restarts": 0, "max_task_retries": 0}
         if "memory" in has:
             options["memory"] = has["memory"]
+        if (environment := self.environment.brought()) is not None:
+            options["runtime_env"] = environment
         options["resources"] = {name: amount for name, amount in has.items() if name not in ("CPU", "GPU", "memory")}
-        made = _actor().options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-        return made.remote([self._imports], _VERSIONS, (self.token, address, self.settings.spill_folder, int(has["CPU"])))
+        made = actor_class().options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+        return made.remote([self._packages], self.given, (self.token, address, self.settings.spill_folder, int(has["CPU"])))
 
 
 _join = join
 _lock = threading.Lock()
 _known: list[Cluster] = []
 _INSTALL = "install the same versions on all machines, or give the runner runtime_env={'pip': [...]}"
-_VERSIONS = {
-    "python": "{}.{}".format(*sys.version_info),
-    **{name: importlib.metadata.version(name) for name in ("pyarrow", "polars", "cloudpickle")},
-}
 
 
 def _usable(has: dict[str, float], asked: tuple[Resources, ...]) -> dict[str, float]:
@@ -306,32 +342,6 @@ def _free() -> dict[str, dict[str, float]]:
     return {}
 
 
-def _actor() -> Any:
-    """The agent's class for Ray. It travels by value, as our packages may not be importable where it arrives before it has set the path."""
-
-    class Agent:
-        def __init__(self, imports: list[Any], versions: dict[str, Any], arguments: tuple[Any, ...]) -> None:
-            import importlib.metadata
-            import os
-            import sys
-
-            import ray
-
-            given = ray.get(imports[0])
-            sys.path.extend(p for p in given["path"] if p not in sys.path)
-            if os.path.isdir(given["cwd"]):
-                os.chdir(given["cwd"])
-            own = {name: importlib.metadata.version(name) for name in versions if name != "python"}
-            own["python"] = "{}.{}".format(*sys.version_info)
-            if own != versions:
-                differ = ", ".join(f"{name} {versions[name]} here and {own[name]} there" for name in own if own[name] != versions[name])
-                raise RuntimeError(f"versions differ: {differ}")
-            from runners.ray.agent import Agent as Made
-
-            self.made = Made(*arguments)
-
-        def call(self, method: str, *arguments: Any) -> Any:
-            return getattr(self.made, method)(*arguments)
-
-    Agent.__module__ = "__main__"
-    return ray.remote(Agent)
+def _path() -> list[str]:
+    """Where this process looks for modules."""
+    return [path or os.getcwd() for path in sys.path]

@@ -1,6 +1,7 @@
 """How this process comes to a Ray cluster: looked at first, as Ray itself takes minutes to notice what is wrong; then joined, quietly.
 
-address ─> is somebody there? ─> does it speak TLS, as we do? ─> a token or TLS, if it is not this machine ─> ray.init
+address, RAY_ADDRESS, or what Ray finds ─> is somebody there? ─> does it speak TLS, as we do?
+      ─> if it is not this machine: TLS, or a token, which it does check? ─> ray.init
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any
 import ray
 
 from dataflow.errors import DataflowError, Report
+from runners.ray.security import insecurity
 from runners.ray.settings import RaySettings
 
 __all__ = ["join", "last_line"]
 
 PATIENCE = 10.0
-TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 def join(settings: RaySettings) -> None:
@@ -30,31 +31,29 @@ def join(settings: RaySettings) -> None:
         _check_same(address)
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    host, port = _host(address)
+    real = _resolved(address)
+    host, port = _host(real)
     remote = bool(host) and not _is_here(host)
-    if address is not None and address.startswith("ray://"):
+    if real is not None and real.startswith("ray://"):
         hint = "run it on a machine of the cluster, as `ray job submit` does, and give the address without ray://"
-        raise DataflowError(Report(f"workers cannot reach this process through Ray's client at {address}", hint=hint))
-    if host:
+        raise DataflowError(Report(f"workers cannot reach this process through Ray's client at {real}", hint=hint))
+    if host and (remote or address not in (None, "auto")):
         _knock(host, port)
-    if remote and not settings.insecure and not _secured():
+    if remote and not settings.insecure and (lack := insecurity(f"{host}:{port}")):
         raise DataflowError(
             Report(
-                f"the Ray cluster at {address} would be used without authentication: whoever reaches it runs code on it",
+                f"the Ray cluster at {real} {lack}: whoever reaches it runs code on it",
                 hint="start it with RAY_AUTH_MODE=token or RAY_USE_TLS=1, or say runner option insecure=True",
             )
         )
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if not host and address != "auto":
+    if not host and real != "auto":
         options["include_dashboard"] = False
-    environment = dict(settings.runtime_env)
-    if remote and "py_modules" not in environment:
-        environment["py_modules"] = _packages()
     logger = logging.getLogger("ray")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.ERROR)  # what concerns the user becomes an error of ours
     try:
-        ray.init(address, runtime_env=environment or None, **options)
+        ray.init(address, **options)
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise _not_joined(error) from error
     _quiet()
@@ -63,6 +62,21 @@ def join(settings: RaySettings) -> None:
 def last_line(text: str) -> str:
     """The last line with anything on it."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), text)[:300]
+
+
+def _resolved(address: str | None) -> str | None:
+    """The address that Ray will use: RAY_ADDRESS and a cluster that runs here count where none is given; None: it will start one."""
+    if address not in (None, "auto"):
+        return address
+    if named := os.environ.get("RAY_ADDRESS"):
+        return named
+    try:
+        from ray._private.services import canonicalize_bootstrap_address
+
+        found = canonicalize_bootstrap_address(address)
+    except (ImportError, AttributeError, ConnectionError, ValueError):
+        return address  # Ray says itself what is wrong
+    return str(found) if found is not None else None
 
 
 def _check_same(address: str | None) -> None:
@@ -92,15 +106,6 @@ def _is_here(host: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _secured() -> bool:
-    """Whether this process shows a token or speaks TLS."""
-    if os.environ.get("RAY_USE_TLS") == "1":
-        return True
-    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
-    kept = os.path.exists(os.path.expanduser("~/.ray/auth_token"))
-    return mode == "token" or (not mode and (kept or any(os.environ.get(name) for name in TOKENS)))
 
 
 def _knock(host: str, port: int) -> None:
@@ -148,14 +153,6 @@ def _not_joined(error: Exception) -> DataflowError:
     elif "uthenticat" in text:
         hint = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token, as on its machines"
     return DataflowError(Report(f"no connection to the Ray cluster: {text}", hint=hint))
-
-
-def _packages() -> list[str]:
-    """The folders of our own packages, for machines that do not have them."""
-    import dataflow
-    import runners
-
-    return [os.path.dirname(package.__file__ or next(iter(package.__path__))) for package in (dataflow, runners)]
 
 
 def _quiet() -> None:

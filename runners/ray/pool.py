@@ -143,7 +143,7 @@ class ClusterPool(WorkerPool):
     def _check_home(self, asked: Resources | None, homes: list[Machine]) -> None:
         """A step waits a while for a machine that has what it asks for; where one has and others hold it, until they give it back."""
         before = self._homeless
-        self._homeless = 0.0 if homes else self._homeless or time.monotonic()
+        self._homeless = 0.0 if homes or self.cluster.waits() else self._homeless or time.monotonic()
         if not self._homeless:
             return
         since, busy = time.monotonic() - self._homeless, self.cluster.could_hold(asked)
@@ -180,7 +180,7 @@ class ClusterPool(WorkerPool):
         self._add(worker)
         with contextlib.suppress(OSError):  # if it has died, its socket says so
             transport = ("runners.ray.transport", "FlightTransport", (machine.place,), self.cluster.token)
-            worker.channel.send({**self.cluster.setup, "transport": transport})
+            worker.channel.send({**self.cluster.setup(machine), "transport": transport})
 
     def _let_go(self, worker: PooledWorker) -> None:
         if worker in self.workers:
@@ -269,7 +269,9 @@ class ClusterPool(WorkerPool):
             self._gone(_machine(worker))
             return
         del self.dying[worker]
-        self._died(worker, done.result())
+        death, machine = done.result(), _machine(worker)
+        where = f" on machine {machine.address}" + (f", which logs to {machine.log}" if machine.log else "")
+        self._died(worker, death._replace(how=f"{death.how}{where}"))
 
     def take(self, event: Event) -> None:
         """An event of an attempt that ran in this process."""

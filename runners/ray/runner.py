@@ -51,6 +51,11 @@ class RayRunner(Driver):
         self.address, self.mode, self.insecure = address, mode, insecure
         self.spill_folder, self.shuffle_folder, self.runtime_env = spill_folder, shuffle_folder, runtime_env or {}
 
+    @property
+    def own_memory(self) -> int:
+        """Bytes that the run's data may take in this process: of what all machines have together, what this one has."""
+        return min(self.memory, int(machine_memory() * DEFAULT_SHARE))
+
     def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan, folders: list[str]) -> RunnerWorkers:
         from runners.ray.settings import RaySettings
 

@@ -53,10 +53,12 @@ class RayWorkers:
 
     def _connected(self) -> Cluster:
         from runners.ray.cluster import cluster_for
+        from runners.ray.failures import said_by_ray
 
-        cluster = cluster_for(self.settings, self.asked)
-        cluster.share(self.folders)
-        return cluster
+        with said_by_ray():
+            cluster = cluster_for(self.settings, self.asked)
+            cluster.share(self.folders)
+            return cluster
 
     def start(self, attempt: AttemptId, payload: Work) -> None:
         """Begin an attempt, here or there."""
@@ -110,7 +112,10 @@ class RayWorkers:
                 self.here.start(*item)
         events: list[Event | PlaceLost] = [self.here.run()] if self.here else []
         if self.pool is not None:
-            events += self.pool.wait(0.0 if events else timeout)
+            from runners.ray.failures import said_by_ray
+
+            with said_by_ray():
+                events += self.pool.wait(0.0 if events else timeout)
         elif not events:
             time.sleep(min(timeout, 0.05))
         return events

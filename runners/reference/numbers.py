@@ -64,21 +64,32 @@ def _ratio(one: float, two: float) -> float:
 
 
 def _floor_divide(site: Site, one: Any, two: Any) -> Any:
-    """Down to the whole number below. By zero: null for integers and decimals, as `_divide` for floats."""
+    """Down to the whole number below. By zero: null for integers and decimals, as `_divide` for floats.
+
+    With ``toward_zero``, as SQL has it, to the whole number nearer to zero; what is left then has the sign of the first.
+    """
     one, two = site.met(one, two)
+    cut = site.options.get("toward_zero")
     if isinstance(one, float):
-        return _down(_ratio(one, two))
-    return None if two == 0 else math.floor(Fraction(one) / Fraction(two))
+        return _kept(math.trunc if cut else math.floor, _ratio(one, two))
+    return None if two == 0 else _whole_part(cut)(Fraction(one) / Fraction(two))
+
+
+def _whole_part(cut: bool | None) -> Callable[[Any], int]:
+    return math.trunc if cut else math.floor
 
 
 def _modulo(site: Site, one: Any, two: Any) -> Any:
     """What `_floor_divide` leaves, so it has the sign of the divisor. By zero: null for integers and decimals, NaN for floats."""
     one, two = site.met(one, two)
+    cut = site.options.get("toward_zero")
     if isinstance(one, float):
+        if cut:
+            return math.nan if two == 0 or math.isinf(one) else math.fmod(one, two)
         return one - two * _down(_ratio(one, two))
     if two == 0:
         return None
-    whole = math.floor(Fraction(one) / Fraction(two))
+    whole = _whole_part(cut)(Fraction(one) / Fraction(two))
     return EXACT.subtract(one, EXACT.multiply(two, Decimal(whole))) if isinstance(one, Decimal) else one - two * whole
 
 
@@ -103,6 +114,8 @@ def _float_function(call: Callable[[], float], beyond: Callable[..., float], *ar
 
 def _log(site: Site, one: Any) -> float:
     base = site.options.get("base")
+    if base in (10, 2):
+        return _domain(math.log10 if base == 10 else math.log2, float(one), 0.0)
     return _natural(float(one)) if base is None else _ratio(_natural(float(one)), _natural(float(base)))
 
 

@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dataflow import DataflowError, Pipeline
+from dataflow import DataflowError, Pipeline, col
 from dataflow.errors import InputError
+from dataflow.expr.functions import len_
 from dataflow.io.columnar import IpcSource, ParquetSource
 from dataflow.io.csv import CsvSource
 from dataflow.io.jsonl import JsonLinesSource
@@ -132,6 +133,48 @@ def test_fault_32_skip_passes_over_bad_files_and_says_which(tmp_path, form):
     assert result.outputs[0].rows == 20
     assert result.skipped == 1
     assert [str(bad) in record.source for record in result.skipped_records()] == [True]
+
+
+QUERIES = {
+    "group": lambda rows: rows.group_by().agg(n=len_()),
+    "filter": lambda rows: rows.filter(col("n") >= 0).select("n"),
+    "join": lambda rows: rows.join(rows.select("n"), "n"),
+    "sort": lambda rows: rows.sort("n").limit(5),
+}
+
+
+@pytest.mark.parametrize("placement", [{}, {"placement": "whole"}, {"placement": "partitioned", "memory": "1MiB"}], ids=repr)
+@pytest.mark.parametrize("form", ["parquet", "ipc", "csv", "jsonl"])
+@pytest.mark.parametrize("query", QUERIES)
+def test_fault_32_skip_passes_over_what_is_bad_and_counts_it_in_queries(tmp_path, query, form, placement):
+    folder, out = tmp_path / "in", str(tmp_path / "out")
+    folder.mkdir()
+    for name in "ab":
+        path = folder / f"{name}.{form}"
+        table = pa.table({"n": range(10), "s": ["x"] * 10})
+        bad = {"csv": "1,2,3,4\n", "jsonl": "{nonsense\n"}.get(form, "") if name == "b" else ""
+        if form == "parquet":
+            pq.write_table(table, path)
+        elif form == "ipc":
+            with pa.ipc.new_file(str(path), table.schema) as file:
+                file.write_table(table)
+        elif form == "csv":
+            path.write_text("n,s\n" + "".join(f"{at},x\n" for at in range(10)) + bad)
+        else:
+            path.write_text("".join(f'{{"n": {at}, "s": "x"}}\n' for at in range(10)) + bad)
+        if name == "b" and not bad:
+            path.write_bytes(path.read_bytes()[:-4])
+    good = 10 if form in ("parquet", "ipc") else 20
+    p = Pipeline()
+    rows = getattr(p, f"read_{form}")(str(folder), on_error="skip")
+    QUERIES[query](rows).write_parquet(out)
+    result = p.run(**HERE, **placement)
+    readings = 2 if query == "join" and "memory" in placement else 1  # each phase that reads the files counts what it passes over
+    assert result.skipped == readings
+    assert [str(folder / "b.") in record.source for record in result.skipped_records()] == [True] * readings
+    assert result.outputs[0].rows == {"group": 1, "filter": good, "join": good * good // 10, "sort": 5}[query]
+    if query == "group":
+        assert pq.read_table(out)["n"].to_pylist() == [good]
 
 
 def test_fault_32_all_files_bad_with_skip_is_not_a_silent_success_without_a_trace(tmp_path):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dataflow import PCollection, Pipeline, col, lit
+from dataflow.expr.functions import rank
 from dataflow.optimizer.estimates import estimate_notes
 from dataflow.optimizer.optimize import optimize, placing
 from dataflow.optimizer.rule import Remarks
@@ -63,6 +64,11 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
     ),
     "a filter on an expression is written in its columns": lambda p: (
         orders(p).with_columns(x=col("price") * 2).filter(col("x") > 1).select("x")
+    ),
+    "a filter goes past windows by what they are all partitioned by": lambda p: (
+        orders(p)
+        .with_columns(r=rank().over("who", "day", order_by="id"), s=col("price").sum().over("who"))
+        .filter((col("who") > 3) & (col("day") < 9) & (col("price") > 1) & (col("r") == 1))
     ),
     "filters go into every part of a union": lambda p: (
         orders(p).select("id", "price").concat(orders(p).select("id", "price")).filter(col("id") > 3)

@@ -70,12 +70,30 @@ def _answers(port: int) -> bool:
     return False
 
 
+class _Mourner:
+    """Ends what a server left behind, also when the tests are killed: it waits for the end of a pipe that their process holds."""
+
+    def __init__(self, script: str, *arguments: object) -> None:
+        self._process = subprocess.Popen(
+            ["sh", "-c", f"cat > /dev/null; {script}", "mourner", *map(str, arguments)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def now(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
 class PostgresServer:
     """A PostgreSQL server on loopback. ``password``: asked of those who connect; None: anybody may."""
 
     def __init__(self, *settings: str, password: str | None = None) -> None:
         self._programs = find_postgres()
         self._folder = Path(tempfile.mkdtemp(prefix="dataflow-postgres-", dir=_place()))
+        self._mourner = _Mourner(
+            'p=$(head -1 "$1/data/postmaster.pid") && grep -q "$1" /proc/$p/cmdline && kill -9 $p; sleep 0.2; rm -rf "$1"', self._folder
+        )
         self._settings, self._password = settings, password
         self._process: subprocess.Popen[bytes] | None = None
         self._user = self._unprivileged()
@@ -137,10 +155,10 @@ class PostgresServer:
     def kill(self) -> None:
         """As if the machine lost power, but for what the operating system keeps: all its processes end at once, unasked."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)  # a group of its own: it was started as a session
-        for child in _children(self._process.pid):  # sessions' processes are groups of their own
+        processes = [self._process.pid, *_children(self._process.pid)]
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
         self._process.wait()
 
     def pause(self, paused: bool) -> None:
@@ -160,6 +178,7 @@ class PostgresServer:
                 self.kill()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._mourner.now()
 
 
 def _children(process: int) -> list[int]:
@@ -177,6 +196,7 @@ class BigtableEmulator:
         self._process = subprocess.Popen(
             [program, "-host", "127.0.0.1", "-port", str(self.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        self._mourner = _Mourner("grep -q cbtemulator /proc/$1/cmdline && kill -9 $1", self._process.pid)
         deadline = time.monotonic() + 30
         while not _answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -193,3 +213,4 @@ class BigtableEmulator:
 
     def stop(self) -> None:
         self.kill()
+        self._mourner.now()

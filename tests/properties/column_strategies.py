@@ -98,7 +98,8 @@ def rows(schema: Schema, most: int = 12) -> st.SearchStrategy[list[dict[str, Any
 PATTERNS = ["a", "[a-z]+", "(a)(b)?", "^.", "b$", "", r"\d", "(?i)AB", "."]
 SPANS = ["1d", "3d", "1w", "1mo", "1q", "1y", "3y", "2h", "45m", "15m", "10s", "7ms"]
 OPTIONS: dict[str, dict[str, list[Any]]] = {
-    "round": {"decimals": [0, 1, -1, -2]}, "truncate": {"decimals": [0, 1]}, "log": {"base": [None, 2]},
+    "round": {"decimals": [0, 1, -1, -2]}, "truncate": {"decimals": [0, 1]}, "log": {"base": [None, 2, 10]},
+    "floor_divide": {"toward_zero": [False, True]}, "modulo": {"toward_zero": [False, True]},
     "is_between": {"closed": ["both", "left", "right", "none"]},
     "str.contains": {"pattern": PATTERNS, "literal": [False, True]}, "str.count_matches": {"pattern": PATTERNS, "literal": [False]},
     "str.like": {"pattern": ["%", "a%", "%b", "%a%", "_", "a_%", "%a%b%", "ab"], "escape": [None]},

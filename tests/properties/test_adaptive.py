@@ -1,7 +1,7 @@
 """Generated relational plans, cut wherever they can be: what sizes decide while they run changes nothing of their results.
 
 Ranges of a few hundred bytes, heavy from a hundred on, so that keys are split and buckets cut among a handful of records; and a join's
-side that is made first is taken whole always, never, or by turns, whatever its size.
+side that is made first is taken whole always, never, or by turns, whatever its size; first halves of aggregations are left out likewise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from dataflow import PCollection, Pipeline, col
-from dataflow.execution import hashed_run, shuffle
+from dataflow.execution import hashed_run, queries, query_steps, shuffle
 from dataflow.optimizer.rules import partition_queries
 from dataflow.physical import whole_sides
 from dataflow.scheduling import inputs
@@ -36,10 +36,14 @@ def deciding(how: str) -> ExitStack:
         for shuffle_, side, _ in real(*given):
             yield shuffle_, side, 1 << 40 if how == "always" or (how == "by turns" and next(asked) % 2) else -1
 
+    def pays(*_: Any) -> bool:
+        return how == "never" or (how == "by turns" and bool(next(asked) % 2))
+
     stack = ExitStack()
     for owner, name, value in (
         (inputs, "LEAST_BYTES", 300), (shuffle, "BLOCK_BYTES", 500), (hashed_run, "HEAVY_BYTES", 100), (hashed_run, "HEAVY_SHARE", 0),
         (partition_queries, "BROADCAST_SHARE", 0), (whole_sides, "undecided", undecided),
+        (queries, "pays", pays), (query_steps, "pays", pays),
     ):  # fmt: skip
         stack.enter_context(patch.object(owner, name, value))
     return stack

@@ -35,7 +35,8 @@ KEYS = ("flag", "i8", "f", "d", "s", "day", "z")
 @st.composite
 def steps(draw: st.DrawFn) -> tuple[str, Step]:
     """One step and its text. The columns stay those of the table, or the step is the last."""
-    kind = draw(st.sampled_from(["filter", "with_columns", "distinct", "limit", "union", "join", "semi", "window", "sort"]))
+    kinds = ["filter", "with_columns", "distinct", "limit", "union", "join", "semi", "window", "window filter", "sort"]
+    kind = draw(st.sampled_from(kinds))
     key = draw(st.sampled_from(KEYS))
     match kind:
         case "filter":
@@ -61,6 +62,8 @@ def steps(draw: st.DrawFn) -> tuple[str, Step]:
             return f"join {how} {key}", lambda a, b: a.join(b, on=key, how=how)
         case "window":
             return f"window {key}", lambda a, b: a.with_columns(i=col("i8").sum().over(key), d=col("d").max().over(key, order_by="i8"))
+        case "window filter":
+            return f"window filter {key}", lambda a, b: a.filter((col("i8").sum().over(key) > 0) & col("flag").is_not_null())
         case _:
             return f"sort {key}", lambda a, b: a.sort(key, descending=len(key) % 2 == 0, nulls_last=True)
 

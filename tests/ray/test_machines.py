@@ -286,7 +286,7 @@ def test_fault_18_other_versions_on_the_machines_are_an_error_before_any_work(
 ) -> None:
     from runners.ray import cluster
 
-    monkeypatch.setattr(cluster, "_VERSIONS", {**cluster._VERSIONS, "pyarrow": "99.0"})
+    monkeypatch.setattr(cluster, "VERSIONS", {**cluster.VERSIONS, "pyarrow": "99.0"})
     with pytest.raises(DataflowError) as caught:
         Pipeline().create([1]).map(str).collect(**{**options, "spill_folder": str(tmp_path / "other")})
     text = shown(caught.value)

@@ -8,11 +8,16 @@ database; opened again after it was closed, it is the same one. One that needs a
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "kv"))
+from servers import BigtableEmulator, PostgresServer
 
 from dataflow.kv import MemoryStore
 from dataflow.txn import Database
@@ -60,6 +65,35 @@ def background(request: pytest.FixtureRequest, folder: Path) -> Opening:
     return opened
 
 
+def on_lmdb(engine: Any) -> Callable[[pytest.FixtureRequest, Path], Opening]:
+    def made(request: pytest.FixtureRequest, folder: Path) -> Opening:
+        needs("lmdb")
+        return lambda **options: Database.open(f"lmdb:{folder}/cells", engine=engine, sync=False, durable=False, **options)
+
+    return made
+
+
+_SCHEMAS = itertools.count()  # or tables: a place of its own for each test
+
+
+def on_postgres(engine: Any, shards: int) -> Callable[[pytest.FixtureRequest, Path], Opening]:
+    def made(request: pytest.FixtureRequest, folder: Path) -> Opening:
+        needs("psycopg")
+        addresses = [server.address for server in request.getfixturevalue("postgres_servers")[:shards]]
+        place = addresses[0] if shards == 1 else addresses
+        schema = f"test{next(_SCHEMAS)}"
+        return lambda **options: Database.open(place, engine=engine, sync=False, schema=schema, **options)
+
+    return made
+
+
+def on_bigtable(request: pytest.FixtureRequest, folder: Path) -> Opening:
+    pytest.importorskip("google.cloud.bigtable_v2", reason="needs google-cloud-bigtable")
+    request.getfixturevalue("bigtable_emulator")
+    address = f"bigtable://project/instance/table{next(_SCHEMAS)}"
+    return lambda **options: Database.open(address, **options)
+
+
 DATABASES: dict[str, Callable[[pytest.FixtureRequest, Path], Opening]] = {
     "embedded/memory": in_memory("embedded"),
     "embedded/rocksdb": on_rocksdb("embedded"),
@@ -67,12 +101,36 @@ DATABASES: dict[str, Callable[[pytest.FixtureRequest, Path], Opening]] = {
     "percolator/rocksdb": on_rocksdb("percolator"),
     "percolator in one phase": one_phase,
     "percolator with late secondaries": background,
+    "embedded/lmdb": on_lmdb("embedded"),
+    "percolator/lmdb": on_lmdb("percolator"),
+    "native/postgres": on_postgres("native", 1),
+    "percolator/two postgres": on_postgres("percolator", 2),
+    "percolator/bigtable": on_bigtable,
 }
 
 
 def needs(package: str) -> None:
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"needs {package}")
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> Iterator[list[PostgresServer]]:
+    """Two servers for all tests."""
+    started = [PostgresServer(), PostgresServer()]
+    yield started
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def bigtable_emulator() -> Iterator[None]:
+    """Google's emulator, where the clients look for it."""
+    emulator = BigtableEmulator()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("BIGTABLE_EMULATOR_HOST", emulator.host)
+        yield
+    emulator.stop()
 
 
 @pytest.fixture(params=DATABASES)

@@ -15,14 +15,16 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from dataflow.kv import pack, row_of
 from dataflow.txn.collect import safe_point
 from dataflow.txn.percolator import PercolatorEngine
-from dataflow.txn.records import DELETE, HOLD, PUT, ROLLBACK, lock_of, notification_key, timestamp_in, write_of
+from dataflow.txn.records import DELETE, HOLD, NEVER, PUT, ROLLBACK, lock_of, notification_key, timestamp_in, write_of
 from dataflow.txn.resolve import resolve
+from dataflow.txn.snapshot_read import committed
 from dataflow.txn.values import decode
 from tests.txn.worlds import Noted, World, _no_time
 
-__all__ = ["check", "finish"]
+__all__ = ["acknowledged", "changes", "check", "finish"]
 
 Versions = dict[bytes, list[tuple[int, int, bytes, Any]]]  # of a cell: commit time, start, kind, value
 
@@ -132,8 +134,6 @@ def _state(versions: Versions, low: bytes, high: bytes, time: int) -> dict[bytes
 
 
 def _noticed(world: World, versions: Versions, observers: tuple[str, ...]) -> None:
-    from dataflow.kv import pack, row_of
-
     column = cell_end("x")
     for key, ones in versions.items():
         if not key.endswith(column):
@@ -147,18 +147,31 @@ def _noticed(world: World, versions: Versions, observers: tuple[str, ...]) -> No
                 assert noted or acked >= commit, f"the change of {key!r} at {commit} is lost on {name}, who has seen those up to {acked}"
             before = 0
             for commit, start, _, seen in ack:
-                assert seen == start, f"{name} acknowledged {seen} in a run of {start}"
-                fresh = [change for change in changes if before < change <= start]
-                assert fresh, f"{name} ran at {start} and committed at {commit}, and nothing had changed since {before}"
-                before = start
+                newest = max((change for change in changes if change <= start), default=0)
+                assert seen == newest, f"{name} acknowledged {seen} in a run of {start}, whose newest change was of {newest}"
+                assert seen > before, f"{name} ran at {start} and committed at {commit}, and nothing had changed since {before}"
+                before = seen
 
 
 def cell_end(column: str) -> bytes:
     """How the keys of a column end."""
-    from dataflow.kv import pack
-
     return pack((column,))
 
 
 def _name(t: Noted) -> str:
     return f"the transaction that began at {t.start}"
+
+
+def changes(world: World) -> list[tuple[bytes, int]]:
+    """The changes of column "x" there ever were."""
+    found = [(record[:-8], timestamp_in(record)) for record, packed in world.base.records.items() if write_of(packed).kind != ROLLBACK]
+    return [(key, commit) for key, commit in found if key.endswith(cell_end("x"))]
+
+
+def acknowledged(world: World) -> dict[bytes, int]:
+    """What the observer of column "x" has seen of each cell."""
+    seen = {}
+    for key in {key for key, _ in changes(world)}:
+        version = committed(world.base, row_of(key) + pack((("ack", "copy", "x"),)), NEVER - 1)
+        seen[key] = 0 if version is None or version.value is None else decode(version.value)
+    return seen

@@ -184,6 +184,7 @@ def write_records_read_before_locks(patch: pytest.MonkeyPatch) -> None:
         return found
 
     patch.setattr(percolator, "read", wrong)
+    patch.setattr(percolator, "read_one", lambda ground, key, start: wrong(ground, [key], start)[0])
 
 
 @planted("a_scan_beside_inserts", "a_reverse_scan_beside_a_delete")
@@ -248,8 +249,8 @@ def tombstone_put_without_looking_at_the_lock_again(patch: pytest.MonkeyPatch) -
 
 @planted("an_observer_beside_a_writer")
 def notification_dropped_whatever_its_version(patch: pytest.MonkeyPatch) -> None:
-    def wrong(store: Store, pending: Any, start: int) -> None:
-        found = [key for key, _ in store.scan("notify", pending.key, successor(pending.key))]
+    def wrong(store: Store, seen: Any) -> None:
+        found = [key for pending, _ in seen for key, _ in store.scan("notify", pending.key, successor(pending.key))]
         store.write([notify.Edit("notify", key, None) for key in found])
 
     patch.setattr(notify, "drop", wrong)
@@ -294,7 +295,7 @@ def acks_in_cells_that_do_not_conflict(patch: pytest.MonkeyPatch) -> None:
 # Garbage
 
 
-@planted("garbage_beside_a_reader_and_a_writer")
+@planted("garbage_of_what_an_old_reader_sees")
 def safe_point_written_after_collecting(patch: pytest.MonkeyPatch) -> None:
     def wrong(ground: Ground, before: int) -> collect.Collected:
         removed = collect.collect_versions(ground.store, before)

@@ -11,14 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-from dataflow.kv import pack, row_of
 from dataflow.txn import Database, Transaction
 from dataflow.txn import worker as workers
-from dataflow.txn.records import NEVER, ROLLBACK, timestamp_in, write_of
-from dataflow.txn.snapshot_read import committed
 from dataflow.txn.transaction import cell_key
-from dataflow.txn.values import decode
-from tests.txn.judge import cell_end, check
+from tests.txn.judge import acknowledged, changes, check
 from tests.txn.schedules import Bounds, Explored, Turns, explore
 from tests.txn.worlds import Noted, World
 
@@ -234,6 +230,18 @@ def move_or_make(world: World, giver: str, taker: str) -> Callable[[Database], N
     return moving
 
 
+@scenario(small=0.2)
+def garbage_of_what_an_old_reader_sees(world: World) -> None:
+    world.given(a=1)
+
+    def change_and_collect(database: Database) -> None:
+        write(world, a=2)(database)
+        database.engine.collect(None)
+
+    world.actor("changing", change_and_collect)
+    world.actor("reader", read_all(world, "a"))
+
+
 def observing(world: World) -> None:
     """An observer that keeps in column "y" what stands in column "x"."""
 
@@ -383,18 +391,3 @@ def a_frontier_beside_one_phase(world: World) -> Callable[[], None]:
         assert all(commit > frontier for frontier in said for _, commit in changes(world)), f"the frontier was {said}"
 
     return nothing_is_acknowledged
-
-
-def changes(world: World) -> list[tuple[bytes, int]]:
-    """The changes of column "x" there ever were."""
-    found = [(record[:-8], timestamp_in(record)) for record, packed in world.base.records.items() if write_of(packed).kind != ROLLBACK]
-    return [(key, commit) for key, commit in found if key.endswith(cell_end("x"))]
-
-
-def acknowledged(world: World) -> dict[bytes, int]:
-    """What the observer of column "x" has seen of each cell."""
-    seen = {}
-    for key in {key for key, _ in changes(world)}:
-        version = committed(world.base, row_of(key) + pack((("ack", "copy", "x"),)), NEVER - 1)
-        seen[key] = 0 if version is None or version.value is None else decode(version.value)
-    return seen

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.txn.checking import by_lists, by_times
+from tests.txn.checking import by_times
 from tests.txn.histories import Done, Recorder, decide, read_histories
+from tests.txn.lists import by_lists
 
 
 def lists(name: str, *ops: Any, outcome: str = "committed", began: float = 0.0, ended: float = float("inf")) -> Done:

@@ -17,6 +17,7 @@ from dataflow.kv import MemoryStore, unpack
 from dataflow.txn import Database
 from dataflow.txn.commit import commit_primaries, commit_secondaries
 from dataflow.txn.ground import Ground
+from dataflow.txn.notify import Trail
 from dataflow.txn.oracle import StoreOracle
 from dataflow.txn.percolator import PercolatorEngine
 from dataflow.txn.prewrite import Intent, Planned, plan_locks, prewrite
@@ -39,7 +40,7 @@ class Crash:
         self.before = self.ground.oracle.next()
         self.began = self.ground.oracle.next()
         cells = {cell_key(row, "x"): encode(value) for row, value in (("a", 3), ("b", 6), ("c", 6))}
-        intent = Intent(self.began, cells, notify=dict.fromkeys(cells, b"\x00\x00\x00\x00\x00"))
+        intent = Intent(self.began, cells, notify=dict.fromkeys(cells, Trail().packed()))
         self.plan: Planned = plan_locks(self.ground, intent)
 
     def process(self, life: float = 0.0) -> Database:

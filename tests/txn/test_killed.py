@@ -1,6 +1,6 @@
 """Processes that transfer, append, scan and observe are killed with -9 and paused beyond their locks' life, at any moment; servers too.
 
-What must hold then, whoever died (`checking.py`, `histories.py`):
+What must hold then, whoever died (`checking.py`, `lists.py`, `histories.py`):
 
 - every commit that was acknowledged is there, at the time that was said; none that was refused
 - the reads of every committed transaction are the state at its start; of two that overlap and write one cell, one committed
@@ -27,8 +27,9 @@ import pytest
 
 from dataflow.txn import Database, members
 from tests.kv.servers import PostgresServer
-from tests.txn.checking import by_lists, by_times
+from tests.txn.checking import by_times
 from tests.txn.histories import Done, Recorder, decide, read_histories
+from tests.txn.lists import by_lists
 from tests.txn.nursery import Nursery
 from tests.txn.workload import ACCOUNTS, MONEY, everything, load, observe
 
@@ -184,7 +185,7 @@ def _kill_server(server: PostgresServer) -> None:
     server.start()
 
 
-@pytest.mark.timeout(36_000 if LARGE else 300)
+@pytest.mark.timeout(36_000 if LARGE else 900)
 def test_nothing_is_lost_torn_or_seen_out_of_order(
     setting: str,
     place: Callable[[int], Place],
@@ -251,6 +252,29 @@ def judge(folder: Path, found: dict[str, tuple[Any, int]], exact: bool) -> Count
     )
     refused = sum(done.outcome == "aborted" for done in history)
     return counted + Counter({"committed": counted.total(), "refused or lost": refused, "unknown": unknown, "lists": len(tables["list"])})
+
+
+def test_a_database_whose_making_was_cut_short_is_made_by_the_next(
+    setting: str, place: Callable[[int], Place], nursery: Nursery, tmp_path: Path
+) -> None:
+    """Processes that find no database begin to make it, at the same time, and are killed at that."""
+    rng = random.Random(setting)
+    together = len(SETTINGS[setting].crew)
+    for number in range(1_000 if LARGE else 6 if "PostgreSQL" in setting else 12):
+        where, folder = place(10_000 + number), tmp_path / f"made{number}"
+        folder.mkdir()
+        spec = {"seed": 1, "folder": str(folder), "address": where.address, "open": where.open, "writers": 0, "observing": False}
+        pids = [nursery.start({**spec, "name": f"w{n}", "collects": 0.0}) for n in range(together)]
+        time.sleep(rng.uniform(0.0, 0.2 if where.servers else 0.06) ** 1.5)
+        for pid in pids:
+            assert nursery.kill(pid) == -signal.SIGKILL, _failures(folder)
+        with Database.open(where.address, **where.open) as database:
+            with database.transaction() as t:
+                assert t.get("a", "x") is None
+                t["a", "x"] = number
+            assert database.engine.name == ("percolator" if "Percolator" in setting else setting.split()[0])
+        with Database.open(where.address, **where.open) as database:
+            assert database.snapshot()["a", "x"] == number
 
 
 def _failures(folder: Path) -> str:

@@ -117,7 +117,7 @@ def test_a_circle_is_named(db: Database) -> None:
     db.observer("x", name="there")(lambda t, row, value: t.__setitem__((row, "y"), value + 1))
     db.observer("y", name="back")(lambda t, row, value: t.__setitem__((row, "x"), value + 1))
     put(db, a=0)
-    with pytest.raises(TransactionError, match="in a circle: .*there > back") as error:
+    with pytest.raises(TransactionError, match="in a circle: (there > back|back > there)") as error:
         db.run_observers()
     assert "row 'a'" in str(error.value)
 
@@ -208,6 +208,7 @@ def test_rows_that_go_together_are_handed_over_together(db: Database) -> None:
     with db.transaction() as t:
         for shop, number in (("a", 1), ("b", 1), ("a", 2)):
             t[(shop, number), "x"] = number
+    db.frontier()  # now the notifications of all rows are there, also where some are written in the background
     assert db.run_observers() == 2
     assert sorted(seen, key=str) == [{("a", 1): 1, ("a", 2): 2}, {("b", 1): 1}]
     with pytest.raises(TransactionError, match="goes together"):

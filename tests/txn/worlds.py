@@ -101,10 +101,10 @@ class Counting:
     def __init__(self, turns: Turns) -> None:
         self._point, self.last = turns.point, 0
 
-    def next(self) -> int:
+    def next(self, count: int = 1) -> int:
         self._point()
-        self.last += 1
-        return self.last
+        self.last += count
+        return self.last - count + 1
 
 
 class TakenInTurns:
@@ -241,7 +241,7 @@ class World:
         """Commit transactions in one call of the engine."""
         for one in group:
             one.state = "committing"
-        failed = commit_together(database.engine, [one.t for one in group])
+        failed = commit_together(database, [one.t for one in group])
         for one, failure in zip(group, failed, strict=True):
             one.committed = one.t.committed or 0
             one.state = (

@@ -34,7 +34,11 @@ monthname(date '2020-01-05') | strftime(timestamp '2020-01-05 01:02:03', '%Y %H:
 last_day(date '2020-02-03') | date_trunc('hour', timestamp '2020-01-05 01:02:03') | make_date(2020, 1, 2)
 datediff('month', date '2020-01-31', date '2020-02-01') | trunc(-1.75) | trunc(1.75, 1) | trunc(1.75e0) | round(2.345, 2) | abs(-2)
 sign(-3) | pow(2, 3) | ln(1) | log(100) | mod(5, 3) | greatest(1, null, 2) | nullif(1, 1) | ifnull(null, 1) | if(true, 1, 2)
-try_cast('x' as int) | isnan(1e0)
+try_cast('x' as int) | isnan(1e0) | mod(-5, 3) | mod(-5.5, 3.0) | -7 // 2 | 7 // -2 | -6 // 2 | -5.5 // 2 | 7.5e0 // -2
+1.0 // 0.1e0 | -5 % 3 | 5 % (-3) | -5.5 % 3 | -5.5e0 % 3 | 1e0 % 0.1e0 | 5e0 % 0 | -6 % 3 | 5 // null | null % 2.5 | -9007199254740993 % 2
+(-127)::tinyint // 2::tinyint | (5)::utinyint % (-3)::tinyint | concat_ws('-', 'a', null, 'b') | concat_ws(null, 'a', 'b') | concat_ws('-', null, null)
+concat_ws(', ', 1, 2.5, true, date '2020-01-01') | log10(1000) | log(1000) | log10(0) | log10(-1) | log2(536870912) | log(2, 8)
+log(3, 243)
 """
 AGGREGATES = """
 string_agg(s, '-' order by id) | string_agg(distinct s, '-' order by s) | string_agg(s, ',') filter (where id > 100)
@@ -74,7 +78,13 @@ def test_a_function_gives_what_duckdb_gives(text: str) -> None:
             "select s, string_agg(id::varchar, ',' order by id) from t group by s order by s",
             [("x", "1,5"), ("y", "2"), ("z", "3"), (None, "4")],
         ),
+        ("select id, concat_ws('-', s, a, null, s) from t where id in (1, 4) order by id", [(1, "x-1-x"), (4, "4")]),
+        (
+            "select id, (id - 3) % 2, (id - 4) // 2, mod(id - 6, 3), (id - 4.5) // 2, 5 // (id - 1) from t where id < 3 order by id",
+            [(1, 0, -1, -2, -1.75, None), (2, -1, -1, -1, -1.25, 5)],
+        ),
         ("select id, repeat(s, a), strpos(s, 'y') from t where id < 3 order by id", [(1, "x", 0), (2, "yy", 1)]),
+        ("select id, repeat(s, 2) from t where id > 2 order by id", [(3, "zz"), (4, None), (5, "xx")]),
     ],
 )
 def test_functions_of_columns(text: str, rows: list[Any]) -> None:
@@ -95,6 +105,7 @@ def test_functions_of_columns(text: str, rows: list[Any]) -> None:
         ("select percentile_disc(0.5) within group (order by a desc) from t", "descending", 8),
         ("select upper(s, 1) from t", "number of provided arguments", 18),
         ("select contains(s, s) from t", "must be a constant", 20),
+        ("select concat_ws(s, 'a', 'b') from t", "must be a constant", 18),
         ("select weekday(a) from t", "", 8),
         ("select extract(foo from d) from l", "extract(FOO)", 8),
     ],

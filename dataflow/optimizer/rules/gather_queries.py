@@ -73,7 +73,8 @@ def _is_table(node: Relation) -> bool:
 
 
 def _source(node: Node, made: Node, root: Relation, index: int) -> Node:
-    """What the kernel scans itself, or the kept records of anything else."""
-    if isinstance(made, Read) and getattr(made.source, "has_columns", False):
+    """What the kernel scans itself, or the kept records of anything else: also of a source that passes over what it cannot read, since
+    a phase that reads it counts that."""
+    if isinstance(made, Read) and getattr(made.source, "has_columns", False) and not getattr(made.source, "skip_bad", False):
         return made
     return View(label=inner_label(root.label, "given", index), origin=node.origin, input=made, kind="records")

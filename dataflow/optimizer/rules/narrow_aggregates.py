@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dataflow.expr.nodes import Alias, Apply, Call, Column, ExprNode, Window, walk
+from dataflow.expr.nodes import Alias, Apply, Call, Column, ExprNode, Window, has_window, walk
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, schema_of, shared_keys
 from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import GroupAggregate, Join, Project, Where, expressions_of
-from dataflow.plan.traversal import consumers, topological
+from dataflow.plan.traversal import read_twice, topological
 
 __all__ = ["narrow_aggregates"]
 
@@ -29,29 +29,32 @@ _SELECTIVE = frozenset(("equal", "is_in", "str.like", "str.starts_with", "str.co
 
 def narrow_aggregates(plan: Plan, remarks: Remarks) -> Plan:
     """Put a semi join below every aggregation that only a filtered side is joined to."""
-    readers = consumers(plan)
+    twice = read_twice(plan)
     new: dict[int, Node] = {}
-    shared: dict[int, Node] = {}  # what others read too stays as it is
+    kept: dict[int, Node] = {}  # what others read too stays as it is
     for node in topological(plan):
         made = node.with_inputs(tuple(new[id(child)] for child in node.inputs))
         if isinstance(made, Join) and isinstance(node, Join) and made.how in ("inner", "left", "single", "semi", "anti"):
-            path = _path(node.right, readers)
+            path = _path(node.right, twice)
             if path is not None and made.left_on and _is_narrow(made.left):
-                found = _narrowed(made, _path(made.right, None) or [], shared)
+                found = _narrowed(made, _path(made.right, set()) or [], kept)
                 if found is not None:
                     remarks.say(f"narrowed: the aggregation below {node.label} to the keys of its left side")
                     made = found
+                    kept[id(made.left)] = made.left  # the keys are of it, too
         new[id(node)] = made
-        if len(readers[id(node)]) > 1:
-            shared[id(made)] = made
+        if id(node) in twice:
+            kept[id(made)] = made
     return tuple(new[id(node)] for node in plan)
 
 
-def _path(node: Node, readers: dict[int, list[Node]] | None) -> list[Relation] | None:
+def _path(node: Node, twice: set[int]) -> list[Relation] | None:
     """Selects and filters down to an aggregation, which comes last; None where there is none, or where others read it too."""
     path: list[Relation] = []
     while True:
-        if readers is not None and len(readers[id(node)]) > 1:
+        if id(node) in twice:
+            return None
+        if isinstance(node, Relation) and any(has_window(expr) for expr in expressions_of(node)):  # over all its rows, of any key
             return None
         match node:
             case GroupAggregate(sets=None) if node.keys and isinstance(node.input, Relation):
@@ -73,7 +76,7 @@ def _is_narrow(node: Node) -> bool:
     return False
 
 
-def _narrowed(node: Join, path: list[Relation], shared: Mapping[int, Node]) -> Join | None:
+def _narrowed(node: Join, path: list[Relation], kept: Mapping[int, Node]) -> Join | None:
     if not path:
         return None
     aggregate = path[-1]
@@ -97,17 +100,17 @@ def _narrowed(node: Join, path: list[Relation], shared: Mapping[int, Node]) -> J
         label=inner_label(node.label, "narrowed"), origin=node.origin, element=node.element, left=below, right=asked, how="semi",
         left_on=tuple(key for key, _ in pairs), right_on=tuple(Column(f"key {at}") for at in range(len(pairs))), null_equal=node.null_equal,
     )  # fmt: skip
-    grown: Relation = replace(aggregate, input=_sunk(semi, below, shared))
+    grown: Relation = replace(aggregate, input=_sunk(semi, below, kept))
     for one in reversed(path[:-1]):
         grown = replace(one, input=grown)  # type: ignore[call-arg]
     return replace(node, right=grown)
 
 
-def _sunk(semi: Join, below: Relation, shared: Mapping[int, Node]) -> Relation:
+def _sunk(semi: Join, below: Relation, kept: Mapping[int, Node]) -> Relation:
     """The semi join over the lowest node below that has all its keys, under what stands above that one."""
     above: list[tuple[Relation, str]] = []
     keys: tuple[ExprNode, ...] = semi.left_on
-    while id(below) not in shared and all(isinstance(key, Column) for key in keys):
+    while id(below) not in kept and all(isinstance(key, Column) for key in keys):
         step = _step(below, [key.name for key in keys if isinstance(key, Column)])
         if step is None:
             break

@@ -54,9 +54,10 @@ from dataflow.plan.relational import (
     Unnest,
     Unpivot,
     Where,
+    expressions_of,
 )  # fmt: skip
 from dataflow.plan.steps import Step
-from dataflow.plan.traversal import consumers, rewrite, topological
+from dataflow.plan.traversal import read_twice, rewrite, topological
 
 __all__ = ["partition_queries"]
 
@@ -80,6 +81,9 @@ def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: s
         if not _known(node):
             remarks.say(f"whole: {node.label}, because not all its columns are known before it runs")
             return node
+        if any(has_window(expr) for one in topological((node.root,)) if not isinstance(one, (Project, Where)) for expr in _exprs(one)):
+            remarks.say(f"whole: {node.label}, because a window is a key of it, which no part of the records tells")
+            return node
         remarks.say(f"partitioned: {node.label} reads about {size / 1e6:,.0f} MB")
         return _Cutter(node, min(int(memory * BROADCAST_SHARE), BROADCAST_MOST), remarks).run()
 
@@ -88,6 +92,10 @@ def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: s
 
 def _known(node: Query) -> bool:
     return all(isinstance(one, Relation) and one.schema is not None for one in topological((node.root,)))
+
+
+def _exprs(node: Node) -> tuple[ExprNode, ...]:
+    return expressions_of(node) if isinstance(node, Relation) else ()
 
 
 @dataclass(frozen=True)
@@ -123,11 +131,11 @@ class _Cutter:
         self.shared: dict[int, Node] = {}
 
     def run(self) -> Node:
-        readers = consumers((self.query.root,))
+        twice = read_twice((self.query.root,))
         for node in topological((self.query.root,)):
             assert isinstance(node, Relation)
             part = self.cut(node)
-            if len(readers[id(node)]) > 1 and not isinstance(node, Given):
+            if id(node) in twice and not isinstance(node, Given):
                 made = self.made(part)
                 self.shared[id(made)] = made
                 part = self.over(made, part.schema, part.bytes)
@@ -216,6 +224,8 @@ class _Cutter:
                 return self.source(node, index)
             case Where():
                 part = self.parts[id(node.input)]
+                if has_window(node.predicate):
+                    return self.windowed(node, (node.predicate,), part)
                 return self.with_tree(part, node, max(1, part.bytes // 3))
             case Project():
                 return self.project(node, self.parts[id(node.input)])
@@ -261,7 +271,11 @@ class _Cutter:
     def project(self, node: Project, part: _Part) -> _Part:
         if not any(has_window(expr) for expr in node.exprs):
             return self.with_tree(part, node)
-        windows = [one for expr in node.exprs for one in walk(expr) if isinstance(one, Window)]
+        return self.windowed(node, node.exprs, part)
+
+    def windowed(self, node: Project | Where, exprs: Sequence[ExprNode], part: _Part) -> _Part:
+        """A node with windows: what they are all partitioned by comes together."""
+        windows = [one for expr in exprs for one in walk(expr) if isinstance(one, Window)]
         keys = windows[0].partition
         if any(window.partition != keys for window in windows):  # they meet only in one piece
             shared = tuple(key for key in keys if all(key in window.partition for window in windows))

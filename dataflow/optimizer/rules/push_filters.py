@@ -6,7 +6,8 @@
     where p(x) over select(x = a + 1)     ──>   select over where p(a + 1)
 
 Through joins (to the sides whose rows it drops just the same), aggregations (conditions on keys), projections, unions, sorts,
-distinct, explode. A condition on a join's left keys holds for its right ones too, and is checked on both sides. A filter
+distinct, explode. Past windows go conditions on what all of them are partitioned by: any other would drop rows that the windows count.
+A condition on a join's left keys holds for its right ones too, and is checked on both sides. A filter
 stays above what has other readers: they need the rows.
 
 Life of a filter: `push_filters` meets it when everything below is done; `_Pusher.sink` takes its conditions down node by node,
@@ -25,8 +26,20 @@ from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, shared_keys
 from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
-from dataflow.plan.relational import Distinct, Explode, GroupAggregate, Join, OrderBy, Project, Union, Unnest, Unpivot, Where
-from dataflow.plan.traversal import consumers, topological
+from dataflow.plan.relational import (
+    Distinct,
+    Explode,
+    GroupAggregate,
+    Join,
+    OrderBy,
+    Project,
+    Union,
+    Unnest,
+    Unpivot,
+    Where,
+    expressions_of,
+)
+from dataflow.plan.traversal import read_twice, topological
 
 __all__ = ["conjuncts", "push_filters"]
 
@@ -36,7 +49,7 @@ _RIGHT = ("inner", "right", "cross")
 
 def push_filters(plan: Plan, remarks: Remarks) -> Plan:
     """Move every condition as far down as it goes."""
-    readers = consumers(plan)
+    twice = read_twice(plan)
     if not any(isinstance(node, Relation) for node in topological(plan)):
         return plan
     pusher = _Pusher(remarks)
@@ -48,7 +61,7 @@ def push_filters(plan: Plan, remarks: Remarks) -> Plan:
         elif isinstance(made, Join) and made.how == "inner" and made.residual is not None and made.schema is not None:
             made = pusher.sink(replace(made, residual=None), conjuncts(made.residual), made)
         new[id(node)] = made
-        if len(readers[id(node)]) > 1:
+        if id(node) in twice:
             pusher.shared[id(made)] = made
     return tuple(new[id(node)] for node in plan)
 
@@ -71,6 +84,12 @@ def _is_movable(condition: ExprNode) -> bool:
     return not any(isinstance(one, (Apply, Window)) for one in walk(condition))
 
 
+def _partition(exprs: Iterable[ExprNode]) -> set[ExprNode] | None:
+    """What all windows in these expressions are partitioned by; None where there is no window."""
+    windows = [set(one.partition) for expr in exprs for one in walk(expr) if isinstance(one, Window)]
+    return set.intersection(*windows) if windows else None
+
+
 class _Pusher:
     def __init__(self, remarks: Remarks) -> None:
         self.remarks = remarks
@@ -82,6 +101,14 @@ class _Pusher:
         if not conditions:
             return node
         if not isinstance(node, Relation) or node.schema is None or id(node) in self.shared:
+            return self.where(node, conditions, asked)
+        if (apart := _partition(conditions)) is not None:  # their windows are over the rows of this node, no fewer
+            below, stay = [], []
+            for one in conditions:
+                used = columns_of(one)
+                (below if used and _is_movable(one) and all(Column(name) in apart for name in used) else stay).append(one)
+            return self.where(self.sink(node, below, asked), stay, asked)
+        if not isinstance(node, (Project, Where)) and _partition(expressions_of(node)) is not None:  # keys over all its input's rows
             return self.where(node, conditions, asked)
         match node:
             case Where(input=below, predicate=predicate):
@@ -126,7 +153,8 @@ class _Pusher:
         have = tuple(_schema(node.input))
         new = named(node.exprs, have)
         all_ = {**({name: Column(name) for name in have} if node.keep else {}), **new}
-        return {name: expr for name, expr in all_.items() if _is_movable(expr)}
+        apart = _partition(node.exprs)
+        return {name: expr for name, expr in all_.items() if _is_movable(expr) and (apart is None or expr in apart)}
 
     def through(self, node: Relation, conditions: list[ExprNode], meanings: dict[str, ExprNode], asked: Relation) -> Node:
         """Past a node of one input, those whose columns mean something below."""

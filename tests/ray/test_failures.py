@@ -1,0 +1,98 @@
+"""What Ray reports, in our words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflow import DataflowError, Pipeline
+from dataflow.errors import MemoryLimitError, WorkerCrashedError
+from tests.ray.conftest import NODE
+from tests.ray.test_faults import shown
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+
+def test_errors_of_ray_name_what_happened_where_and_what_helps() -> None:
+    exceptions = pytest.importorskip("ray").exceptions
+    from runners.ray.failures import in_our_words, said_by_ray
+
+    text = "Could not create the actor\n[Node 10.0.0.7] Traceback\n  File x\nRuntimeError: no such package as xyz\n^^^^"
+    found = in_our_words(exceptions.RuntimeEnvSetupError(text), "10.0.0.7", "/logs")
+    assert "(machine 10.0.0.7): RuntimeError: no such package as xyz" in str(found) and "runtime_env_setup" in str(found)
+    assert "/logs" in str(found)
+    assert isinstance(in_our_words(exceptions.OutOfMemoryError("too much")), MemoryLimitError)
+    assert isinstance(in_our_words(exceptions.ActorDiedError()), WorkerCrashedError)
+    assert "Ray failed (RaySystemError)" in str(in_our_words(exceptions.RaySystemError("odd")))
+    with pytest.raises(DataflowError) as caught, said_by_ray():
+        raise exceptions.GetTimeoutError("x")
+    assert isinstance(caught.value.__cause__, exceptions.GetTimeoutError)
+
+
+def test_a_crash_names_the_machine_and_its_log(tmp_path: Path, options: dict[str, Any]) -> None:
+    def die(n: int) -> int:
+        if n == 7:
+            print("about to die", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    with pytest.raises(WorkerCrashedError) as caught:
+        Pipeline().create(range(20)).map(die).collect(**options)
+    text = shown(caught.value)
+    assert "on machine " in text
+    log = text.partition("which logs to ")[2].split()[0].rstrip(",")
+    assert "about to die" in Path(log).read_text()
+
+
+def test_an_environment_that_cannot_be_set_up_is_an_error_of_ours(options: dict[str, Any]) -> None:
+    environment = {"pip": ["no-such-package-of-ours==9.9"]}  # or there is no virtualenv; in both cases it fails
+    with pytest.raises(DataflowError) as caught:
+        Pipeline().create([1]).map(str).collect(**options, runtime_env=environment)
+    assert "the run's runtime_env cannot be set up (machine " in shown(caught.value)
+
+
+HEADLESS = """
+import os, threading, time
+os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "8"  # after which Ray ends the process
+from ray.cluster_utils import Cluster
+from dataflow import Pipeline
+from runners.ray import link
+link.LOST = 2.0
+cluster = Cluster(initialize_head=True, head_node_args={node!r})
+
+def slow(n):
+    import time
+    open({begun!r}, "w").close()
+    time.sleep(0.2)
+    return n
+
+def kill():
+    while not os.path.exists({begun!r}):
+        time.sleep(0.1)
+    cluster.head_node.all_processes["gcs_server"][0].process.kill()
+
+threading.Thread(target=kill, daemon=True).start()
+try:
+    Pipeline().create(range(400)).redistribute(400).map(slow).collect(**{options!r}, address=cluster.address)
+except Exception as error:
+    print(type(error).__name__, error, flush=True)
+time.sleep(12)
+print("lives", flush=True)
+os._exit(0)
+"""
+
+
+def test_a_head_that_is_lost_ends_the_run_and_not_the_users_process(tmp_path: Path, options: dict[str, Any]) -> None:
+    own = {**options, "spill_folder": str(tmp_path / "agents")}
+    del own["address"]
+    node = {**NODE, "include_dashboard": False, "no_monitor": True}
+    script = HEADLESS.format(node=node, begun=str(tmp_path / "begun"), options=own)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=150, start_new_session=True)
+    assert "the head of the Ray cluster at" in done.stdout and "has not answered for 2 seconds" in done.stdout, done.stderr[-2000:]
+    assert done.stdout.strip().endswith("lives")
