@@ -37,19 +37,19 @@ PATIENCE = 1.0  # seconds that the workers of a run have for tearing down
 
 class Agent:
     """Works on one machine for a driver. ``address``: at which others reach this machine; ``parent``: where its folder may be; ``slots``:
-    how many workers it has room for, each with so many ``gpus``."""
+    how many workers it has room for."""
 
-    def __init__(self, token: str, address: str, parent: str | None, slots: int, gpus: float) -> None:
+    def __init__(self, token: str, address: str, parent: str | None, slots: int) -> None:
         parent = parent or tempfile.gettempdir()
         os.makedirs(parent, exist_ok=True)
         _clear(parent)
         self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}-", dir=parent)
         self.lock = open(os.path.join(self.folder, LOCK), "w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
-        self.token, self.slots, self.gpus = token, slots, gpus
+        self.token, self.slots = token, slots
         self.server = FileServer(address, token, [self.folder])
         self.workers: dict[str, WorkerProcess] = {}
-        self.seats: dict[str, int] = {}
+        self.gpus: dict[str, tuple[list[int], float]] = {}  # by worker: which, and what share of each
         threading.Thread(target=self.server.serve, daemon=True).start()
         threading.Thread(target=self._watch_memory, daemon=True).start()
 
@@ -57,27 +57,30 @@ class Agent:
         """Where the files are served, and their folder; where modules and files are found; the log."""
         return self.server.place, self.folder, tuple(path or os.getcwd() for path in sys.path), os.getcwd(), _log()
 
-    def launch(self, number: int, run: str, driver: tuple[str, int]) -> None:
-        """Start a worker that reports to the driver."""
+    def launch(self, number: int, run: str, driver: tuple[str, int], gpus: float) -> None:
+        """Start a worker that reports to the driver, and has so many GPUs."""
         os.makedirs(os.path.join(self.folder, run), exist_ok=True)
         name = os.path.join(self.folder, run, f"worker-{number}")
         with knock(driver, self.token, number) as connection:
-            self.workers[name] = WorkerProcess(name, connection.fileno(), self.slots, self.server.place, self._own_gpus(name))
+            self.workers[name] = WorkerProcess(name, connection.fileno(), self.slots, self.server.place, self._own_gpus(name, gpus))
 
-    def _own_gpus(self, name: str) -> dict[str, str]:
+    def _own_gpus(self, name: str, gpus: float) -> dict[str, str]:
         """The environment of a worker: which of the agent's GPUs are its own."""
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        taken = {place for one, place in self.seats.items() if one in self.workers}
-        self.seats[name] = seat = next(place for place in range(len(taken) + 1) if place not in taken)
-        if not self.gpus:
+        if not gpus:
             return {}
-        first = int(seat * self.gpus)
-        return {"CUDA_VISIBLE_DEVICES": ",".join(visible[first : first + max(1, int(self.gpus))])}
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        share = min(gpus, 1.0)
+        self.gpus = {one: held for one, held in self.gpus.items() if one in self.workers}
+        taken = [sum(part for which, part in self.gpus.values() if at in which) for at in range(len(visible))]
+        free = [at for at in range(len(visible)) if taken[at] + share <= 1 + 1e-9]
+        own = free[: max(1, int(gpus))]
+        self.gpus[name] = (own, share)
+        return {"CUDA_VISIBLE_DEVICES": ",".join(visible[at] for at in own)}
 
-    def kill(self, name: str) -> None:
+    def kill(self, name: str, patience: float = 0.0) -> None:
         """End a worker, if it is there."""
         if (process := self.workers.pop(name, None)) is not None:
-            process.end(0.0)
+            process.end(patience)
 
     def death(self, name: str) -> Death:
         """How a worker ended."""

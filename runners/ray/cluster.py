@@ -1,6 +1,6 @@
 """The cluster, as this process knows it: connected once, hidden behind the first work, and kept a while for the runs that follow.
 
-cluster_for ─> join ─> an agent on every machine, and one more where steps ask for resources
+cluster_for ─> join ─> an agent on every machine, which holds what the steps of the run may use there; the pool divides it among them
                           └─ `look`: machines that come, machines that leave
 
 Runs with other settings (another ``runtime_env``, another folder) have agents of their own. The cores go from those whose runs are over
@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,12 +43,11 @@ SETTLED = 60.0  # seconds after which the end of an agent is no sign that its ma
 
 @dataclass(eq=False)
 class Machine:
-    """A machine, for steps that ask for the same resources: its agent, which has room for ``slots`` workers. ``place``: of its
-    files; ``path``, ``cwd``: where its workers find modules and files; ``log``: what they print goes there."""
+    """A machine: its agent, which ``has`` some of its resources, by Ray's names. ``place``: of its files; ``path``, ``cwd``: where its
+    workers find modules and files; ``log``: what they print goes there."""
 
     node: str
-    asked: Resources | None
-    slots: int
+    has: dict[str, float]
     agent: Any
     address: str = ""
     place: str = ""
@@ -58,8 +58,17 @@ class Machine:
     since: float = field(default_factory=time.monotonic)
 
     @property
-    def key(self) -> tuple[str, Resources | None]:
-        return self.node, self.asked
+    def slots(self) -> int:
+        """How many workers there are at most."""
+        return int(self.has["CPU"])
+
+    def room(self, asked: Resources | None, taken: Mapping[Resources | None, int]) -> int:
+        """For how many workers more there is room beside some."""
+        left = dict(self.has)
+        for kind, count in taken.items():
+            for name, amount in _amounts(kind).items():
+                left[name] = left.get(name, 0) - amount * count
+        return _room(asked, left)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """A reference to what the agent answers."""
@@ -112,9 +121,10 @@ class Cluster:
 
     def __init__(self, settings: RaySettings, asked: tuple[Resources, ...]) -> None:
         self.settings, self.asked = settings, asked
-        self.machines: dict[tuple[str, Resources | None], Machine] = {}
-        self.coming: dict[tuple[str, Resources | None], tuple[Machine, Any]] = {}
+        self.machines: dict[str, Machine] = {}  # by Ray's name of the node
+        self.coming: dict[str, tuple[Machine, Any]] = {}
         self.refusals: dict[str, int] = {}
+        self.totals: list[dict[str, float]] = []  # of all machines, whoever holds it now
         self.users = 0
         self._looked = self._released = 0.0
         self._looking = threading.RLock()
@@ -204,20 +214,25 @@ class Cluster:
         with self._looking:
             self._looked = now
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+            self.totals = [found["Resources"] for found in alive.values()]
             for node, found in alive.items():
-                for asked, slots in _shares(found["Resources"], self.asked).items():
-                    key = (node, asked)
-                    if key not in self.machines and key not in self.coming and self.refusals.get(node, 0) < REFUSALS:
-                        self._invite(node, found["NodeManagerAddress"], asked, slots)
+                has = _usable(found["Resources"], self.asked)
+                known = node in self.machines or node in self.coming
+                if has["CPU"] and not known and self.refusals.get(node, 0) < REFUSALS:
+                    self._invite(node, found["NodeManagerAddress"], has)
             self._look_after(alive)
             self._meet(wait)
             for one in [one for one in self.machines.values() if one.node not in alive]:
                 self.drop(one)
 
-    def _invite(self, node: str, address: str, asked: Resources | None, slots: int) -> None:
+    def could_hold(self, asked: Resources | None) -> bool:
+        """Whether some machine has what a step asks for, though others may hold it now."""
+        return any(_room(asked, total) for total in self.totals)
+
+    def _invite(self, node: str, address: str, has: dict[str, float]) -> None:
         """Ask for an agent."""
-        one = Machine(node, asked, slots, self._agent(node, address, asked, slots), address=address)
-        self.coming[one.key] = (one, one.call("place"))
+        one = Machine(node, has, self._agent(node, address, has), address=address)
+        self.coming[node] = (one, one.call("place"))
 
     def _look_after(self, alive: dict[str, Any]) -> None:
         """Where others hold some of what an agent is to have, have one with what is left."""
@@ -226,12 +241,13 @@ class Cluster:
             if one.node in alive and time.monotonic() - one.since < PENDING:
                 continue
             free = _free() if free is None else free
-            room = _room(one.asked, free.get(one.node, {}))  # none: it has its cores and is starting, or others have them all
-            if one.node not in alive or 0 < room < one.slots:
+            left = _usable(free.get(one.node, {}), self.asked)  # none: it has its cores and is starting, or others have them all
+            fewer = left["CPU"] > 0 and any(left.get(name, 0) < amount for name, amount in one.has.items())
+            if one.node not in alive or fewer:
                 del self.coming[key]
                 ray.kill(one.agent)
-            if one.node in alive and 0 < room < one.slots:
-                self._invite(one.node, alive[one.node]["NodeManagerAddress"], one.asked, room)
+            if one.node in alive and fewer:
+                self._invite(one.node, alive[one.node]["NodeManagerAddress"], left)
 
     def _meet(self, wait: float) -> None:
         """Take in the agents that are there."""
@@ -259,29 +275,29 @@ class Cluster:
             return
         except ray.exceptions.RayError as error:
             raise in_our_words(error, one.address) from error
-        self.machines[one.key] = one
+        self.machines[one.node] = one
         if one.node == self.node:
             self.transport.here += (one.place,)
 
     def drop(self, one: Machine) -> None:
         """A machine that no longer answers is as good as gone, even while Ray still counts on it."""
         with self._looking:
-            if self.machines.pop(one.key, None) is not None:
+            if self.machines.get(one.node) is one:
+                del self.machines[one.node]
                 settled = time.monotonic() - one.since > SETTLED
                 self.refusals[one.node] = 1 if settled else self.refusals.get(one.node, 0) + 1
                 with contextlib.suppress(ValueError):  # it may be there after all, and would keep its cores
                     ray.kill(one.agent)
 
-    def _agent(self, node: str, address: str, asked: Resources | None, slots: int) -> Any:
-        need = asked or Resources()
-        options: dict[str, Any] = {"num_cpus": need.cpus * slots, "num_gpus": need.gpus * slots, "max_restarts": 0, "max_task_retries": 0}
-        if need.memory:
-            options["memory"] = need.memory * slots
+    def _agent(self, node: str, address: str, has: dict[str, float]) -> Any:
+        options: dict[str, Any] = {"num_cpus": has["CPU"], "num_gpus": has.get("GPU", 0), "max_restarts": 0, "max_task_retries": 0}
+        if "memory" in has:
+            options["memory"] = has["memory"]
         if (environment := self.environment.brought()) is not None:
             options["runtime_env"] = environment
-        options["resources"] = {name: amount * slots for name, amount in need.custom}
+        options["resources"] = {name: amount for name, amount in has.items() if name not in ("CPU", "GPU", "memory")}
         made = actor_class().options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-        return made.remote([self._packages], self.given, (self.token, address, self.settings.spill_folder, slots, need.gpus))
+        return made.remote([self._packages], self.given, (self.token, address, self.settings.spill_folder, int(has["CPU"])))
 
 
 _join = join
@@ -290,21 +306,18 @@ _known: list[Cluster] = []
 _INSTALL = "install the same versions on all machines, or give the runner runtime_env={'pip': [...]}"
 
 
-def _shares(has: dict[str, float], asked: tuple[Resources, ...]) -> dict[Resources | None, int]:
-    """How many workers of each kind a machine has room for: those that ask for something first, the rest of the cores for the others.
+def _usable(has: dict[str, float], asked: tuple[Resources, ...]) -> dict[str, float]:
+    """What of a machine's resources a run can use: the cores, and of all else what as many steps as fit ask for.
 
-    >>> _shares({"CPU": 4, "GPU": 2}, (Resources(gpus=1),))
-    {Resources(cpus=1, memory=0, gpus=1, custom=()): 2, None: 2}
+    >>> _usable({"CPU": 4, "GPU": 2, "memory": 100}, (Resources(gpus=1),))
+    {'CPU': 4, 'GPU': 2}
     """
-    left = dict(has)
-    found: dict[Resources | None, int] = {}
+    found: dict[str, float] = {"CPU": int(has.get("CPU", 0))}
     for one in asked:
-        if (slots := _room(one, left)) > 0:
-            found[one] = slots
-            for name, amount in _amounts(one).items():
-                left[name] = left.get(name, 0) - amount * slots
-    if int(left["CPU"]) > 0:
-        found[None] = int(left["CPU"])
+        slots = _room(one, has)
+        for name, amount in _amounts(one).items():
+            if amount and slots and name != "CPU":
+                found[name] = max(found.get(name, 0), amount * slots)
     return found
 
 

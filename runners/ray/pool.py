@@ -10,6 +10,7 @@ a file of another machine cannot be read ─> is somebody there? ─┬─> nobo
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import selectors
 import socket
@@ -39,9 +40,13 @@ from runners.ray.transport import copied
 
 __all__ = ["ClusterPool"]
 
+_log = logging.getLogger("dataflow")
+
 ASK = 0.5  # seconds between looks at the machines
 ANSWER = 5.0
 HOMELESS = 60.0  # seconds that a step waits for a machine that may come
+SAY = 5.0  # seconds after which it says that it waits
+IDLE = 0.5  # seconds to tear down for a worker that has nothing to do, and makes room
 GONE = "its machine is gone"
 
 
@@ -80,13 +85,14 @@ class ClusterPool(WorkerPool):
         self.door = Door(cluster.address, cluster.token, lambda number, connection: self.mail.put(self._enter, number, connection))
         self.known: dict[str, Machine] = {}  # by place
         self.gone: set[str] = set()
-        self.starting: dict[int, Machine] = {}
-        self.seats: Counter[Machine] = Counter()  # workers that are there or coming
+        self.starting: dict[int, tuple[Machine, Resources | None]] = {}
+        self.seats: dict[Machine, Counter[Resources | None]] = {}  # workers that are there or coming, by what their steps ask for
+        self.leaving: set[PooledWorker] = set()  # take no more, as others need what they hold
         self.dying: dict[PooledWorker, None] = {}  # of which it is being asked how they ended
         self.doubted: dict[Machine, list[Failed]] = {}  # attempts that could not read a file of a machine
         self._made = 0
         self._looked = 0.0
-        self._homeless = 0.0
+        self._homeless, self._said = 0.0, False
         self._look()
 
     @property
@@ -100,34 +106,61 @@ class ClusterPool(WorkerPool):
         return bool(self.starting) or super()._coming()
 
     def _grow(self) -> None:
+        """Workers for what is queued now. Steps that ask for something come first: only some machines have it."""
         machines = list(self.cluster.machines.values())
         wanted = Counter(queued.program.resources for queued in self.queue)
-        for asked, count in wanted.items():
-            homes = [one for one in machines if one.asked == asked]
+        if not any(wanted):
+            self.leaving.clear()
+        for asked in sorted(wanted, key=lambda asked: asked is None):
+            homes = [one for one in machines if one.room(asked, {})]
             self._check_home(asked, homes)
-            homes = [one for one in homes if self.seats[one] < one.slots]
-            if homes:
-                count -= sum(one.asked == asked for one in self.starting.values())
-                count -= sum(worker.busy is None and worker.resources == asked for worker in self.workers)
+            count = wanted[asked] - sum(kind == asked for _, kind in self.starting.values())
+            count -= sum(w.busy is None and w.resources == asked and w not in self.leaving for w in self.workers)
             while count > 0 and homes:
+                homes = [one for one in homes if one.room(asked, self._seats(one)) or self._made_room(one, asked, wanted)]
                 for one in homes[:count]:
-                    self._launch(one)
+                    self._launch(one, asked)
                 count -= len(homes)
-                homes = [one for one in homes if self.seats[one] < one.slots]
+
+    def _seats(self, one: Machine) -> Counter[Resources | None]:
+        return self.seats.setdefault(one, Counter())
+
+    def _made_room(self, one: Machine, asked: Resources | None, wanted: Counter[Resources | None]) -> bool:
+        """Whether there is room now that workers that have nothing to do are gone. Where steps that ask for nothing hold what another asks
+        for, the next to be done goes."""
+        others = [worker for worker in self.workers if _machine(worker) is one and worker.resources != asked]
+        for worker in [worker for worker in others if worker in self.free and (worker in self.leaving or not wanted[worker.resources])]:
+            with contextlib.suppress(OSError):
+                worker.channel.send("stop")
+            self._let_go(worker)
+            one.call("kill", _body(worker).name, IDLE)
+            if one.room(asked, self._seats(one)):
+                return True
+        if asked is not None and not any(worker in self.leaving for worker in others):
+            self.leaving.update([worker for worker in others if worker.resources is None][:1])
+        return False
 
     def _check_home(self, asked: Resources | None, homes: list[Machine]) -> None:
-        """A step waits a while for a machine that has what it asks for, and longer for another run of this process."""
+        """A step waits a while for a machine that has what it asks for; where one has and others hold it, until they give it back."""
+        before = self._homeless
         self._homeless = 0.0 if homes or self.cluster.waits() else self._homeless or time.monotonic()
-        if self._homeless and time.monotonic() - self._homeless > HOMELESS:
+        if not self._homeless:
+            return
+        since, busy = time.monotonic() - self._homeless, self.cluster.could_hold(asked)
+        if before and busy and since > SAY and not self._said:
+            self._said = True
+            _log.warning("waiting for the Ray cluster: other jobs hold what a step asks for: %s", asked or "1 cpu")
+        if since > HOMELESS and not busy:
             text = f"no machine of the Ray cluster has, or has left, what a step asks for: {asked or '1 cpu'}"
             raise DataflowError(Report(text, hint="`ray status` tells what they have, and what other jobs hold of it"))
 
-    def _launch(self, one: Machine) -> None:
+    def _launch(self, one: Machine, asked: Resources | None) -> None:
         number = self._made
         self._made += 1
-        self.starting[number] = one
-        self.seats[one] += 1
-        self.mail.when(one.call("launch", number, self.run, self.door.address), self._launched, one)
+        self.starting[number] = (one, asked)
+        self._seats(one)[asked] += 1
+        gpus = asked.gpus if asked is not None else 0.0
+        self.mail.when(one.call("launch", number, self.run, self.door.address, gpus), self._launched, one)
 
     def _launched(self, one: Machine, done: Future[Any]) -> None:
         error = done.exception()
@@ -138,12 +171,12 @@ class ClusterPool(WorkerPool):
 
     def _enter(self, number: int, connection: socket.socket) -> None:
         """A worker has come in."""
-        machine = self.starting.pop(number, None)
+        machine, asked = self.starting.pop(number, (None, None))
         if machine is None or machine.place in self.gone:
             connection.close()
             return
         body = _RemoteProcess(machine, os.path.join(machine.folder, self.run, f"worker-{number}"))
-        worker = PooledWorker(body, Channel(connection), machine.asked)
+        worker = PooledWorker(body, Channel(connection), asked)
         self._add(worker)
         with contextlib.suppress(OSError):  # if it has died, its socket says so
             transport = ("runners.ray.transport", "FlightTransport", (machine.place,), self.cluster.token)
@@ -151,14 +184,15 @@ class ClusterPool(WorkerPool):
 
     def _let_go(self, worker: PooledWorker) -> None:
         if worker in self.workers:
-            self.seats[_machine(worker)] -= 1
+            self._seats(_machine(worker))[worker.resources] -= 1
+            self.leaving.discard(worker)
         super()._let_go(worker)
 
     def _cannot_start(self, death: Death) -> DataflowError:
         return cannot_start(death.how)
 
     def _suited(self, worker: PooledWorker, queued: Any) -> bool:
-        return worker.resources == queued.program.resources
+        return worker.resources == queued.program.resources and worker not in self.leaving
 
     def _best(self, idle: list[PooledWorker], attempt: Attempt) -> PooledWorker:
         if len(idle) == 1 or len(attempt.input.files) == 0:  # of a shuffle every machine has about as much
@@ -277,13 +311,13 @@ class ClusterPool(WorkerPool):
         self.gone.add(machine.place)
         self.known.pop(machine.place, None)
         self.cluster.drop(machine)
-        self.starting = {number: one for number, one in self.starting.items() if one is not machine}
+        self.starting = {number: one for number, one in self.starting.items() if one[0] is not machine}
         dead = [worker for worker in self.workers if _machine(worker) is machine]
         for worker in dead:
             self._let_go(worker)
         dead += [worker for worker in self.dying if _machine(worker) is machine]
         self.dying = {worker: None for worker in self.dying if _machine(worker) is not machine}
-        self.seats[machine] = 0
+        self.seats.pop(machine, None)
         self.news += [Lost(worker.busy, GONE) for worker in dead if worker.busy is not None]
         self.news += [Lost(failed.attempt, "a machine whose files it read is gone") for failed in self.doubted.pop(machine, [])]
         self.news.append(PlaceLost(machine.place))
@@ -295,7 +329,10 @@ class ClusterPool(WorkerPool):
         self.mail.close()
 
 
+def _body(worker: PooledWorker) -> _RemoteProcess:
+    assert isinstance(worker.body, _RemoteProcess)
+    return worker.body
+
+
 def _machine(worker: PooledWorker) -> Machine:
-    body: Any = worker.body
-    found: Machine = body.machine
-    return found
+    return _body(worker).machine

@@ -20,6 +20,7 @@ from dataflow.scheduling.work import Work
 from runners.ray.settings import RaySettings
 
 if TYPE_CHECKING:
+    from runners.ray.autoscaling import Autoscaling
     from runners.ray.cluster import Cluster
     from runners.ray.pool import ClusterPool
 
@@ -34,6 +35,7 @@ class RayWorkers:
         self.here = InProcess()
         self.waiting: deque[tuple[AttemptId, Work]] = deque()  # for the cluster, until it is there
         self.pool: ClusterPool | None = None
+        self.autoscaling: Autoscaling | None = None
         self._connecting: Future[Cluster] | None = None
 
     @property
@@ -60,7 +62,7 @@ class RayWorkers:
 
     def start(self, attempt: AttemptId, payload: Work) -> None:
         """Begin an attempt, here or there."""
-        if payload.here or (self.mode == "auto" and payload.small and payload.program.resources is None):
+        if not self._away(payload):
             self.here.start(attempt, payload)
             return
         self.warm()
@@ -68,6 +70,10 @@ class RayWorkers:
             self.waiting.append((attempt, payload))
         else:
             self._send(attempt, payload)
+
+    def _away(self, work: Work) -> bool:
+        """Whether a work is for the cluster."""
+        return not work.here and (self.mode == "cluster" or not work.small or work.program.resources is not None)
 
     def _send(self, attempt: AttemptId, work: Work) -> None:
         assert self.pool is not None
@@ -81,7 +87,9 @@ class RayWorkers:
             self.pool.cancel(attempt)
 
     def expect(self, left: Sequence[Left]) -> None:
-        """What is left to do, by which the cluster may grow."""
+        """What is left to do, by which the cluster may grow; told to it once it is there."""
+        if self.autoscaling is not None:
+            self.autoscaling.expect(left)
 
     def hang_report(self, attempt: AttemptId) -> str:
         """The stack of an attempt's worker."""
@@ -90,9 +98,11 @@ class RayWorkers:
     def wait(self, timeout: float) -> Sequence[Event | PlaceLost]:
         """The events since the last call."""
         if self.pool is None and self._connecting is not None and self._connecting.done():
+            from runners.ray.autoscaling import Autoscaling
             from runners.ray.pool import ClusterPool
 
             self.pool = ClusterPool(self._connecting.result(), self.run, self.folders, self.shared)
+            self.autoscaling = Autoscaling(self._away)
             while self.waiting:
                 self._send(*self.waiting.popleft())
         if not self.here and self.pool is None and self.mode == "auto":
@@ -112,6 +122,8 @@ class RayWorkers:
 
     def close(self) -> None:
         """Give the machines back. Where the cluster is still coming, a later run will find it."""
+        if self.autoscaling is not None:
+            self.autoscaling.close()
         self.here.close()
         if self.pool is not None:
             self.pool.close()
