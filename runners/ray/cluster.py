@@ -214,7 +214,7 @@ class Cluster:
         with self._looking:
             self._looked = now
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
-            self.totals = [found["Resources"] for found in alive.values()]
+            self.totals = [found["Resources"] for node, found in alive.items() if self.refusals.get(node, 0) < REFUSALS]
             for node, found in alive.items():
                 has = _usable(found["Resources"], self.asked)
                 known = node in self.machines or node in self.coming
