@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,7 +15,7 @@ VALUES = [float(n) for n in [*range(-60, 61), *(n * k for k in (49, 98, 107, 1e1
 DIVISORS = [float(d) for d in [*range(1, 130), *range(-130, 0, 7), 0.1, 0.3, 1e-7, 1e300, 4503599627370497.0]]
 
 
-def numbers() -> PCollection:
+def numbers() -> PCollection[Any]:
     tenths = [Decimal(n) / 10 for n in range(-60, 61)]
     return Pipeline().from_arrow(pa.table({"f": [float(n) for n in range(-60, 61)], "i": [*range(-60, 61)], "d": tenths}))
 
@@ -23,8 +24,9 @@ def numbers() -> PCollection:
 def test_floats_by_a_constant_are_divided_as_python_divides_them(constant: str) -> None:
     source = Pipeline().from_arrow(pa.table({"f": VALUES}))
     for divisors in [DIVISORS[at : at + 20] for at in range(0, len(DIVISORS), 20)]:
-        given = source.with_columns(**{f"by {d}": lit(d) for d in divisors})
-        columns = {}
+        constants: dict[str, Any] = {f"by {d}": lit(d) for d in divisors}
+        given = source.with_columns(**constants)
+        columns: dict[str, Any] = {}
         for d in divisors:
             by = lit(d) if constant == "a literal" else col(f"by {d}")
             columns |= {f"{d} /": col("f") / by, f"{d} //": col("f") // by, f"{d} %": col("f") % by}

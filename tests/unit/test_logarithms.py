@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from dataflow import Pipeline, col
 @pytest.mark.parametrize("power", range(-20, 23))
 def test_logarithms_of_powers_are_whole(power: int) -> None:
     records = [{"ten": float(f"1e{power}"), "two": 2.0**power}, {"ten": None, "two": None}]
-    columns = {"a": col("ten").log10(), "b": col("ten").log(10), "c": col("two").log(2)}
+    columns: dict[str, Any] = {"a": col("ten").log10(), "b": col("ten").log(10), "c": col("two").log(2)}
     assert Pipeline().create(records).select(**columns).collect() == [dict.fromkeys("abc", float(power)), dict.fromkeys("abc")]
 
 

@@ -36,7 +36,8 @@ datediff('month', date '2020-01-31', date '2020-02-01') | trunc(-1.75) | trunc(1
 sign(-3) | pow(2, 3) | ln(1) | log(100) | mod(5, 3) | greatest(1, null, 2) | nullif(1, 1) | ifnull(null, 1) | if(true, 1, 2)
 try_cast('x' as int) | isnan(1e0) | mod(-5, 3) | mod(-5.5, 3.0) | -7 // 2 | 7 // -2 | -6 // 2 | -5.5 // 2 | 7.5e0 // -2
 1.0 // 0.1e0 | -5 % 3 | 5 % (-3) | -5.5 % 3 | -5.5e0 % 3 | 1e0 % 0.1e0 | 5e0 % 0 | -6 % 3 | 5 // null | null % 2.5 | -9007199254740993 % 2
-(-127)::tinyint // 2::tinyint | (5)::utinyint % (-3)::tinyint | concat_ws('-', 'a', null, 'b') | concat_ws(null, 'a', 'b') | concat_ws('-', null, null)
+(-127)::tinyint // 2::tinyint | (5)::utinyint % (-3)::tinyint | concat_ws('-', 'a', null, 'b')
+concat_ws(null, 'a', 'b') | concat_ws('-', null, null)
 concat_ws(', ', 1, 2.5, true, date '2020-01-01') | log10(1000) | log(1000) | log10(0) | log10(-1) | log2(536870912) | log(2, 8)
 log(3, 243)
 """
