@@ -26,6 +26,7 @@ from dataflow.expr.nodes import (
     ExprNode,
     Literal,
     Window,
+    has_aggregate,
 )  # fmt: skip
 from dataflow.expr.operations import OPERATIONS
 from dataflow.expr.types import NULL, Schema
@@ -119,4 +120,5 @@ def _apply(node: Apply, walk: Walk) -> Lowered:
             raise
         return _as_said(values, target, node)
 
-    return Lowered(pl.struct(args).map_batches(run, return_dtype=target), node.returns)
+    # Of an aggregate in a group_by the kernel would make a list of one value, unless it knows that each value is made of one
+    return Lowered(pl.struct(args).map_batches(run, return_dtype=target, is_elementwise=has_aggregate(node)), node.returns)
