@@ -61,7 +61,7 @@ def _record(found: Any) -> Any:
 
 def _over(table: pa.Table, found: list[Any]) -> pa.Table:
     """A table with the columns of records put over its own, in place where a name is known."""
-    if not found:
+    if not any(found):  # a function may return no columns at all; the table's stay
         return table
     new = table_of(Rows(found), None)
     for name, column in zip(new.column_names, new.columns, strict=True):

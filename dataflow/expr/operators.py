@@ -60,6 +60,9 @@ class Operators(Built):
     def __pow__(self, other: Any) -> Expr:
         return self._call("power", other)
 
+    def __rpow__(self, other: Any) -> Expr:
+        return self._new(as_node(other))._call("power", self)
+
     def __neg__(self) -> Expr:
         return self._call("negate")
 
