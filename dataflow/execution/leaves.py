@@ -74,6 +74,7 @@ def leaf_of_scan(scan: ParquetScan) -> Leaf:
 
 def results(root: Relation, leaves: Sequence[Leaf], *, whole: bool = False) -> Iterator[pa.Table]:
     """The records of a tree over its inputs, ``whole`` collections or pieces. One table at least, of no rows where there are none."""
+    from dataflow.execution.sums import sums_named
     from dataflow.io.checksums import Verification
     from dataflow.kernels.carrying import check_carried
     from dataflow.kernels.query import batches
@@ -103,7 +104,7 @@ def results(root: Relation, leaves: Sequence[Leaf], *, whole: bool = False) -> I
     ]
     try:
         try:
-            yield from batches(found, carried, whole=whole)
+            yield from sums_named(root, batches(found, carried, whole=whole))
         except Exception:
             for one in verifications:  # damage explains what the kernel says of it
                 one.finish()

@@ -26,6 +26,8 @@ def _sum(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Exp
         return one.expr.sum()  # Polars sums decimals to 38 digits, and fails beyond
     if have.name in ("int64", "uint64"):
         return one.expr.cast(pl.Int128).sum().cast(pl.Int64)  # a sum that does not fit fails here
+    if have.name == "duration":
+        return one.expr.to_physical().cast(pl.Int128).sum().cast(pl.Int64).cast(to_polars(kind))
     if kind == INT64:
         return one.expr.cast(pl.Int64).sum()
     return as_type(one, kind).sum()
