@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 from collections import ChainMap
 from types import CodeType
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 
@@ -27,7 +27,7 @@ def _code(code: CodeType) -> tuple[Any, ...]:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    dispatch_table = ChainMap({CodeType: _code}, cloudpickle.Pickler.dispatch_table)
+    dispatch_table = ChainMap[Any, Any]({CodeType: _code}, cast(Any, cloudpickle.Pickler.dispatch_table))
 
 
 def dumps(value: Any) -> bytes:
