@@ -344,7 +344,8 @@ def test_the_frontier_never_passes_a_change_that_is_not_reflected(db: Database) 
 
 def test_trie_counter_counts_the_unique_numbers(db: Database) -> None:
     """Fluo's stress test: unique numbers percolate up a trie, level by level; the root's sum is how many there are."""
-    levels, count = 4, 20_000 if LARGE else 1_000
+    slow = db.engine.store.name.startswith("bigtable")  # the emulator takes a message a cell
+    levels, count = 4, 20_000 if LARGE else 100 if slow else 1_000
     for level in range(levels, 0, -1):
 
         @db.observer(f"level {level}", name=f"up {level}", together=lambda row: row // 16)
