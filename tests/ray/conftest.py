@@ -64,7 +64,10 @@ def options(machines: Any, folder_of_machines: Path, tmp_path: Path) -> Iterator
         from runners.ray.agent import _clear
 
         _clear(str(folder_of_machines))  # as the next agent of a machine does for one that was killed
-        return [str(run) for run in folder_of_machines.glob("dataflow-ray-*/*") if run.is_dir()]
+        try:
+            return [str(run) for run in folder_of_machines.glob("dataflow-ray-*/*") if run.is_dir()]
+        except FileNotFoundError as gone:  # an agent that ends takes its folder away just now
+            return [str(gone)]
 
     assert until(lambda: not left()), f"files of runs are left on machines: {left()}"
 

@@ -59,7 +59,7 @@ def test_an_environment_that_cannot_be_set_up_is_an_error_of_ours(options: dict[
 
 HEADLESS = """
 import os, threading, time
-os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "8"  # after which Ray ends the process
+os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "25"  # after which Ray ends the process
 from ray.cluster_utils import Cluster
 from dataflow import Pipeline
 from runners.ray import link
@@ -82,7 +82,7 @@ try:
     Pipeline().create(range(400)).redistribute(400).map(slow).collect(**{options!r}, address=cluster.address)
 except Exception as error:
     print(type(error).__name__, error, flush=True)
-time.sleep(12)
+time.sleep(28)
 print("lives", flush=True)
 os._exit(0)
 """
