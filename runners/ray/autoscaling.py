@@ -14,11 +14,13 @@ overwrite each other's. Ray removes a machine when it was idle for the cluster's
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
 
+from dataflow.errors import DataflowError
 from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import Left
 from dataflow.scheduling.work import Work
@@ -64,10 +66,13 @@ def request_machines(bundles: list[Bundle]) -> None:
 
 
 class Autoscaling:
-    """What a run has asked for. ``away``: whether a work runs on the cluster, and not in this process."""
+    """What a run has asked for. ``away``: whether a work runs on the cluster, and not in this process. ``answers``: whether the cluster's
+    head does: a request to one that is lost would hold the run, which then could not say so, until Ray ends this process."""
 
-    def __init__(self, away: Callable[[Work], bool], request: Callable[[list[Bundle]], None] = request_machines) -> None:
-        self.away, self.request = away, request
+    def __init__(
+        self, away: Callable[[Work], bool], answers: Callable[[], bool], request: Callable[[list[Bundle]], None] = request_machines
+    ) -> None:
+        self.away, self.answers, self.request = away, answers, request
         self.asked: list[Bundle] = []
         self._when = -math.inf
         atexit.register(self.close)
@@ -82,10 +87,11 @@ class Autoscaling:
     def close(self) -> None:
         """Give everything back."""
         atexit.unregister(self.close)
-        self._ask([])
+        with contextlib.suppress(DataflowError):  # the head is lost, and with it what was asked for
+            self._ask([])
 
     def _ask(self, bundles: list[Bundle]) -> None:
-        if bundles == self.asked:
+        if bundles == self.asked or not self.answers():
             return
         self.asked = bundles
         try:

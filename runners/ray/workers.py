@@ -102,7 +102,7 @@ class RayWorkers:
             from runners.ray.pool import ClusterPool
 
             self.pool = ClusterPool(self._connecting.result(), self.run, self.folders, self.shared)
-            self.autoscaling = Autoscaling(self._away)
+            self.autoscaling = Autoscaling(self._away, self.pool.cluster.link.head_answers)
             while self.waiting:
                 self._send(*self.waiting.popleft())
         if not self.here and self.pool is None and self.mode == "auto":
