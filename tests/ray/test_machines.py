@@ -117,6 +117,8 @@ def test_fault_16_of_a_machine_killed_in_the_middle_of_a_shuffle_only_its_map_ou
         until((tmp_path / "gone.begun").exists, 60)
         theirs.extend(processes_of(four))
         machines.remove_node(four, allow_graceful=False)
+        for process in theirs:  # what Ray leaves behind for a while could still hand its files out
+            kill(process, signal.SIGKILL)
         gone.touch()
 
     p = Pipeline()
