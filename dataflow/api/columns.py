@@ -47,8 +47,9 @@ def relation(of: Deferred[Any], kind: Any, verb: str, label: str | None, inputs:
 
 
 def nodes_of(verb: str, values: Sequence[Any], more: Mapping[str, Any], origin: Origin) -> tuple[ExprNode, ...]:
-    """Expressions from names, expressions and ``name=expression``; other values are literals only under a name."""
-    from dataflow.expr.expression import Expr, as_node, as_nodes
+    """Expressions from names, expressions and ``name=expression``, where a text is the name of a column, too; other values are literals
+    only under a name."""
+    from dataflow.expr.expression import Expr, as_nodes
     from dataflow.expr.nodes import Alias
 
     flat: list[Any] = []
@@ -59,7 +60,7 @@ def nodes_of(verb: str, values: Sequence[Any], more: Mapping[str, Any], origin: 
             raise plan_error(
                 f"{verb} takes names of columns and expressions, not {type(value).__name__}", origin, "col('name'), lit(value)"
             )
-    return (*as_nodes(flat), *(Alias(as_nodes([v])[0] if isinstance(v, Expr) else as_node(v), name) for name, v in more.items()))
+    return (*as_nodes(flat), *(Alias(node, name) for name, node in zip(more, as_nodes(more.values()), strict=True)))
 
 
 class Columns(Deferred[T]):
@@ -312,17 +313,35 @@ class Columns(Deferred[T]):
         fields = {"left_on": one, "right_on": two, "left_by": names, "right_by": names, "strategy": strategy, "tolerance": tolerance}
         return relation(self, AsOfJoin, "join_asof", label, {"left": self.node, "right": other.node}, suffix=suffix, **fields)
 
-    def concat(self, *others: Columns[Any], fill: bool = False, label: str | None = None) -> PCollection[Record]:
-        """The records of this and the others, columns matched by name; ``fill``: a column that one lacks is null there.
+    def concat(self, *others: Columns[Any], by: str = "name", fill: bool = False, label: str | None = None) -> PCollection[Record]:
+        """The records of this and the others, columns matched by name; ``fill``: a column that one lacks is null there. ``by="position"``:
+        the first column of each is the first, whatever its name, and so on; the names are those of this collection.
 
         >>> from dataflow import Pipeline
         >>> p = Pipeline()
-        >>> len(p.create([{"a": 1}]).concat(p.create([{"a": 2}])).collect())
-        2
+        >>> p.create([{"a": 1}]).concat(p.create([{"a": 2}])).sort("a").collect()
+        [{'a': 1}, {'a': 2}]
+        >>> p.create([{"a": 1}]).concat(p.create([{"b": 2}]), by="position").sort("a").collect()
+        [{'a': 1}, {'a': 2}]
         """
         from dataflow.plan.relational import Union
 
+        if by not in ("name", "position"):
+            raise plan_error(f'concat matches columns by "name" or by "position", not by {by!r}')
+        if by == "position":
+            if fill:
+                raise plan_error("fill is for columns matched by name: by position there is none that one lacks")
+            others = tuple(self._named_alike(other) for other in others)
         return relation(self, Union, "concat", label, {"parts": (self.node, *(other.node for other in others))}, fill=fill)
+
+    def _named_alike(self, other: Columns[Any]) -> Columns[Any]:
+        """The records of another collection, its columns called as those of this in the same place."""
+        mine, theirs = self.schema, other.schema
+        if mine is None or theirs is None:
+            raise plan_error("concat by position needs to know the columns, and they are not known yet", hint="select them first")
+        if len(mine) != len(theirs):
+            raise plan_error(f"concat by position of {len(mine)} columns with {len(theirs)}", hint="select as many of both")
+        return other if list(mine) == list(theirs) else other.select(**dict(zip(mine, theirs, strict=True)))
 
     def _mapped_columns(self, fn: Any, sides: Sequence[Any], columns: Sequence[str], rule: OnError, label: str | None) -> PCollection[Any]:
         names = (columns,) if isinstance(columns, str) else tuple(columns)

@@ -146,6 +146,8 @@ def _column(name: str, schema: Schema) -> DType:
     if name not in schema:
         close = difflib.get_close_matches(name, list(schema), 1)
         hint = f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(list(schema)[:20])}"
+        if not name.isidentifier():
+            hint += f"; a text is lit({name!r})"
         raise ExprError(f"there is no column {name!r}", hint)
     return schema[name]
 

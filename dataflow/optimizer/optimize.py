@@ -33,15 +33,16 @@ AFTER: tuple[Rule, ...] = (insert_fusion_blocks, separate_resources, fuse_parall
 
 
 def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
-    """The rules for steps on columns, loaded when a plan has one: conditions are made simple and go down, joins are
-    ordered by what the conditions leave, columns are pruned last, so that a column which only a condition reads ends where it is checked;
-    then trees are gathered, and cut where they are too large."""
+    """The rules for steps on columns, loaded when a plan has one: conditions are made simple and go down, joins are ordered by what the
+    conditions leave, limits go down where joins stand then, columns are pruned last, so that a column which only a condition reads ends
+    where it is checked; then trees are gathered, and cut where they are too large."""
     from dataflow.optimizer.rules.answer_from_metadata import answer_from_metadata
     from dataflow.optimizer.rules.gather_queries import gather_queries
     from dataflow.optimizer.rules.narrow_aggregates import narrow_aggregates
     from dataflow.optimizer.rules.prune_columns import prune_columns
     from dataflow.optimizer.rules.prune_fields import prune_fields
     from dataflow.optimizer.rules.push_filters import push_filters
+    from dataflow.optimizer.rules.push_limits import push_limits
     from dataflow.optimizer.rules.simplify_expressions import simplify_expressions
 
     return (
@@ -50,6 +51,7 @@ def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
         push_filters,
         narrow_aggregates,
         reorder_joins,
+        push_limits,
         prune_columns,
         prune_fields,
         gather_queries,

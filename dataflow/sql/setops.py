@@ -1,4 +1,5 @@
-"""UNION, INTERSECT, EXCEPT. Columns meet by their place, rows compare with null equal to null.
+"""UNION, INTERSECT, EXCEPT. Columns meet by their place (UNION BY NAME: by their names, null where a side has none), rows compare with
+null equal to null.
 
 INTERSECT        distinct(left) semi join right on all columns          EXCEPT    anti join
 … ALL            each row numbered among its equals first, and the number is one more column to compare
@@ -27,10 +28,10 @@ __all__ = ["translate_set"]
 
 def translate_set(context: Context, node: exp.SetOperation, parent: Scope | None) -> Planned:
     """A set operation of two or more queries; a chain of one kind is one step."""
-    if node.args.get("by_name"):
-        refuse(node, "UNION BY NAME is not supported in SQL here", "concat() on the collections matches columns by name")
     queries = _chain(node)
     parts = [context.query(part, parent) for part in queries]
+    if node.args.get("by_name"):
+        parts = _by_name(context, parts, queries)
     names = [name for name, _ in parts[0].columns]
     kinds = _kinds(context, parts, queries, node)
     unique = [context.build.fresh(name, kind) for name, kind in zip(names, kinds)]
@@ -59,7 +60,27 @@ def _chain(node: exp.SetOperation) -> list[exp.Expr]:
 
 def _same(one: exp.Expr, node: exp.Expr) -> bool:
     plain = one is node or not any(one.args.get(key) for key in ("order", "limit", "offset", "with_"))
-    return plain and bool(one.args.get("distinct")) == bool(node.args.get("distinct"))
+    return plain and all(bool(one.args.get(key)) == bool(node.args.get(key)) for key in ("distinct", "by_name"))
+
+
+def _by_name(context: Context, parts: list[Planned], queries: list[exp.Expr]) -> list[Planned]:
+    """The parts with the columns of all, in the order in which they first come."""
+    names: dict[str, str] = {}
+    for part, query in zip(parts, queries):
+        mine = [name.lower() for name, _ in part.columns]
+        for low in mine:
+            if mine.count(low) > 1:
+                refuse(query, f"UNION BY NAME of a query that has two columns {low!r}", "give one of them another name")
+        for name, _ in part.columns:
+            names.setdefault(name.lower(), name)
+    found = []
+    for part in parts:
+        have = {name.lower(): unique for name, unique in part.columns}
+        none: ExprNode = Literal(None)
+        lacking = {low: context.build.fresh(name, context.build.type_of(none)) for low, name in names.items() if low not in have}
+        node = context.build.project(part.node, [Alias(none, unique) for unique in lacking.values()], keep=True) if lacking else part.node
+        found.append(Planned(node, tuple((name, have.get(low) or lacking[low]) for low, name in names.items())))
+    return found
 
 
 def _kinds(context: Context, parts: list[Planned], queries: list[exp.Expr], node: exp.Expr) -> list[DType]:

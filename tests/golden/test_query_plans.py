@@ -110,8 +110,29 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
         .filter(((col("price") > 3) & (col("name") == "n1")) | ((col("price") > 3) & ~(col("id") > 9)))
         .filter(lit(True) | (col("id") > 1))
     ),
+    "a limit goes below what keeps the records": lambda p: (
+        orders(p)
+        .join(people(p), left_on="who", right_on="id", how="left")
+        .with_columns(x=col("price") * 2)
+        .concat(joined(p).with_columns(x=lit(1.0)))
+        .limit(5, offset=2)
+    ),
+    "the first of a left join by its own columns": lambda p: (
+        orders(p)
+        .join(people(p), left_on="who", right_on="id", how="left")
+        .with_columns(cost=col("price"), x=col("price") * 2)
+        .sort("cost", descending=True)
+        .limit(3)
+    ),
+    "a limit stays above windows and what others read": lambda p: _limited(p),
     "literals and dates": lambda p: orders(p).with_columns(d=lit("2024-01-31", "date")).filter(col("d") > lit("2024-01-01", "date")),
 }
+
+
+def _limited(p: Pipeline) -> Rows:
+    numbered = orders(p).with_columns(n=rank().over("who", order_by="id")).limit(4)
+    doubled = orders(p).with_columns(x=col("price") * 2)
+    return doubled.limit(9).select("id").join(doubled, "id").join(numbered.select("id", "n"), "id")
 
 
 def _shared(p: Pipeline) -> Rows:

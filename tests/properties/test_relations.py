@@ -35,7 +35,7 @@ KEYS = ("flag", "i8", "f", "d", "s", "day", "z")
 @st.composite
 def steps(draw: st.DrawFn) -> tuple[str, Step]:
     """One step and its text. The columns stay those of the table, or the step is the last."""
-    kinds = ["filter", "with_columns", "distinct", "limit", "union", "join", "semi", "window", "window filter", "sort"]
+    kinds = ["filter", "with_columns", "distinct", "limit", "union", "join", "semi", "window", "window filter", "sort", "first"]
     kind = draw(st.sampled_from(kinds))
     key = draw(st.sampled_from(KEYS))
     match kind:
@@ -52,6 +52,14 @@ def steps(draw: st.DrawFn) -> tuple[str, Step]:
             return "distinct", lambda a, b: a.distinct(list(NAMES))
         case "limit":  # only the number is sure
             return "sort limit", lambda a, b: a.sort([*NAMES[:-1], col("li").list.len()]).limit(3)
+        case "first":  # all orders agree on the records, so which are the first is sure but for what a join adds
+            how, order = draw(st.sampled_from(["left", "union", "select"])), [*NAMES[:-1], col("li").list.len()]
+            found_first: dict[str, Step] = {
+                "left": lambda a, b: a.join(b.distinct(["i8"]), on="i8", how="left").select(*NAMES).sort(order),
+                "union": lambda a, b: a.concat(b.select(*NAMES)).sort(order),
+                "select": lambda a, b: a.sort(order).with_columns(more=col("i8") + 1).select(*NAMES),
+            }
+            return f"first of {how}", lambda a, b: found_first[how](a, b).limit(3, offset=1)
         case "union":
             return "union", lambda a, b: a.union(b)
         case "join":
