@@ -34,8 +34,8 @@ AFTER: tuple[Rule, ...] = (insert_fusion_blocks, separate_resources, fuse_parall
 
 def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
     """The rules for steps on columns, loaded when a plan has one: conditions are made simple and go down, joins are ordered by what the
-    conditions leave, limits go down where joins stand then, columns are pruned last, so that a column which only a condition reads ends
-    where it is checked; then trees are gathered, and cut where they are too large."""
+    conditions leave, aggregates and limits go down where joins stand then, columns are pruned last, so that a column which only a
+    condition reads ends where it is checked; then trees are gathered, and cut where they are too large."""
     from dataflow.optimizer.rules.answer_from_metadata import answer_from_metadata
     from dataflow.optimizer.rules.gather_queries import gather_queries
     from dataflow.optimizer.rules.narrow_aggregates import narrow_aggregates
@@ -51,6 +51,7 @@ def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
         push_filters,
         narrow_aggregates,
         reorder_joins,
+        push_aggregates,
         push_limits,
         prune_columns,
         prune_fields,
@@ -66,6 +67,15 @@ def reorder_joins(plan: Plan, remarks: Remarks) -> Plan:
     from dataflow.optimizer.rules.reorder_joins import reorder_joins
 
     return reorder_joins(plan, remarks)
+
+
+def push_aggregates(plan: Plan, remarks: Remarks) -> Plan:
+    """The rule of that name, loaded where there are joins to go below."""
+    if not any(type(node).__name__ == "Join" for node in topological(plan)):
+        return plan
+    from dataflow.optimizer.rules.push_aggregates import push_aggregates
+
+    return push_aggregates(plan, remarks)
 
 
 def rules_for(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:

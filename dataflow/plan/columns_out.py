@@ -28,7 +28,7 @@ from dataflow.plan.relational import (
     Where,
 )  # fmt: skip
 
-__all__ = ["aggregates_of", "expanded", "named", "schema_of", "shared_keys", "type_of_column"]
+__all__ = ["aggregates_of", "expanded", "named", "schema_of", "shared_keys", "sides_of", "type_of_column"]
 
 
 def named(exprs: tuple[ExprNode, ...], columns: tuple[str, ...], but: Collection[str] = ()) -> dict[str, ExprNode]:
@@ -201,6 +201,17 @@ def shared_keys(node: Join) -> tuple[str, ...]:
         for left, right in zip(node.left_on, node.right_on, strict=True)
         if isinstance(left, Column) and isinstance(right, Column) and left.name == right.name
     )
+
+
+def sides_of(node: Join) -> tuple[dict[str, str], dict[str, str]]:
+    """Which columns that come out of a join are of its left side, which of its right, and what they are called there."""
+    left, right = (dict(side.schema or {}) if isinstance(side, Relation) else {} for side in node.inputs)
+    shared = shared_keys(node)
+    of_right = shared if node.how == "right" else ()  # there a key column that comes once is the right one
+    return {name: name for name in left if name not in of_right}, {
+        **{(name + node.suffix if name in left else name): name for name in right if name not in shared},
+        **{name: name for name in of_right},
+    }
 
 
 def _joined(node: Join, left: Schema, right: Schema) -> dict[str, DType]:

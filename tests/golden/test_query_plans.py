@@ -55,6 +55,11 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
         (col("price") > 3) & (col("name") == "n1") & (col("price") > col("city"))
     ),
     "a filter on the left key is inferred for the right": lambda p: joined(p).filter(col("who") == 3),
+    "a filter below one side of a join is inferred for the other": lambda p: (
+        orders(p)
+        .filter((col("who") < 9) & (col("price") > 1))
+        .join(people(p).filter(col("id") != 4).select(other="id", name="name"), left_on="who", right_on="other")
+    ),
     "a filter on the right side of a left join stays": lambda p: (
         orders(p).join(people(p), left_on="who", right_on="id", how="left").filter(col("name") == "n1")
     ),
@@ -109,6 +114,15 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
         joined(p)
         .filter(((col("price") > 3) & (col("name") == "n1")) | ((col("price") > 3) & ~(col("id") > 9)))
         .filter(lit(True) | (col("id") > 1))
+    ),
+    "records that are joined to few are summed before": lambda p: (
+        orders(p)
+        .join(few(p), left_on="who", right_on="city")
+        .group_by("country")
+        .agg(n=col("id").count(), total=col("price").sum(), mean=col("price").mean())
+    ),
+    "records of many groups are joined before they are summed": lambda p: (
+        orders(p).join(people(p), left_on="id", right_on="id").group_by("city").agg(total=col("price").sum())
     ),
     "a limit goes below what keeps the records": lambda p: (
         orders(p)

@@ -148,3 +148,45 @@ def test_plans(placement: str, left: list[Any], right: list[Any], some: list[tup
     found = build().collect(mode="in_process", progress=False, placement=placement, memory="64MiB")
     left_over, missing = [row for row in bag(found) if row not in bag(judged)], [row for row in bag(judged) if row not in bag(found)]
     assert bag(found) == bag(judged), f"{text}: {left_over[:2]} came, and {missing[:2]} did not"
+
+
+@pytest.mark.parametrize("placement", ["whole", "partitioned"])
+@settings(
+    max_examples=300 if LARGE else 20, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)  # fmt: skip
+@given(
+    rows(TABLE), rows(TABLE, 5), st.sampled_from(KEYS), st.lists(st.sampled_from(KEYS), min_size=1, max_size=2, unique=True), st.booleans(),
+    st.lists(st.sampled_from(sorted(AGGREGATES)), min_size=1, max_size=3, unique=True), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_aggregations_below_joins(
+    placement: str, left: list[Any], right: list[Any], on: str, keys: list[str], renamed: bool, aggs: list[str], swapped: bool, twice: bool
+) -> None:
+    """As if they always paid."""
+    from dataflow.optimizer.rules import push_aggregates
+
+    def build() -> PCollection[Any]:
+        pipeline = Pipeline()
+        a = table(pipeline, left)
+        b = table(pipeline, right).select(**{f"{name} there": col(name) for name in NAMES})
+        c = table(pipeline, right).select(z="z", far="i8").distinct(["z"])
+        joined = b.join(a, left_on=f"{on} there", right_on=on) if swapped else a.join(b, left_on=on, right_on=f"{on} there")
+        if twice:
+            joined = joined.join(c, on="z")
+        if renamed:
+            joined = joined.with_columns(**{f"{keys[0]} there": col(f"{keys[0]} there"), "i": col("i")})
+        by = [f"{keys[0]} there", *keys[1:], *(["far"] if twice else [])]
+        return joined.group_by(*by).agg(**{f"a_{name}": AGGREGATES[name]() for name in aggs})
+
+    text = f"on {on} by {keys}: {aggs}"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(push_aggregates._Pusher, "pays", lambda *_: True)
+        try:
+            judged = build().collect(runner="reference")
+        except Exception:
+            with pytest.raises(Exception):
+                build().collect(mode="in_process", progress=False, placement=placement, memory="64MiB")
+            return
+        found = build().collect(mode="in_process", progress=False, placement=placement, memory="64MiB")
+    left_over, missing = [row for row in bag(found) if row not in bag(judged)], [row for row in bag(judged) if row not in bag(found)]
+    assert bag(found) == bag(judged), f"{text}: {left_over[:2]} came, and {missing[:2]} did not"

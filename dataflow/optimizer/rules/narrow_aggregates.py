@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from dataflow.expr.nodes import Alias, Apply, Call, Column, ExprNode, Window, has_window, walk
 from dataflow.optimizer.rule import Plan, Remarks
-from dataflow.plan.columns_out import named, schema_of, shared_keys
+from dataflow.plan.columns_out import named, schema_of, sides_of
 from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import GroupAggregate, Join, Project, Where, expressions_of
@@ -137,13 +137,11 @@ def _step(node: Relation, keys: list[str]) -> tuple[str, list[str]] | None:
             new = named(exprs, tuple(below.schema or ()))
             meant = [new.get(key, Column(key) if keep else None) for key in keys]
             return ("input", [one.name for one in meant if isinstance(one, Column)]) if all(isinstance(m, Column) for m in meant) else None
-        case Join(how="inner", left=left, right=right) if isinstance(left, Relation) and isinstance(right, Relation):
-            have = tuple(left.schema or ())
-            if all(key in have for key in keys):
-                return "left", keys
-            shared = shared_keys(node)
-            renamed = {(name + node.suffix if name in have else name): name for name in right.schema or () if name not in shared}
-            return ("right", [renamed[key] for key in keys]) if all(key in renamed for key in keys) else None
+        case Join(how="inner", left=Relation(), right=Relation()):
+            for side, names in zip(("left", "right"), sides_of(node), strict=True):
+                if all(key in names for key in keys):
+                    return side, [names[key] for key in keys]
+            return None
         case _:
             return None
 

@@ -7,8 +7,8 @@
 
 Through joins (to the sides whose rows it drops just the same), aggregations (conditions on keys), projections, unions, sorts,
 distinct, explode. Past windows go conditions on what all of them are partitioned by: any other would drop rows that the windows count.
-A condition on a join's left keys holds for its right ones too, and is checked on both sides. A filter
-stays above what has other readers: they need the rows.
+A condition on a join's left keys holds for its right ones too, and is checked on both sides, whether it stood above the join or below
+(`_known`); of an inner or semi join, one on the right keys as well. A filter stays above what has other readers: they need the rows.
 
 Life of a filter: `push_filters` meets it when everything below is done; `_Pusher.sink` takes its conditions down node by node,
 and leaves each where it cannot go on.
@@ -16,14 +16,14 @@ and leaves each where it cannot go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Window, columns_of, transform, walk
 from dataflow.expr.types import DType
 from dataflow.expr.typing import type_of
 from dataflow.optimizer.rule import Plan, Remarks
-from dataflow.plan.columns_out import named, shared_keys
+from dataflow.plan.columns_out import named, sides_of
 from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import (
@@ -31,6 +31,7 @@ from dataflow.plan.relational import (
     Explode,
     GroupAggregate,
     Join,
+    Limit,
     OrderBy,
     Project,
     Union,
@@ -60,6 +61,8 @@ def push_filters(plan: Plan, remarks: Remarks) -> Plan:
             made = pusher.sink(made.input, conjuncts(made.predicate), made)
         elif isinstance(made, Join) and made.how == "inner" and made.residual is not None and made.schema is not None:
             made = pusher.sink(replace(made, residual=None), conjuncts(made.residual), made)
+        elif isinstance(made, Join):
+            made = pusher.mirrored(made)
         new[id(node)] = made
         if id(node) in twice:
             pusher.shared[id(made)] = made
@@ -134,6 +137,21 @@ class _Pusher:
                 return self.into_sides(node, conditions, asked)
             case _:
                 return self.where(node, conditions, asked)
+
+    def mirrored(self, node: Join) -> Join:
+        """A join each side of which has the conditions that hold for the keys of the other, where records without partners do not count."""
+        if node.how not in _LEFT or not node.left_on or node.schema is None:
+            return node
+        sides = _Sides(node)
+        left, right = _known(node.left), _known(node.right)
+        new_right = [other for one in left if (other := sides.inferred(one)) is not None and other not in right]
+        new_left = []
+        if node.how in ("inner", "semi"):
+            new_left = [other for one in right if (other := sides.inferred(one, of_right=True)) is not None and other not in left]
+        if not new_left and not new_right:
+            return node
+        self.remarks.say(f"inferred: conditions on the keys of {node.label} hold on both sides")
+        return replace(node, left=self.sink(node.left, new_left, node), right=self.sink(node.right, new_right, node))
 
     def where(self, node: Node, conditions: Iterable[ExprNode], asked: Relation) -> Node:
         """A filter right here."""
@@ -213,21 +231,18 @@ class _Sides:
 
     def __init__(self, node: Join) -> None:
         self.node = node
-        have_left, have_right = _schema(node.left), _schema(node.right)
-        shared = shared_keys(node)
-        of_right = node.how == "right"  # there a key column that comes once is the right one
-        self.left = {name: Column(name) for name in have_left if not (of_right and name in shared)}
-        out = {(name + node.suffix if name in have_left else name): Column(name) for name in have_right if name not in shared}
-        self.right: dict[str, ExprNode] = {**out, **({name: Column(name) for name in shared} if of_right else {})}
+        left, right = sides_of(node)
+        self.left, self.right = _columns(left), _columns(right)
 
-    def inferred(self, condition: ExprNode) -> ExprNode | None:
-        """A condition on left keys alone, as one on the right keys, where those are columns of the same type."""
+    def inferred(self, condition: ExprNode, of_right: bool = False) -> ExprNode | None:
+        """A condition on left keys alone, as one on the right keys, or the other way; where those are columns of the same type."""
         pairs = {}
         for one, two in zip(self.node.left_on, self.node.right_on, strict=True):
             if isinstance(one, Column) and isinstance(two, Column) and not self.node.null_equal:
                 if type_of(one, _schema(self.node.left)) == type_of(two, _schema(self.node.right)):
-                    pairs[one.name] = two
-        if self.node.how in ("cross", "right", "full") or not all(name in pairs for name in columns_of(condition)):
+                    pairs.update({two.name: one} if of_right else {one.name: two})
+        used = columns_of(condition)
+        if self.node.how in ("cross", "right", "full") or not used or not all(name in pairs for name in used):
             return None
         return _substituted(condition, pairs)
 
@@ -245,12 +260,42 @@ class _Sides:
         return None
 
 
+def _known(node: Node) -> list[ExprNode]:
+    """Conditions that hold for all records of a node, by the filters below it."""
+    found: list[ExprNode] = []
+    above = {name: name for name in _schema(node)}  # columns where we are, and what they are called at the top
+    while isinstance(node, Relation) and above:
+        match node:
+            case Where(predicate=predicate):
+                for one in conjuncts(predicate):
+                    if _is_movable(one) and columns_of(one) and all(name in above for name in columns_of(one)):
+                        found.append(_substituted(one, _columns(above)))
+                node = node.input
+            case Project(exprs=exprs, keep=keep, input=below):
+                new = named(exprs, tuple(_schema(below)))
+                kept = {name: top for name, top in above.items() if keep and name not in new}
+                above = kept | {one.name: above[name] for name, one in new.items() if isinstance(one, Column) and name in above}
+                node = below
+            case OrderBy() | Limit():
+                node = node.input
+            case Join(how=how, left=left) if how in _LEFT:
+                above = {name: top for name, top in above.items() if name in _schema(left)}
+                node = left
+            case _:
+                break
+    return found
+
+
 def _substituted(condition: ExprNode, meanings: dict[str, ExprNode] | dict[str, Column]) -> ExprNode:
     return transform(condition, lambda node: meanings[node.name] if isinstance(node, Column) else node)
 
 
 def _same(names: Iterable[str]) -> dict[str, ExprNode]:
     return {name: Column(name) for name in names}
+
+
+def _columns(names: Mapping[str, str]) -> dict[str, ExprNode]:
+    return {name: Column(meant) for name, meant in names.items()}
 
 
 def _schema(node: Node) -> dict[str, DType]:
