@@ -28,11 +28,18 @@ TABLE = pa.table(
 )
 
 
+HERE: dict[str, Any] = {"runner": "local", "mode": "in_process", "progress": False}  # one run each way goes to the cluster: agents take seconds
+
+
 @pytest.fixture
-def data(machines: Any) -> Any:
+def data(machines: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Ray Data on the cluster, with no bars."""
     pytest.importorskip("pandas", reason="Ray Data needs pandas")
     import ray
+
+    from runners.ray.cluster import Cluster
+
+    monkeypatch.setattr(Cluster, "idle", Cluster.idle)  # making a dataset gives all cores back from then on
 
     if not ray.is_initialized():
         ray.init(machines.address, log_to_driver=False, configure_logging=False)
@@ -62,13 +69,13 @@ def test_rows_of_a_dataset_are_read_on_this_machine(data: Any, local: dict[str, 
 
 
 @pytest.mark.parametrize("placement", ["whole", "partitioned"])
-def test_queries_over_a_dataset(data: Any, options: dict[str, Any], placement: str) -> None:
+def test_queries_over_a_dataset(data: Any, placement: str) -> None:
     query = Pipeline().from_ray(in_parts(data)).filter(col("n") >= 10).group_by("text").agg(total=col("n").sum(), last=col("day").max())
     judged = Pipeline().from_arrow(TABLE).filter(col("n") >= 10).group_by("text").agg(total=col("n").sum(), last=col("day").max())
-    assert bag(query.collect(**options, placement=placement)) == bag(judged.collect(runner="reference"))
+    assert bag(query.collect(**HERE, placement=placement)) == bag(judged.collect(runner="reference"))
 
 
-def test_a_dataset_that_is_not_computed_yet_is_computed_once(data: Any, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_dataset_that_is_not_computed_yet_is_computed_once(data: Any, tmp_path: Path) -> None:
     log = str(tmp_path)
 
     def double(batch: dict[str, Any]) -> dict[str, Any]:
@@ -79,17 +86,17 @@ def test_a_dataset_that_is_not_computed_yet_is_computed_once(data: Any, tmp_path
 
     dataset = data.range(1000, override_num_blocks=4).map_batches(double, batch_size=None)
     rows = Pipeline().from_ray(dataset)
-    assert sorted(row["n"] for row in rows.collect(**options)) == list(range(0, 2000, 2))
+    assert sorted(row["n"] for row in rows.collect(**HERE)) == list(range(0, 2000, 2))
     ran = len(list(tmp_path.iterdir()))
-    assert len(rows.filter(col("n") < 100).collect(**options)) == 50
+    assert len(rows.filter(col("n") < 100).collect(**HERE)) == 50
     assert len(list(tmp_path.iterdir())) == ran
 
 
-def test_limited_and_pandas_datasets(data: Any, options: dict[str, Any]) -> None:
-    assert len(Pipeline().from_ray(in_parts(data).limit(1234)).collect(**options)) == 1234
-    found = Pipeline().from_ray(data.from_pandas([TABLE.select(["n", "text"]).to_pandas()])).collect(**options)
+def test_limited_and_pandas_datasets(data: Any) -> None:
+    assert len(Pipeline().from_ray(in_parts(data).limit(1234)).collect(**HERE)) == 1234
+    found = Pipeline().from_ray(data.from_pandas([TABLE.select(["n", "text"]).to_pandas()])).collect(**HERE)
     assert bag(found) == bag(TABLE.select(["n", "text"]).to_pylist())
-    assert Pipeline().from_ray(data.from_arrow(TABLE.slice(0, 0))).collect(**options) == []
+    assert Pipeline().from_ray(data.from_arrow(TABLE.slice(0, 0))).collect(**HERE) == []
 
 
 def test_blocks_are_read_without_a_copy(data: Any) -> None:
@@ -139,21 +146,21 @@ def test_a_collection_becomes_a_dataset(data: Any, options: dict[str, Any]) -> N
     assert made.map_batches(lambda batch: {"n": batch["n"] + 1}).sum("n") == sum(range(1, 3001))
 
 
-def test_columns_of_a_dataset_are_those_of_all_parts(data: Any, options: dict[str, Any]) -> None:
+def test_columns_of_a_dataset_are_those_of_all_parts(data: Any) -> None:
     def odd(n: int) -> dict[str, Any]:
         return {"n": n} if n < 500 else {"n": n + 0.5, "more": "x"}
 
-    made = Pipeline().create(range(1000)).redistribute(3).map(odd).to_ray(**options)
+    made = Pipeline().create(range(1000)).redistribute(3).map(odd).to_ray(**HERE)
     assert made.columns() == ["n", "more"] and made.sum("n") == sum(range(1000)) + 250
-    pairs = Pipeline().create([(1, "a"), (2, "b")]).to_ray(**options).sort("key").take_all()
+    pairs = Pipeline().create([(1, "a"), (2, "b")]).to_ray(**HERE).sort("key").take_all()
     assert pairs == [
         {"key": 1, "value": "a"},
         {"key": 2, "value": "b"},
     ]
-    nothing = Pipeline().from_arrow(TABLE).filter(col("n") < 0).to_ray(**options)
+    nothing = Pipeline().from_arrow(TABLE).filter(col("n") < 0).to_ray(**HERE)
     assert nothing.count() == 0
     with pytest.raises(SchemaError):
-        Pipeline().create([1, "a"]).to_ray(**options)
+        Pipeline().create([1, "a"]).to_ray(**HERE)
 
 
 def test_a_small_collection_of_this_process_becomes_a_dataset(data: Any) -> None:
@@ -161,7 +168,7 @@ def test_a_small_collection_of_this_process_becomes_a_dataset(data: Any) -> None
     assert Pipeline().create([{"n": 1}, {"n": 2}]).to_ray(runner="local", progress=False).sum("n") == 3
 
 
-def test_there_and_back(data: Any, options: dict[str, Any]) -> None:
-    made = Pipeline().from_ray(in_parts(data)).select("n", "day").to_ray(**options)
-    again = Pipeline().from_ray(made).sort("n").collect(**options)
+def test_there_and_back(data: Any) -> None:
+    made = Pipeline().from_ray(in_parts(data)).select("n", "day").to_ray(**HERE)
+    again = Pipeline().from_ray(made).sort("n").collect(**HERE)
     assert again == TABLE.select(["n", "day"]).to_pylist()
