@@ -118,6 +118,8 @@ class Aggregating(Deferred[T]):
 
         if (n is None) == (fraction is None):
             raise plan_error("sample needs either n or fraction")
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int)):
+            raise plan_error(f"sample takes a number of elements, not {n!r}", hint="sample(fraction=0.1) takes each with that chance")
         if not isinstance(seed, int):
             raise plan_error(f"a seed is an integer, not {type(seed).__name__}")
         if fraction is not None:

@@ -65,3 +65,12 @@ class Binary:
         [{'h': '616263', 's': 'YWJj'}]
         """
         return self._call("encode", encoding=encoding)
+
+    def digest(self, algorithm: str = "sha256") -> Expr:
+        """A cryptographic digest of the bytes, in hex: "md5", "sha1", "sha256", "sha512" or "blake2b". `Expr.hash` is a number.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"b": b"abc"}]).select(d=col("b").bin.digest("md5")).collect()
+        [{'d': '900150983cd24fb0d6963f7d28e17f72'}]
+        """
+        return self._call("digest", algorithm=algorithm)

@@ -103,6 +103,15 @@ class Parsing:
         """
         return self._call("decode", encoding=encoding, strict=strict)
 
+    def digest(self, algorithm: str = "sha256") -> Expr:
+        """A cryptographic digest of the text as UTF-8, in hex: "md5", "sha1", "sha256", "sha512" or "blake2b". `Expr.hash` is a number.
+
+        >>> from dataflow import Pipeline, col
+        >>> Pipeline().create([{"s": "abc"}]).select(d=col("s").str.digest("md5")).collect()
+        [{'d': '900150983cd24fb0d6963f7d28e17f72'}]
+        """
+        return self._call("digest", algorithm=algorithm)
+
     # -- addresses
 
     def _found(self, pattern: str) -> Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -59,6 +60,16 @@ def _find(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Ex
     return pl.when(at.is_not_null()).then(before.cast(pl.Int64))
 
 
+def _digest(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """Made by the standard library, which has it in C: half a microsecond for a short value."""
+    made = getattr(hashlib, options["algorithm"])
+
+    def run(values: pl.Series) -> pl.Series:
+        return pl.Series([None if value is None else made(value).hexdigest() for value in values.to_list()], dtype=pl.String)
+
+    return args[0].expr.cast(pl.Binary).map_batches(run, return_dtype=pl.String(), is_elementwise=True)
+
+
 def _repeat(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     text, times = (arg.expr for arg in args)
     known = text.is_not_null() & times.is_not_null()  # joined, a list of nulls is no null
@@ -113,4 +124,5 @@ KERNELS: dict[str, Kernel] = {
     "bin.size": lambda a, o, k: a[0].expr.bin.size().cast(pl.Int64), "bin.contains": _bin("contains"),
     "bin.starts_with": _bin("starts_with"),
     "bin.ends_with": _bin("ends_with"), "bin.encode": lambda a, o, k: a[0].expr.bin.encode(o["encoding"]),
+    "str.digest": _digest, "bin.digest": _digest,
 }  # fmt: skip

@@ -6,6 +6,7 @@ schema_of(node, given)  the schema of a node over inputs of these schemas; an `E
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection
 
 from dataflow.expr.nodes import Alias, AllColumns, ExprNode, name_of
@@ -87,10 +88,7 @@ def schema_of(node: Relation, given: tuple[Schema | None, ...]) -> dict[str, DTy
         case Join():
             return _joined(node, schemas[0], schemas[1])
         case AsOfJoin():
-            for name in (node.left_on, *node.left_by):
-                type_of_column(name, schemas[0])
-            for name in (node.right_on, *node.right_by):
-                type_of_column(name, schemas[1])
+            _check_nearest(node, schemas[0], schemas[1])
             skip = {*node.right_by, node.right_on} if node.left_on == node.right_on else set(node.right_by)
             return _beside(schemas[0], {n: t for n, t in schemas[1].items() if n not in skip}, node.suffix)
         case OrderBy(keys=keys):
@@ -143,6 +141,25 @@ def schema_of(node: Relation, given: tuple[Schema | None, ...]) -> dict[str, DTy
             return _united(schemas, fill)
         case _:
             raise AssertionError(type(node).__name__)
+
+
+def _check_nearest(node: AsOfJoin, left: Schema, right: Schema) -> None:
+    """That what is equal, what is near, and how near it must be are of types that can be."""
+    for one, two in zip(node.left_by, node.right_by, strict=True):
+        a, b = type_of_column(one, left), type_of_column(two, right)
+        if promoted(a, b) is None:
+            raise ExprError(f"{one!r} is {a} and {two!r} is {b}: they are never equal", "cast one to the other's type")
+    a, b = type_of_column(node.left_on, left), type_of_column(node.right_on, right)
+    if promoted(a, b) is None:
+        raise ExprError(f"{node.left_on!r} is {a} and {node.right_on!r} is {b}: none is near another", "cast one to the other's type")
+    for name, kind in ((node.left_on, a), (node.right_on, b)):
+        if not (kind.is_numeric or kind.name in ("date", "datetime", "time", "duration", "null")):
+            raise ExprError(f"join_asof is on numbers or times, and {name!r} is {kind}")
+    if node.tolerance is not None and a.name != "null":
+        spans = a.name in ("date", "datetime", "time", "duration")
+        if spans != isinstance(node.tolerance, (str, dt.timedelta)):
+            what = 'a span, such as timedelta(hours=1) or "1h"' if spans else "a number"
+            raise ExprError(f"the tolerance of {node.left_on!r}, which is {a}, is {what}, not {node.tolerance!r}")
 
 
 def _grouped(node: GroupAggregate, schema: Schema) -> dict[str, DType]:

@@ -38,6 +38,7 @@ FUNCTIONS: dict[type[exp.Expr], Function] = {
     exp.Replace: Function("str.replace_all", options=(("pattern", "expression"), ("value", "replacement")), fixed=(("literal", True),)),
     exp.Contains: Function("str.contains", options=(("pattern", "expression"),), fixed=(("literal", True),)),
     exp.Split: Function("str.split", options=(("by", "expression"),)),
+    exp.MD5: Function("str.digest", fixed=(("algorithm", "md5"),)), exp.SHA: Function("str.digest", fixed=(("algorithm", "sha1"),)),
     exp.Reverse: Function("str.reverse"), exp.Repeat: Function("str.repeat", ("this", "times")),
     # time
     exp.Year: Function("dt.year"), exp.Month: Function("dt.month"), exp.Day: Function("dt.day"), exp.Hour: Function("dt.hour"),
@@ -65,6 +66,7 @@ BY_NAME: dict[str, Function] = {
     "array_reverse": Function("list.reverse", ("0",)), "list_unique": Function("list.n_unique", ("0",)),
     "list_first": Function("list.first", ("0",)), "list_last": Function("list.last", ("0",)), "map_values": Function("map.values", ("0",)),
     "cardinality": Function("map.len", ("0",)), "octet_length": Function("bin.size", ("0",)),
+    "sha512": Function("str.digest", ("0",), fixed=(("algorithm", "sha512"),)),
 }  # fmt: skip
 
 AGGREGATES: dict[type[exp.Expr], tuple[str, tuple[tuple[str, object], ...]]] = {

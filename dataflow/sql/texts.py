@@ -55,6 +55,11 @@ def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for 
             every = "g" in str(of.constant(node.args.get("modifiers"), "the modifiers") or "")
             options = (("pattern", pattern), ("value", value), ("literal", False))
             return Call("str.replace_all" if every else "str.replace", (of.expr(node.this),), options)
+        case exp.SHA2():
+            bits = of.constant(node.args.get("length"), "sha2's length")
+            if bits not in (256, 512):
+                refuse(node, f"sha2 of {bits} bits is not supported", "sha256(x), sha512(x)")
+            return Call("str.digest", (of.expr(node.this),), (("algorithm", f"sha{bits}"),))
         case exp.JSONExtractScalar():
             path = node.expression
             if not isinstance(path, exp.JSONPath):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import hashlib
 import json
 import re
 import unicodedata
@@ -238,6 +239,10 @@ def _encode(site: Any, value: bytes) -> str:
     return value.hex() if site.options["encoding"] == "hex" else base64.b64encode(value).decode()
 
 
+def _digest(site: Any, value: str | bytes) -> str:
+    return hashlib.new(site.options["algorithm"], value.encode() if isinstance(value, str) else value).hexdigest()
+
+
 _SPECIAL = frozenset("\\.+*?()|[]{}^$#&-~")
 
 MEANINGS: dict[str, Callable[..., Any]] = {
@@ -259,6 +264,7 @@ MEANINGS: dict[str, Callable[..., Any]] = {
     "str.normalize": lambda site, a: unicodedata.normalize(site.options["form"], a),
     "str.to_date": _parsed("date"), "str.to_time": _parsed("time"), "str.to_datetime": _parsed("datetime"), "str.to_integer": _to_integer,
     "str.json_path_match": _json_path, "str.json_decode": lambda site, a: _from_json(json.loads(a), site.result), "str.decode": _decode,
+    "str.digest": _digest, "bin.digest": _digest,
     "bin.size": lambda site, a: len(a), "bin.contains": lambda site, a, b: b in a, "bin.starts_with": lambda site, a, b: a.startswith(b),
     "bin.ends_with": lambda site, a, b: a.endswith(b), "bin.encode": _encode,
 }  # fmt: skip

@@ -117,6 +117,7 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
     "str.to_datetime": {"format": ["%Y-%m-%d"], "zone": [None], "unit": ["us"], "strict": [False]},
     "str.to_integer": {"base": [10, 16], "strict": [False]},
     "str.json_path_match": {"path": ["$.a"]}, "str.json_decode": {"to": []}, "str.decode": {"encoding": ["hex"], "strict": [False]},
+    "str.digest": {"algorithm": ["md5", "blake2b"]}, "bin.digest": {"algorithm": ["sha256", "sha1"]},
     "bin.encode": {"encoding": ["hex", "base64"]}, "dt.offset_by": {"by": ["1d", "-1mo", "3h", "1y2d"]},
     "dt.truncate": {"every": SPANS}, "dt.round": {"every": SPANS}, "dt.strftime": {"format": ["%H:%M:%S", "%T%.f"]},
     "dt.epoch": {"unit": ["us", "ms", "s", "d"]}, "dt.replace_time_zone": {"zone": [None, "UTC", "Europe/Berlin"], "strict": [False]},

@@ -20,7 +20,7 @@ def machines() -> Iterator[Any]:
     """The cluster, as Ray's own tests have it."""
     pytest.importorskip("ray", reason="Ray is not installed")
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's 15 lets anything else that runs here starve them
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 — it is called so; Ray's 15 lets anything else here starve them
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a thread that still meets the machines when all is over must not connect anew
     from ray.cluster_utils import Cluster
 

@@ -28,7 +28,8 @@ TABLE = pa.table(
 )
 
 
-HERE: dict[str, Any] = {"runner": "local", "mode": "in_process", "progress": False}  # one run each way goes to the cluster: agents take seconds
+# one run each way goes to the cluster: its agents take seconds
+HERE: dict[str, Any] = {"runner": "local", "mode": "in_process", "progress": False}
 
 
 @pytest.fixture

@@ -135,6 +135,7 @@ def test_pairs_stay_a_table(options):
     ("how", "text"),
     [
         ({}, "either n or fraction"), ({"n": 1, "fraction": 0.5}, "either n or fraction"), ({"n": -1}, "-1 elements cannot be drawn"),
+        ({"n": 0.5}, "fraction=0.1"),
         ({"fraction": 1.5}, "between 0 and 1"), ({"n": 1, "seed": "x"}, "a seed is an integer"),
     ],
 )  # fmt: skip

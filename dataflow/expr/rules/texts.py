@@ -41,6 +41,7 @@ def _to_datetime(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
 
 _encoding = _one_of("encoding", "hex", "base64")
 _form = _one_of("form", "NFC", "NFD", "NFKC", "NFKD")
+_algorithm = _one_of("algorithm", "md5", "sha1", "sha256", "sha512", "blake2b")
 
 
 def _checked(result: DType, kind: Kind, what: str, check: Any) -> Operation:
@@ -63,8 +64,10 @@ OPERATIONS: dict[str, Operation] = {
     "str.escape_regex": _same, "str.normalize": _checked(STRING, is_text, "text", _form),
     "str.to_date": _text(DATE), "str.to_time": _text(TIME), "str.to_datetime": Operation(_to_datetime), "str.to_integer": _text(INT64),
     "str.json_path_match": _same, "str.json_decode": Operation(_decoded), "str.decode": _checked(BINARY, is_text, "text", _encoding),
+    "str.digest": _checked(STRING, is_text, "text", _algorithm),
     # bytes
     "bin.size": Operation(given(is_bytes, result=INT64, what="bytes")), "bin.contains": _bytes_and_bytes,
     "bin.starts_with": _bytes_and_bytes,
     "bin.ends_with": _bytes_and_bytes, "bin.encode": _checked(STRING, is_bytes, "bytes", _encoding),
+    "bin.digest": _checked(STRING, is_bytes, "bytes", _algorithm),
 }  # fmt: skip
