@@ -70,12 +70,12 @@ def _places(leaves: list[Leaf]) -> str:
 def run_scan(root: ScanRoot, splits: tuple[Split, ...], label: str, context: TaskContext) -> Iterator[Batch]:
     """The records that a query makes of splits of files, which the kernel scans itself."""
     sides = [leaf_of_table(kept_table(context.sides[name])) for name in root.sides]
-    single = without_groups(root.relation)
+    single = None if root.source.keeps_keys else without_groups(root.relation)
     for some in _together(splits):
         context.bytes_read += sum(split.bytes for split in some)
         names = [split.name for split in some]
         with named(root.origin, label, names[0] if len(names) == 1 else f"one of {len(names)} files, {names[0]} to {names[-1]}"):
-            leaves = [leaf_of_scan(root.source.scan_splits(some)), *sides]
+            leaves = [*map(leaf_of_scan, root.source.scan_splits(some)), *sides]
             relation = root.relation if single is None or pays(root.relation, leaves) else single
             for table in results(relation, leaves):
                 if table.num_rows:

@@ -24,6 +24,7 @@ from dataflow.shard.batch import Records
 
 if TYPE_CHECKING:
     from dataflow.expr.types import DType, Schema
+    from dataflow.io.key_ranges import RangedParquet
     from dataflow.kernels.query import ParquetScan
     from dataflow.plan.statistics import Statistics
 
@@ -224,7 +225,7 @@ class ParquetSource(_ColumnarSource):
             return None
         return of_footers(metas, sum(info.size for info in looked) / max(1, sum(info.size for info in files)), schema)
 
-    def scan_splits(self, splits: Sequence[Split]) -> ParquetScan:
+    def scan_splits(self, splits: Sequence[Split]) -> tuple[ParquetScan]:
         """What the kernel needs to read splits itself: one, or several whole files."""
         from dataflow.kernels.query import ParquetScan
 
@@ -232,9 +233,46 @@ class ParquetSource(_ColumnarSource):
             self.open(split).close()
         layout, _, rows = splits[0].extra
         schema = layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
-        return ParquetScan(
-            tuple(split.name for split in splits), schema, self.only, rows, tuple(split.version for split in splits)
-        )  # fmt: skip
+        names, versions = tuple(split.name for split in splits), tuple(split.version for split in splits)
+        return (ParquetScan(names, schema, self.only, rows, versions),)
+
+    def in_ranges(self, key: str, beside: Sequence[tuple[ParquetSource, str]], target: int, most: int) -> RangedParquet | None:
+        """These files, and others that are read beside them, in ranges of about ``target`` bytes of a key of each, see
+        `io.key_ranges`; None where they are not in its order, where there is but one range, or one has more than ``most``."""
+        from dataflow.io.key_ranges import RangedParquet
+
+        found = RangedParquet((self, *(one for one, _ in beside)), (key, *(name for _, name in beside)))
+        ranges = found.ranges(target, most)
+        return found if ranges is not None and len(ranges) > 1 else None
+
+    def layout(self) -> pa.Schema:
+        """The columns of the files, read or not."""
+        return replace(self, only=None).columns()
+
+    def row_groups_by(self, column: str) -> list[tuple[int, int, int, int, int, Any, Any]] | None:
+        """All row groups, of which the footers tell between which values a column without nulls lies: the number of the file, of the group
+        and of its first row in it, how many rows, their bytes in memory as far as they are read, the least and the greatest value. None
+        where they do not, or where the kernel cannot scan the files."""
+        from dataflow.io.footers import is_exact
+
+        layout = self.columns()
+        at = layout.get_field_index(column)
+        if at < 0 or not is_exact(layout.field(at).type) or self.kernel_scan() is None:
+            return None
+        found = []
+        for file, meta in enumerate(map(self._metadata, self.files())):
+            share = leaf_bytes(meta, self.only, dict(self.fields)) / max(1, leaf_bytes(meta, None, {})) if self.only is not None else 1.0
+            place = next((at for at in range(meta.num_columns) if meta.schema.column(at).path == column), None)
+            first = 0
+            for number in range(meta.num_row_groups):
+                group = meta.row_group(number)
+                stats = group.column(place).statistics if place is not None else None
+                if stats is None or not stats.has_min_max or not stats.has_null_count or stats.null_count:
+                    return None
+                size = int(group.total_byte_size * share * DECODED)
+                found.append((file, number, first, group.num_rows, size, stats.min, stats.max))
+                first += group.num_rows
+        return found
 
     def from_metadata(self, asked: Mapping[str, tuple[str, str | None]]) -> Source | None:
         """The one record that answers an aggregation of all rows, if the footers can; see `io.footers`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["answered"]
+__all__ = ["answered", "is_exact"]
 
 
 def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[str, str | None]]) -> pa.Table | None:
@@ -17,7 +17,7 @@ def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[
     """
     columns = {column for _, column in asked.values() if column is not None}
     bounded = {column for function, column in asked.values() if function in ("min", "max") and column is not None}
-    if not all(_is_exact(layout.field(column).type) for column in bounded):
+    if not all(is_exact(layout.field(column).type) for column in bounded):
         return None
     rows = 0
     nulls = dict.fromkeys(columns, 0)
@@ -51,7 +51,7 @@ def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[
     return pa.table(found)
 
 
-def _is_exact(kind: pa.DataType) -> bool:
+def is_exact(kind: pa.DataType) -> bool:
     """Whether bounds in a footer are values of the column: those of text may be cut, those of floats leave NaN out."""
     is_ = pa.types
     return bool(is_.is_integer(kind) or is_.is_date32(kind) or is_.is_timestamp(kind) or is_.is_decimal128(kind))

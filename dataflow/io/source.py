@@ -99,6 +99,7 @@ class Source:
         return []
 
     scans = False  # whether the kernel can read its files itself, at least where they are local
+    keeps_keys = False  # whether all records of a key are in one split
     skip_bad = False  # whether what cannot be read is passed over, and counted
     has_columns = False  # whether `columns` is known from metadata alone, so that a query may read the source itself
 
@@ -125,9 +126,9 @@ class Source:
         """What is known of these columns from metadata or a sample, None where nothing is; see `io.statistics`."""
         return None
 
-    def scan_splits(self, splits: Sequence[Split]) -> Any:
-        """What the kernel needs to read splits itself, where `kernel_scan` is not None: one, or several that are whole files.
-        Fails if a file has changed."""
+    def scan_splits(self, splits: Sequence[Split]) -> Sequence[Any]:
+        """What the kernel needs to read splits itself, where `kernel_scan` is not None: one, or several that are whole files. Of sources
+        that are read together one scan each. Fails if a file has changed."""
         raise NotImplementedError
 
     def splits(self, target: int) -> list[Split]:

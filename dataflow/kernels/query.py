@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -32,6 +33,7 @@ class ParquetScan:
     columns: tuple[str, ...] | None = None
     rows: tuple[int, int] | None = None  # from which row, and how many
     versions: tuple[str, ...] = ()  # of the files when they were listed
+    between: tuple[str, Any, Any] | None = None  # a column, from which value, up to which, not included; None is without end
 
 
 def scan_parquet(scan: ParquetScan) -> Frame:
@@ -39,6 +41,10 @@ def scan_parquet(scan: ParquetScan) -> Frame:
     lazy = pl.scan_parquet(list(scan.paths), hive_partitioning=False, glob=False, missing_columns="insert")
     if scan.rows is not None:
         lazy = lazy.slice(*scan.rows)  # the scan takes it, and filters too: only those row groups are read
+    if scan.between is not None:
+        name, low, high = scan.between
+        bounds = ([pl.col(name) >= low] if low is not None else []) + ([pl.col(name) < high] if high is not None else [])
+        lazy = lazy.filter(*bounds) if bounds else lazy
     schema = schema_from_arrow(scan.schema)
     have = lazy.collect_schema()
     empty = [name for name, kind in schema.items() if name in have and have[name] == pl.Null and kind.name != "null"]

@@ -10,6 +10,7 @@ is in Leis et al., "How good are query optimizers, really?" (VLDB 2015); so noth
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from dataflow.errors import DataflowError
 from dataflow.expr.nodes import columns_of, name_of
@@ -102,10 +103,10 @@ def estimates(nodes: Iterable[Node], columns: Collection[str] | None = None) -> 
             case Query(sources=sources, root=root) | Exchange(parts=sources, root=root):
                 return inside(root, sources)
             case ParallelDo(input=below, step=step, sides=sides) if step.kind == "query":
-                return inside(step.arg, (below, *sides))
+                return inside(step.arg, (*_read_together(below), *sides))
             case Fused(input=below, pipe=pipe) if not pipe.branches and all(one.step.kind == "query" for one in pipe.steps):
                 for one in pipe.steps:
-                    inside(one.step.arg, (below, *one.sides))
+                    inside(one.step.arg, (*_read_together(below), *one.sides))
                     below = one.step.arg
                 return found.get(id(below))
             case View(input=below) | Sort(input=below) | Port(input=below):
@@ -125,6 +126,13 @@ def estimates(nodes: Iterable[Node], columns: Collection[str] | None = None) -> 
         if made is not None:
             found[id(node)] = made
     return found
+
+
+def _read_together(node: Node) -> tuple[Node, ...]:
+    """The collections that a step is given with a node: of sources that are read together, all."""
+    if not isinstance(node, Read):
+        return (node,)
+    return tuple(replace(node, source=part) for part in getattr(node.source, "parts", ())) or (node,)
 
 
 def estimate_notes(plan: Iterable[Node], counted: Mapping[int, int] | None = None) -> dict[int, str]:

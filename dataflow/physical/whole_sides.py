@@ -95,7 +95,7 @@ def _taking(phase: Phase, readers: list[Phase], shuffle: str, first: int) -> Pha
     own, tree = program.root, program.tree
     scan = own if isinstance(own, ScanRoot) and _only_feeds(tree) else None
     if scan is not None:  # the kernel then scans for what the side holds
-        given = Given(label=side, origin=root.origin, schema=_given(root.relation, first).schema, index=len(scan.sides) + 1)
+        given = Given(label=side, origin=root.origin, schema=_given(root.relation, first).schema, index=_inputs(scan))
         relation = _with_inputs(root.relation, {1 - first: scan.relation, first: given})
         own, tree = replace(scan, relation=relation, sides=(*scan.sides, side)), Branch((), tuple(behind))
     else:
@@ -107,6 +107,11 @@ def _taking(phase: Phase, readers: list[Phase], shuffle: str, first: int) -> Pha
     sides = tuple(dict.fromkeys((*program.sides, side, *(name for reader in readers for name in reader.program.sides))))
     program = replace(program, root=own, tree=tree, leaves=tuple(leaves), sides=sides)
     return replace(phase, after=tuple(sorted({*phase.after, shuffle})), program=program)  # after the shuffle, whose files are the side
+
+
+def _inputs(scan: ScanRoot) -> int:
+    """How many collections the tree of a scan is over."""
+    return len(getattr(scan.source, "parts", (scan.source,))) + len(scan.sides)
 
 
 def _only_feeds(branch: Branch) -> bool:

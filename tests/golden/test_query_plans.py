@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dataflow import PCollection, Pipeline, col, lit
@@ -48,6 +49,15 @@ def few(p: Pipeline) -> Rows:
 
 def joined(p: Pipeline) -> Rows:
     return orders(p).join(people(p), left_on="who", right_on="id")
+
+
+def by_id(p: Pipeline, name: str, rows: int, group: int) -> Rows:
+    """A table in the order of its id, as Parquet."""
+    folder = Path("tables-in-order")
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.parquet"
+    pq.write_table(pa.table({"id": [i * 3 for i in range(rows)], name: [i % 7 for i in range(rows)]}), path, row_group_size=group)
+    return p.read_parquet(str(path), label=name)
 
 
 CASES: dict[str, Callable[[Pipeline], Rows]] = {
@@ -124,6 +134,9 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
     "records of many groups are joined before they are summed": lambda p: (
         orders(p).join(people(p), left_on="id", right_on="id").group_by("city").agg(total=col("price").sum())
     ),
+    "tables in the order of a key are joined and grouped by it without a shuffle": lambda p: (
+        by_id(p, "lines", 20_000, 3000).join(by_id(p, "bills", 20_000, 4000), "id").group_by("id", "bills").agg(n=col("lines").sum())
+    ),
     "a limit goes below what keeps the records": lambda p: (
         orders(p)
         .join(people(p), left_on="who", right_on="id", how="left")
@@ -155,7 +168,8 @@ def _shared(p: Pipeline) -> Rows:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_query_is_planned(name: str) -> None:
+def test_a_query_is_planned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     p = Pipeline()
     node = CASES[name](p).node
     plan = (View(label="view", origin=node.origin, element=node.element, input=node, kind="list"),)

@@ -29,6 +29,7 @@ from dataflow.expr.nodes import (
     Window,
     has_window,
     name_of,
+    show,
     walk,
 )  # fmt: skip
 from dataflow.expr.types import DType, Schema, promoted
@@ -36,9 +37,10 @@ from dataflow.expr.typing import type_of
 from dataflow.optimizer.distributes import distributes
 from dataflow.optimizer.estimates import estimated_bytes, needed_columns
 from dataflow.optimizer.halves import distinct_first, halves
+from dataflow.optimizer.in_ranges import read_in_ranges
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, schema_of
-from dataflow.plan.labels import inner_label
+from dataflow.plan.labels import inner_label, users_label
 from dataflow.plan.nodes import Exchange, Flatten, Node, ParallelDo, Query, Read, Relation, SideInput, Sort, View
 from dataflow.plan.relational import (
     AsOfJoin,
@@ -85,7 +87,7 @@ def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: s
             remarks.say(f"whole: {node.label}, because a window is a key of it, which no part of the records tells")
             return node
         remarks.say(f"partitioned: {node.label} reads about {size / 1e6:,.0f} MB")
-        return _Cutter(node, min(int(memory * BROADCAST_SHARE), BROADCAST_MOST), remarks).run()
+        return _Cutter(node, memory, remarks).run()
 
     return rewrite(plan, place)
 
@@ -102,8 +104,9 @@ def _exprs(node: Node) -> tuple[ExprNode, ...]:
 class _Part:
     """A plan node, and the relational tree (over `Given` 0 and the sides) still to be run on its records.
 
-    ``together``: columns of the tree whose equal values are all in one piece of the node, an exchange that nobody else reads.
-    ``sure``: ``bytes`` is what files hold, and nothing has chosen among their records.
+    ``together``: columns of the tree whose equal values are all in one piece of the node, an exchange that nobody else reads, or a
+    read in ranges. ``read``: how many collections the node reads together, before the sides. ``sure``: ``bytes`` is what files hold,
+    and nothing has chosen among their records.
     """
 
     node: Node
@@ -111,6 +114,7 @@ class _Part:
     bytes: int
     sides: tuple[SideInput, ...] = ()
     together: frozenset[str] = frozenset()
+    read: int = 1
     sure: bool = False
 
     @property
@@ -124,8 +128,9 @@ class _Part:
 
 
 class _Cutter:
-    def __init__(self, query: Query, broadcast: int, remarks: Remarks) -> None:
-        self.query, self.broadcast, self.remarks = query, broadcast, remarks
+    def __init__(self, query: Query, memory: int, remarks: Remarks) -> None:
+        self.query, self.memory, self.remarks = query, memory, remarks
+        self.broadcast = min(int(memory * BROADCAST_SHARE), BROADCAST_MOST)
         self.labels = 0
         self.parts: dict[int, _Part] = {}
         self.shared: dict[int, Node] = {}
@@ -245,10 +250,14 @@ class _Cutter:
             case Limit():
                 return self.limit(node)
             case Distinct(columns=columns):
-                part = self.with_tree(self.parts[id(node.input)], node)
-                names = columns if columns is not None else tuple(part.schema)
+                part = self.parts[id(node.input)]
+                names = tuple(map(Column, columns if columns is not None else part.schema))
+                part = self.in_ranges(part, names)
+                if self.has_whole_keys(node, part, names):
+                    return self.with_tree(part, node)
+                part = self.with_tree(part, node)
                 piece = replace(node, input=self.given(node, part, 0))
-                return self.exchange(node, [part], [tuple(Column(n) for n in names)], piece, part.bytes)
+                return self.exchange(node, [part], [names], piece, part.bytes)
             case Union():
                 return self.union(node)
             case _:
@@ -280,6 +289,9 @@ class _Cutter:
         if any(window.partition != keys for window in windows):  # they meet only in one piece
             shared = tuple(key for key in keys if all(key in window.partition for window in windows))
             keys = shared
+        part = self.in_ranges(part, keys)
+        if self.has_whole_keys(node, part, keys):
+            return self.with_tree(part, node)
         root = replace(node, input=self.given(node, part, 0))
         return self.exchange(node, [part], [keys], root, part.bytes)
 
@@ -287,6 +299,9 @@ class _Cutter:
         if node.sets is not None:
             return self.grouping_sets(node, part)
         plain = {key.name for key in node.keys if isinstance(key, Column)}
+        part = self.in_ranges(part, node.keys)
+        if self.has_whole_keys(node, part, node.keys):
+            return self.with_tree(part, node)
         if part.together and part.together <= plain and isinstance(part.node, Exchange):
             self.remarks.say(f"no shuffle: {node.label} groups by what {part.node.label} brought together")
             return self.on_pieces(node, part)
@@ -310,6 +325,42 @@ class _Cutter:
         shown = Project(label=self.label(node, "present"), origin=node.origin, input=merged, exprs=(*own, *finals.results))
         shown = replace(shown, schema=schema_of(shown, (merged.schema,)))
         return self.exchange(node, [first], [own], shown, part.bytes // 2)
+
+    def in_ranges(self, part: _Part, keys: Sequence[ExprNode]) -> _Part:
+        """A part read in ranges of one of these keys, if its files are in the order of one."""
+        if part.sides or part.together or not keys:
+            return part
+        found = read_in_ranges([(part.node, part.tree)], [(key,) for key in keys], self.memory)
+        if found is None:
+            return part
+        read, at = found
+        key = keys[at]
+        assert isinstance(key, Column)
+        return replace(part, node=replace(read, label=self.label(part.node, "ranges")), together=frozenset((key.name,)))
+
+    def has_whole_keys(self, node: Relation, part: _Part, keys: Sequence[ExprNode]) -> bool:
+        """Whether a part is read in ranges that have all records of every combination of keys."""
+        if not (isinstance(part.node, Read) and part.together and part.together <= {key.name for key in keys if isinstance(key, Column)}):
+            return False
+        self.remarks.say(f"no shuffle: {users_label(part.node.label)} is read in ranges of what {node.label} brings together")
+        return True
+
+    def joined_in_ranges(self, node: Join, left: _Part, right: _Part) -> _Part | None:
+        """A join of tables whose files are in the order of a key, range by range."""
+        if node.how not in ("inner", "left", "semi", "anti") or node.null_equal or any(one.sides or one.together for one in (left, right)):
+            return None
+        both = [(left.node, left.tree), (right.node, right.tree)]
+        found = read_in_ranges(both, zip(node.left_on, node.right_on, strict=True), self.memory)
+        if found is None:
+            return None
+        read, at = found
+        self.remarks.say(f"no shuffle: the files of both sides of {node.label} are in order of {show(node.left_on[at])}")
+        beside = _planted(right.tree, replace(self.given(node, right, 1), schema=_given(right.tree).schema))
+        tree = replace(node, left=left.tree, right=beside, label=self.label(node, "part"))
+        key = node.left_on[at]
+        assert isinstance(key, Column)
+        source = replace(read, label=self.label(left.node, "ranges"))
+        return _Part(source, tree, left.bytes + right.bytes, together=frozenset((key.name,)), read=2)
 
     def on_pieces(self, node: GroupAggregate, part: _Part) -> _Part:
         """A node that needs equal keys together, run on the pieces in which they are."""
@@ -339,11 +390,13 @@ class _Cutter:
         if one_sided and (right.bytes <= self.broadcast or not node.left_on):
             self.remarks.say(f"broadcast: the right side of {node.label}, about {right.bytes / 1e6:,.0f} MB")
             side = self.view(right)
-            given = Given(label=self.label(node, "side"), origin=node.origin, schema=right.schema, index=len(left.sides) + 1)
+            given = Given(label=self.label(node, "side"), origin=node.origin, schema=right.schema, index=left.read + len(left.sides))
             tree = replace(node, left=left.tree, right=given, label=self.label(node, "part"))
             return replace(left, tree=tree, bytes=left.bytes, sides=(*left.sides, side))
         if node.how == "inner" and left.bytes <= self.broadcast:
             return self.swapped(node, left, right)
+        if (ranged := self.joined_in_ranges(node, left, right)) is not None:
+            return ranged
         root = replace(node, left=self.given(node, left, 0), right=self.given(node, right, 1))
         return self.exchange(node, [left, right], [node.left_on, node.right_on], root, size)
 
@@ -351,7 +404,7 @@ class _Cutter:
         """An inner join whose left side is the small one: it goes whole to every part of the right."""
         self.remarks.say(f"broadcast: the left side of {node.label}, about {left.bytes / 1e6:,.0f} MB")
         side = self.view(left)
-        given = Given(label=self.label(node, "side"), origin=node.origin, schema=left.schema, index=len(right.sides) + 1)
+        given = Given(label=self.label(node, "side"), origin=node.origin, schema=left.schema, index=right.read + len(right.sides))
         tree = replace(node, left=given, right=right.tree, label=self.label(node, "part"))
         return replace(right, tree=tree, sides=(*right.sides, side))
 
@@ -404,6 +457,10 @@ def _keeps(node: Relation, columns: frozenset[str]) -> bool:
             return all(name in plain or (keep and name not in made) for name in columns)
         case _:
             return False
+
+
+def _given(tree: Relation) -> Given:
+    return next(node for node in topological((tree,)) if isinstance(node, Given))
 
 
 def _planted(tree: Relation, root: Relation) -> Relation:

@@ -1,0 +1,186 @@
+"""Parquet files in ranges of a column by which they are in order: no key is in two, so what needs equal keys together needs no shuffle.
+
+    orders    │1 ────── 10│11 ───── 25│26 ───── 40│        row groups, and their bounds in the footers
+    lines     │1 ── 5│5 ── 10│11 ── 17│18 ── 30│31 ── 40│
+    ranges    [  … 11 )         [ 11 … 26 )     [ 26 …  )  as cut at bounds of the first
+
+Tables are often written in the order of their key: facts as they came, exports by id, our own sorted outputs. A range is the row groups
+that touch it, a run of each file, and the condition that the key is in it, which is free where bounds fall on edges of row groups.
+
+Life of a range: `key_ranges` cuts them from footers when the plan is made, to see whether it pays, and again when the run begins
+(`RangedParquet.splits`); a task reads one from every source (`scan_splits`), each in the kernel's own scan.
+
+Where a key's rows may be in two files, where a key is null, and where one range would be too large for a task, there are no ranges, and
+the plan shuffles.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dataflow.errors import InputError, Report
+from dataflow.io.columnar import ParquetSource
+from dataflow.io.source import Piece, Source, Split, at_least_eight
+from dataflow.record import record
+
+if TYPE_CHECKING:
+    from dataflow.expr.types import Schema
+    from dataflow.kernels.query import ParquetScan
+    from dataflow.plan.statistics import Statistics
+
+__all__ = ["KeyRange", "RangedParquet", "key_ranges"]
+
+
+@record
+class Group:
+    """A row group: its file's number, its own and its first row's in the file, its rows, bytes of the columns read, and its bounds."""
+
+    file: int
+    number: int
+    first: int
+    rows: int
+    bytes: int
+    low: Any
+    high: Any
+
+
+@record
+class KeyRange:
+    """The keys from ``low`` up to, without, ``high``; None is without end. ``groups``: of each source, the row groups that touch it."""
+
+    low: Any
+    high: Any
+    groups: tuple[tuple[Group, ...], ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(group.bytes for some in self.groups for group in some)
+
+
+def key_ranges(sides: Sequence[Sequence[Group]], target: int, most: int | None = None) -> list[KeyRange] | None:
+    """Ranges of about ``target`` bytes of all sides; None where the row groups of one are not in order, where a range would need several
+    files of it, or has more than ``most`` bytes.
+
+    >>> groups = [Group(0, at, at * 9, 9, 100, at * 10, at * 10 + 9) for at in range(4)]
+    >>> [(one.low, one.high, one.bytes) for one in key_ranges([groups], 200) or ()]
+    [(None, 20, 200), (20, None, 200)]
+    """
+    if not all(side and _in_order(side) for side in sides):
+        return None
+    found, low = [], None
+    for high in (*_cuts(sides, target), None):
+        groups = tuple(_touching(side, low, high) for side in sides)
+        found.append(KeyRange(low, high, groups))
+        if any(len({group.file for group in some}) > 1 for some in groups) or (most is not None and found[-1].bytes > most):
+            return None
+        low = high
+    return found
+
+
+def _in_order(side: Sequence[Group]) -> bool:
+    return all(one.high <= two.low for one, two in itertools.pairwise(side))
+
+
+def _cuts(sides: Sequence[Sequence[Group]], target: int) -> Iterator[Any]:
+    """The keys at which ranges begin, but for the first: lower bounds of row groups of the first side."""
+    first, others = sides[0], [group for side in sides[1:] for group in side]
+    others.sort(key=lambda group: group.low)
+    held = at = 0
+    last = None
+    for one, two in itertools.pairwise(first):
+        held += one.bytes
+        while at < len(others) and others[at].low < two.low:
+            held += others[at].bytes
+            at += 1
+        if (held >= target or one.file != two.file) and two.low != last:
+            yield two.low
+            held, last = 0, two.low
+
+
+def _touching(side: Sequence[Group], low: Any, high: Any) -> tuple[Group, ...]:
+    return tuple(group for group in side if (low is None or group.high >= low) and (high is None or group.low < high))
+
+
+@dataclass(frozen=True)
+class RangedParquet(Source):
+    """Parquet files in ranges of a column of each, of which a task reads the same range of all."""
+
+    parts: tuple[ParquetSource, ...]
+    keys: tuple[str, ...]
+
+    scans = True
+    has_columns = True
+    keeps_keys = True
+
+    def describe(self) -> str:
+        return f"{' | '.join(part.describe() for part in self.parts)} in ranges of {' | '.join(self.keys)}"
+
+    def identity(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.keys, *(part.identity() for part in self.parts))
+
+    def check(self) -> list[Report]:
+        return [problem for part in self.parts for problem in part.check()]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(path for part in self.parts for path in part.paths)
+
+    def columns(self) -> pa.Schema:
+        """Those of the first part, as of a table that the others stand beside."""
+        return self.parts[0].columns()
+
+    def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
+        return sum(part.estimated_bytes(names) for part in self.parts)
+
+    def statistics(self, schema: Schema) -> Statistics | None:
+        return self.parts[0].statistics(schema)
+
+    def kernel_scan(self) -> ParquetScan | None:
+        return self.parts[0].kernel_scan()
+
+    def ranges(self, target: int, most: int | None = None) -> list[KeyRange] | None:
+        """The ranges there are now, see `key_ranges`; None too where the footers do not tell the bounds, or the kernel cannot scan."""
+        sides = []
+        for part, column in zip(self.parts, self.keys, strict=True):
+            groups = part.row_groups_by(column)
+            if groups is None:
+                return None
+            sides.append([Group(*one) for one in groups])
+        return key_ranges(sides, target, most)
+
+    def splits(self, target: int) -> list[Split]:
+        found = self.ranges(at_least_eight(self.estimated_bytes(), target))
+        if found is None:
+            raise InputError(Report(f"{self.describe()}: the files have changed since the run was planned", hint="run it again"))
+        return [
+            Split(self.parts[0].files()[one.groups[0][0].file].path, at, at + 1, one.bytes, extra=("", "", self._parts(one)))
+            for at, one in enumerate(found)
+        ]
+
+    def _parts(self, one: KeyRange) -> tuple[Any, ...]:
+        parts: list[Split] = []
+        for part, groups in zip(self.parts, one.groups, strict=True):
+            files = part.files()
+            some = groups or tuple(Group(*group) for group in (part.row_groups_by(self.keys[len(parts)]) or ())[:1])
+            info = files[some[0].file]
+            rows = (some[0].first, sum(group.rows for group in some))
+            parts.append(Split(info.path, some[0].number, some[-1].number + 1, one.bytes, info.version, (part.layout(), "", rows)))
+        return (one.low, one.high, *parts)
+
+    def scan_splits(self, splits: Sequence[Split]) -> tuple[ParquetScan, ...]:
+        """The scans of one range, one of each source."""
+        (split,) = splits
+        low, high, *parts = split.extra[2]
+        found = []
+        for source, part, column in zip(self.parts, parts, self.keys, strict=True):
+            (scan,) = source.scan_splits([part])
+            found.append(replace(scan, between=(column, low, high)))
+        return tuple(found)
+
+    def read(self, split: Split) -> Iterator[Piece]:
+        raise InputError(Report(f"{self.describe()}: the files have changed since the run was planned", hint="run it again"))

@@ -1,0 +1,134 @@
+"""Tables that are read in ranges of a key give what any others do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataflow import PCollection, Pipeline, col
+from dataflow.errors import InputError
+from dataflow.expr.functions import row_number
+from dataflow.io.columnar import ParquetSource
+from dataflow.io.key_ranges import Group, key_ranges
+from tests.properties.test_relations import bag
+
+LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"
+IN_PIECES: dict[str, Any] = {"placement": "partitioned", "memory": "64MiB", "mode": "in_process", "progress": False}
+
+QUERIES = {
+    "group": lambda a, b: a.group_by("k", "x").agg(n=col("y").sum(), m=col("y").median()),
+    "group of selected": lambda a, b: a.filter(col("x") > 0).select(z="k", y=col("y") + 1).group_by("z").agg(n=col("y").sum()),
+    "distinct": lambda a, b: a.select("k", "x").distinct(),
+    "window": lambda a, b: a.with_columns(r=row_number().over("k", order_by=["x", "y", "i"]), s=col("y").sum().over("k")),
+    "inner": lambda a, b: a.join(b, left_on="k", right_on="b"),
+    "left": lambda a, b: a.join(b, left_on="k", right_on="b", how="left"),
+    "semi": lambda a, b: a.join(b.filter(col("v") > 2), left_on="k", right_on="b", how="semi"),
+    "anti": lambda a, b: a.join(b.filter(col("v") > 2), left_on="k", right_on="b", how="anti"),
+    "right": lambda a, b: a.join(b, left_on="k", right_on="b", how="right"),
+    "full": lambda a, b: a.join(b, left_on="k", right_on="b", how="full"),
+    "join and group": lambda a, b: a.join(b, left_on="k", right_on="b").group_by("k").agg(n=col("v").sum()),
+    "join, another join and group": lambda a, b: (
+        a.join(b, left_on="k", right_on="b")
+        .join(b.select(x="v", w="b").distinct(["x"]), "x", how="left")
+        .group_by("k", "w")
+        .agg(n=col("v").sum())
+    ),
+}  # fmt: skip
+
+
+def in_order(folder: Path, name: str, keys: list[int], group: int, files: int, **more: list[int]) -> str:
+    """A table in the order of its keys, in some files with row groups of so many rows."""
+    order = sorted(range(len(keys)), key=lambda at: keys[at])
+    columns = {name: keys, **more}
+    table = pa.table({n: pa.array([values[at] for at in order], pa.int64()) for n, values in columns.items()})
+    (folder / name).mkdir(exist_ok=True)
+    step = -(-len(keys) // files) or 1
+    for number in range(files):
+        pq.write_table(table.slice(number * step, step), folder / name / f"{number}.parquet", row_group_size=group)
+    return str(folder / name)
+
+
+@pytest.fixture
+def any_range_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ParquetSource.in_ranges
+    monkeypatch.setattr(ParquetSource, "in_ranges", lambda self, key, beside, target, most: found(self, key, beside, 1, 1 << 40))
+    monkeypatch.setattr("dataflow.io.key_ranges.at_least_eight", lambda total, target: 1)
+    monkeypatch.setattr("dataflow.optimizer.rules.partition_queries.BROADCAST_SHARE", 0.0)
+
+
+@pytest.mark.usefixtures("any_range_pays")
+@pytest.mark.parametrize("name", QUERIES)
+@settings(
+    max_examples=100 if LARGE else 8, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(data=st.data())
+def test_queries_over_tables_in_order(name: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.mktemp("tables")
+    left = data.draw(st.lists(st.tuples(st.integers(-3, 12), st.integers(0, 2), st.integers(-5, 5)), min_size=1, max_size=60))
+    right = data.draw(st.lists(st.tuples(st.integers(-5, 14), st.integers(0, 5)), min_size=1, max_size=40))
+    groups, files = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9))), data.draw(st.integers(1, 2))
+    numbered = {"x": [row[1] for row in left], "y": [row[2] for row in left], "i": list(range(len(left)))}
+    a = in_order(folder, "k", [row[0] for row in left], groups[0], files, **numbered)
+    b = in_order(folder, "b", [row[0] for row in right], groups[1], 1, v=[row[1] for row in right])
+
+    def build() -> PCollection[Any]:
+        p = Pipeline()
+        return QUERIES[name](p.read_parquet(a), p.read_parquet(b))
+
+    assert bag(build().collect(**IN_PIECES)) == bag(build().collect(runner="reference"))
+
+
+@pytest.mark.usefixtures("any_range_pays")
+@pytest.mark.parametrize("name", [name for name in QUERIES if name not in ("right", "full")])
+def test_they_need_no_shuffle(name: str, tmp_path: Path) -> None:
+    keys = [at // 3 for at in range(90)]
+    a = in_order(tmp_path, "k", keys, 7, 1, x=[at % 3 for at in range(90)], y=keys, i=keys)
+    b = in_order(tmp_path, "b", keys[::3], 5, 1, v=keys[::3])
+    p = Pipeline()
+    text = QUERIES[name](p.read_parquet(a), p.read_parquet(b)).explain(placement="partitioned", memory="64MiB")
+    assert "no shuffle: " in text and " in ranges of k" in text
+
+
+def test_tables_in_no_order_or_with_null_keys_are_shuffled(tmp_path: Path) -> None:
+    for number, keys in enumerate(([3, 1, 2, 5, 4, 6], [1, 2, 3, None, 5, 6])):
+        pq.write_table(pa.table({"k": keys, "x": range(6)}), tmp_path / f"{number}.parquet", row_group_size=2)
+        source = ParquetSource((str(tmp_path / f"{number}.parquet"),))
+        assert source.in_ranges("k", [], 1, 1 << 40) is None
+
+
+def test_a_key_in_two_files_is_in_no_range() -> None:
+    one, two = Group(0, 0, 0, 9, 100, 1, 5), Group(1, 0, 0, 9, 100, 5, 9)
+    assert key_ranges([[one, two]], 1) is None
+    (first, second) = key_ranges([[one, Group(1, 0, 0, 9, 100, 6, 9)]], 1) or ()
+    assert (first.high, second.low) == (6, 6) and first.groups == ((one,),)
+
+
+def test_a_key_of_many_row_groups_is_one_range_and_one_that_is_too_large_is_none() -> None:
+    groups = [Group(0, at, at, 1, 100, low, high) for at, (low, high) in enumerate([(1, 4), (4, 4), (4, 4), (4, 9), (10, 12)])]
+    ranges = key_ranges([groups], 100) or []
+    assert [(one.low, one.high, len(one.groups[0])) for one in ranges] == [(None, 4, 1), (4, 10, 4), (10, None, 1)]
+    assert key_ranges([groups], 100, 300) is None
+
+
+@pytest.mark.usefixtures("any_range_pays")
+def test_files_that_change_between_plan_and_run_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = list(range(60))
+    a = in_order(tmp_path, "k", keys, 7, 1, x=keys, y=keys, i=keys)
+    found = ParquetSource.scan_splits
+
+    def changed(self: ParquetSource, splits: Any) -> Any:
+        monkeypatch.setattr(ParquetSource, "scan_splits", found)
+        in_order(tmp_path, "k", [*keys, 60], 7, 1, x=[*keys, 60], y=[*keys, 60], i=[*keys, 60])
+        return self.scan_splits(splits)
+
+    monkeypatch.setattr(ParquetSource, "scan_splits", changed)
+    with pytest.raises(InputError, match="changed"):
+        Pipeline().read_parquet(a).group_by("k").agg(n=col("x").sum()).collect(**IN_PIECES)
