@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import os
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+SLOW = ("kv", "ray", "txn")  # folders whose tests start servers, clusters and processes that are killed
 
 settings.register_profile("same every time", derandomize=True)
 settings.register_profile("searching", derandomize=False)
 settings.load_profile("searching" if os.environ.get("DATAFLOW_TEST_SIZE") == "large" else "same every time")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if any(item.path.is_relative_to(here / folder) for folder in SLOW):
+            item.add_marker(pytest.mark.slow)
