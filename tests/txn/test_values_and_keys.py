@@ -42,7 +42,7 @@ def same(found: Any, given: Any) -> bool:
     return type(found) is type(given) and found == given and (found != 0 or str(found) == str(given))
 
 
-@pytest.mark.parametrize("value", REFUSED, ids=repr)
+@pytest.mark.parametrize("value", REFUSED, ids=lambda value: "an object" if type(value) is object else repr(value))
 def test_values_that_are_refused(value: Any) -> None:
     db = Database.open("memory:")
     with pytest.raises(TransactionError, match="a cell cannot hold"), db.transaction() as t:
