@@ -114,8 +114,8 @@ class EmbeddedEngine:
         return _Snapshot(self)
 
     def begin_many(self, count: int) -> list[_Snapshot]:
-        """All as of now, and so of one view: of LMDB, a view costs more than a read."""
-        view = self.view()
+        """On a shared store all as of now, and so of one view: of LMDB, a view costs more than a read."""
+        view = self.view() if self.store.shared else None
         return [_Snapshot(self, view) for _ in range(count)]
 
     def as_of(self, timestamp: int) -> Past:
@@ -130,8 +130,10 @@ class EmbeddedEngine:
 
     def commit_many(self, intents: Sequence[Intent]) -> list[int | TransactionError]:
         """Commit transactions together, and with them those of other threads that wait."""
-        if not self._line and self._mutex.acquire(blocking=False):  # nobody else commits, so there is no line to stand in
+        if not self._line and self._mutex.acquire(False):  # nobody else commits, so there is no line to stand in
             try:
+                if len(intents) == 1 and not self._history and (time := self._ledger.alone(intents[0], self._sync)):
+                    return [time]
                 return self._decide(self._ledger.open(self._sync), (intents,))[0]
             finally:
                 self._mutex.release()
@@ -187,7 +189,7 @@ class EmbeddedEngine:
         start = intent.start
         if start < self._ledger.floor:
             return SnapshotTooOldError(
-                f"the transaction of time {start} is older than {self._ledger.floor}, up to which deletes were collected"
+                f"the transaction of time {start} is older than {self._ledger.floor}, up to which what was committed is forgotten"
             )
         for keys in (intent.writes, intent.holds):
             for key in keys:

@@ -300,15 +300,15 @@ class Transaction(Reader):
             pass  # what matters for a commit was looked at by the engine, and what it answered counts, also if the store is away by now
 
     def _put(self, cell: Cell, value: bytes | None) -> None:
-        self._alive()
-        key = _key(cell)
-        self._size += len(key) + len(value or b"") - (0 if key not in self._writes else len(key) + len(self._writes[key] or b""))
-        self._writes[key] = value
-        database = self._database
+        if not self._open or self._until is not None:
+            self._alive()
+        key, writes, database = _key(cell), self._writes, self._database
+        self._size += len(key) + len(value or b"") - (0 if key not in writes else len(key) + len(writes[key] or b""))
+        writes[key] = value
         if cell[1] in database.observed:
             self._notify[key] = (self._trail or Trail()).packed()
         limits = database.limits
-        if len(self._writes) > limits.cells or self._size > limits.bytes:
+        if len(writes) > limits.cells or self._size > limits.bytes:
             raise TransactionLimitError(
                 Report(
                     f"a transaction writes more than {limits.cells:,} cells or {limits.bytes >> 20:,} MiB",
