@@ -99,6 +99,7 @@ class EmbeddedEngine:
 
     name = "embedded"
     together = _GROUP
+    takes_seen = True
 
     def __init__(self, ledger: Ledger, *, sync: bool = True, history: bool = False) -> None:
         self.store, self._ledger, self._sync, self._history = ledger.store, ledger, sync, history
@@ -172,7 +173,7 @@ class EmbeddedEngine:
                     refused = self._refused(intent, committed) if intent.start >= 0 else None
                     if refused is None:
                         time += 1
-                        add(intent, time, self._more_edits(intent, time) if intent.notify or self._history else ())
+                        add(intent, time, self._more_edits(intent, time) if intent.notify or intent.seen or self._history else ())
                     outcomes.append(refused or time)
                 decided.append(outcomes)
             page.write(time)
@@ -180,6 +181,7 @@ class EmbeddedEngine:
 
     def _more_edits(self, intent: Intent, time: int) -> list[Edit]:
         edits = [Edit("notify", notification_key(key, time), trail) for key, trail in intent.notify.items()]
+        edits += [Edit("notify", key, None) for key in intent.seen]
         if self._history:
             for key, value in intent.writes.items():
                 edits.append(Edit("write", version_key(key, time), committed_write(intent.start, value)))
@@ -205,9 +207,9 @@ class EmbeddedEngine:
 
     # -- notifications
 
-    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff") -> Iterator[Pending]:
+    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff", wanted: Callable[[bytes], bool] | None = None) -> Iterator[Pending]:
         """The cells that observers have not looked at since they were changed."""
-        return notify.dirty(self.store, start, stop)
+        return notify.dirty(self.store, start, stop, wanted)
 
     def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
         """Forget the notifications of changes up to a time, of each cell its own."""

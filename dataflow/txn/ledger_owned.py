@@ -93,9 +93,9 @@ class OwnedLedger:
 
     def alone(self, intent: Intent, sync: bool) -> int:
         """One cell that is put, with nothing else to be written for it: one call of the store."""
-        start, writes, holds, notify, _ = intent
+        start, writes, holds, notify, _, seen = intent
         time = self.time + 1
-        if len(writes) != 1 or holds or notify or time > self._limit or not self._batches:
+        if len(writes) != 1 or holds or notify or seen or time > self._limit or not self._batches:
             return 0
         ((key, value),) = writes.items()
         if value is None or (start >= 0 and (start < self.floor or self._recent.get(key, 0) > start)):
@@ -136,7 +136,7 @@ class OwnedLedger:
 
     def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         """A commit, at a time."""
-        _, writes, holds, notify, _ = intent
+        _, writes, holds, notify, _, _ = intent
         stamp, new, batch = time.to_bytes(TIME, "big"), self._new, self._batch
         for key, value in writes.items():
             new[key] = time

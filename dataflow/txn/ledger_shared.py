@@ -88,7 +88,10 @@ class _SharedPage:
             packed = self._writing.get("data", key)
             put("data", key, stamp + packed[TIME:] if packed else stamp)
         for family, key, value in more:
-            put(family, key, value)
+            if value is None:
+                self._writing.delete(family, key)
+            else:
+                put(family, key, value)
 
     def write(self, time: int) -> None:
         self._writing.put("data", _NOW, time.to_bytes(TIME, "big"))

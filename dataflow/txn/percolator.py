@@ -16,7 +16,7 @@ from __future__ import annotations
 import queue
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from dataflow.errors import SnapshotTooOldError, TransactionError
 from dataflow.kv import Edit, Store, pack, pack_element, successor
@@ -87,6 +87,7 @@ class PercolatorEngine:
 
     name = "percolator"
     together = 1_000
+    takes_seen = False
 
     def __init__(
         self, store: Store, oracle: Oracle, *, life: float = 3.0, sync: bool = True, one_phase: bool = False, background: bool = False
@@ -199,9 +200,9 @@ class PercolatorEngine:
 
     # -- notifications
 
-    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff") -> Iterator[Pending]:
+    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff", wanted: Callable[[bytes], bool] | None = None) -> Iterator[Pending]:
         """The cells that observers have not looked at since they were changed."""
-        return notify.dirty(self.store, start, stop)
+        return notify.dirty(self.store, start, stop, wanted)
 
     def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
         """Forget the notifications of changes up to a time, of each cell its own."""

@@ -31,7 +31,8 @@ class Intent(NamedTuple):
     """What a transaction wants to commit.
 
     ``writes``: cells with their new values, None to delete. ``holds``: cells that may not have changed. ``notify``: what the
-    notification of a change says, for the cells whose column is observed. ``snapshot``: what it read from.
+    notification of a change says, for the cells whose column is observed. ``snapshot``: what it read from. ``seen``: the keys of
+    notifications that are to go with the commit, if the engine says that it `takes_seen`.
     """
 
     start: int
@@ -39,6 +40,7 @@ class Intent(NamedTuple):
     holds: frozenset[bytes] = frozenset()
     notify: Mapping[bytes, bytes] = {}
     snapshot: Any = None
+    seen: Sequence[bytes] = ()
 
 
 class Placed(NamedTuple):

@@ -179,6 +179,7 @@ class Transaction(Reader):
         self._holds: set[bytes] = set()
         self._notify: dict[bytes, bytes] = {}
         self._trail = trail
+        self.seen: Sequence[bytes] = ()  # notifications, by their keys, that the engine is to take away with the commit
         self._size = 0
         self._until = None if timeout is None else database.clock() + timeout
         self.committed: int | None = None
@@ -247,7 +248,12 @@ class Transaction(Reader):
             return None
         snapshot = self._snapshot
         holds = frozenset(self._holds - self._writes.keys()) if self._holds else _NONE
-        return Intent(snapshot.start, self._writes, holds, self._notify, snapshot)
+        return Intent(snapshot.start, self._writes, holds, self._notify, snapshot, self.seen)
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._writes)
 
     def finish(self, row: Any, column: str) -> None:
         """Delete a cell that was handled, without a notification, and what was noted of its handling."""
