@@ -20,12 +20,12 @@
 b'text'
 """
 
-from dataflow.kv.keys import pack, pack_element, row_of, unpack
+from dataflow.kv.keys import end_of_row, pack, pack_element, row_of, unpack
 from dataflow.kv.memory import MemoryStore
 from dataflow.kv.opening import open_store
 from dataflow.kv.store import FAMILIES, Absent, Condition, Edit, Entry, Equals, Mutation, Range, Store, single, successor
 
 __all__ = [
-    "FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "MemoryStore", "Mutation", "Range", "Store", "open_store",
-    "pack", "pack_element", "row_of", "single", "successor", "unpack",
+    "FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "MemoryStore", "Mutation", "Range", "Store", "end_of_row",
+    "open_store", "pack", "pack_element", "row_of", "single", "successor", "unpack",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 from dataflow.errors import SnapshotTooOldError, TransactionError
-from dataflow.kv import Edit, Store, pack, pack_element, successor
+from dataflow.kv import Edit, Store, end_of_row, pack, pack_element
 from dataflow.txn import notify
 from dataflow.txn.collect import check_age, collect, safe_point, too_old
 from dataflow.txn.commit import commit_primaries, commit_secondaries
@@ -265,7 +265,7 @@ class PercolatorEngine:
     def _notes(self) -> list[int]:
         """The oldest snapshots of the other processes that still speak: whose note changed since we last looked, or not long before."""
         now, prefix = self.ground.clock(), pack_element("active")
-        found = dict(self.store.scan("meta", prefix, successor(prefix)))
+        found = dict(self.store.scan("meta", prefix, end_of_row(prefix)))
         self._heard = {
             key: (note, when if note == old else now) for key, note in found.items() for old, when in (self._heard.get(key, (note, now)),)
         }

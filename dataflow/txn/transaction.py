@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dataflow.errors import DataflowError, KeyTypeError, Report, SnapshotTooOldError, StoreError, TransactionError, TransactionLimitError
-from dataflow.kv import pack, pack_element, unpack
+from dataflow.kv import end_of_row, pack, pack_element, unpack
 from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.notify import Trail
 from dataflow.txn.prewrite import Intent
@@ -118,8 +118,8 @@ class Reader:
 
     def row(self, row: Any) -> dict[str, Any]:
         """The columns of a row that have a value."""
-        first = pack_element(row)  # row "a\0" begins with these bytes, too, but goes on with the highest
-        return {cell_of(key)[1]: decode(value) for key, value in self._range(first, first + b"\xff", False) if _is_users(key)}
+        first = pack_element(row)
+        return {cell_of(key)[1]: decode(value) for key, value in self._range(first, end_of_row(first), False) if _is_users(key)}
 
     def scan(
         self, start: Any = _MISSING, stop: Any = _MISSING, *, column: str | None = None, reverse: bool = False
