@@ -88,7 +88,7 @@ class RocksStore:
         self._handles: dict[str, Any] = {family: self._db.get_column_family_handle(family) for family in FAMILIES}
         self._gets: dict[str, Callable[[Any], Any]] = {family: found.get for family, found in self._families.items()}
         self._putting = {sync: self._db.get_column_family("data") for sync in (False, True)}
-        self.puts: dict[bool, Callable[[bytes, bytes], None]] = {sync: found.put for sync, found in self._putting.items()}
+        self.puts: dict[Any, Callable[[bytes, bytes], None]] = {sync: found.put for sync, found in self._putting.items()}
         """By ``sync``, RocksDB's own put into "data". What it raises is for `refuse_write`. Of a closed store there is none."""
         for sync, found in self._putting.items():
             found.set_write_options(self._synced if sync else self._unsynced)  # else each call would have to say it
