@@ -3,7 +3,7 @@
     keys.py       tuples as bytes that sort, none beginning another
     store.py      what a store must do
     memory.py     in this process, for tests
-    rocksdb.py    embedded, the default: one process, group commit, larger than memory (rocksdb_files.py, rocksdb_reading.py)
+    rocksdb.py    embedded, the default: one process, group commit, larger than memory (rocksdb_files.py, _reading, _batch, _latches)
     lmdb.py       embedded, several processes at once
     postgres.py   a PostgreSQL server
     bigtable.py   Bigtable, and what speaks its protocol

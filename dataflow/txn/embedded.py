@@ -40,27 +40,28 @@ _GROUP = 1_000  # transactions written together
 
 
 class _Snapshot:
-    """The store as of its first read."""
+    """The store as of its first read. ``start``: the time; -1 if nothing was read."""
 
-    __slots__ = ("_engine", "_view")
+    __slots__ = ("_engine", "_view", "start")
 
-    def __init__(self, engine: EmbeddedEngine, view: View | None = None) -> None:
-        self._engine = engine
-        self._view = view
+    def __init__(self, engine: EmbeddedEngine) -> None:
+        self._engine, self.start = engine, -1
+        self._view: View | None = None
 
     def _bound(self) -> View:
         view = self._view = self._engine.view()
+        self.start = view.timestamp
         return view
+
+    def bind(self, view: View) -> _Snapshot:
+        """Read from this view."""
+        self._view, self.start = view, view.timestamp
+        return self
 
     @property
     def timestamp(self) -> int:
         """The time; asking for it is reading."""
         return (self._view or self._bound()).timestamp
-
-    @property
-    def start(self) -> int:
-        """The time, or -1 if nothing was read."""
-        return -1 if self._view is None else self._view.timestamp
 
     def get(self, key: bytes) -> bytes | None:
         """A cell's value."""
@@ -116,8 +117,10 @@ class EmbeddedEngine:
 
     def begin_many(self, count: int) -> list[_Snapshot]:
         """On a shared store all as of now, and so of one view: of LMDB, a view costs more than a read."""
-        view = self.view() if self.store.shared else None
-        return [_Snapshot(self, view) for _ in range(count)]
+        if not self.store.shared:
+            return [_Snapshot(self) for _ in range(count)]
+        view = self.view()
+        return [_Snapshot(self).bind(view) for _ in range(count)]
 
     def as_of(self, timestamp: int) -> Past:
         """The store as it was."""

@@ -97,7 +97,8 @@ class OwnedLedger:
         time = self.time + 1
         if len(writes) != 1 or holds or notify or seen or time > self._limit or not self._batches:
             return 0
-        ((key, value),) = writes.items()
+        (key,) = writes
+        value = writes[key]
         if value is None or (start >= 0 and (start < self.floor or self._recent.get(key, 0) > start)):
             return 0
         with self._mutex:
