@@ -84,6 +84,10 @@ class _Snapshot:
         self._view = None
 
 
+def _never(intent: Intent, sync: bool) -> int:
+    return 0
+
+
 class _Waiting:
     """Transactions of one thread that wait to be committed together."""
 
@@ -107,6 +111,7 @@ class EmbeddedEngine:
         self._mutex = threading.Lock()
         self._line: deque[_Waiting] = deque()
         self._closed = False
+        self._alone: Callable[[Intent, bool], int] = ledger.alone if not history else _never  # a version that is kept is a second edit
         self.view = ledger.view
 
     # -- snapshots
@@ -136,7 +141,7 @@ class EmbeddedEngine:
         """Commit transactions together, and with them those of other threads that wait."""
         if not self._line and self._mutex.acquire(False):  # nobody else commits, so there is no line to stand in
             try:
-                if len(intents) == 1 and not self._history and (time := self._ledger.alone(intents[0], self._sync)):
+                if len(intents) == 1 and (time := self._alone(intents[0], self._sync)):
                     return [time]
                 return self._decide(self._ledger.open(self._sync), (intents,))[0]
             finally:

@@ -53,7 +53,7 @@ class Raw:
             get(keys[number])
 
     def put_batches(self, chunk: Sequence[int], group: int = 100) -> None:
-        """The same in batches: what nobody who groups his writes can go beyond."""
+        """The same in batches: what nobody who groups his writes can go beyond. In another store, or `put` meets twice as many entries."""
         keys, store = self._keys, self.store
         handle, write, options = store._handles["data"], store._db.write, self._options
         for at in range(0, len(chunk), group):
