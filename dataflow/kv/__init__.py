@@ -3,7 +3,7 @@
     keys.py       tuples as bytes that sort, none beginning another
     store.py      what a store must do
     memory.py     in this process, for tests
-    rocksdb.py    embedded, the default: one process, group commit, larger than memory (rocksdb_files.py, rocksdb_reading.py)
+    rocksdb.py    embedded, the default: one process, group commit, larger than memory (rocksdb_files.py, _reading, _batch, _latches)
     lmdb.py       embedded, several processes at once
     postgres.py   a PostgreSQL server
     bigtable.py   Bigtable, and what speaks its protocol
@@ -20,12 +20,12 @@
 b'text'
 """
 
-from dataflow.kv.keys import pack, pack_element, row_of, unpack
+from dataflow.kv.keys import end_of_row, pack, pack_element, row_of, unpack
 from dataflow.kv.memory import MemoryStore
 from dataflow.kv.opening import open_store
 from dataflow.kv.store import FAMILIES, Absent, Condition, Edit, Entry, Equals, Mutation, Range, Store, single, successor
 
 __all__ = [
-    "FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "MemoryStore", "Mutation", "Range", "Store", "open_store",
-    "pack", "pack_element", "row_of", "single", "successor", "unpack",
+    "FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "MemoryStore", "Mutation", "Range", "Store", "end_of_row",
+    "open_store", "pack", "pack_element", "row_of", "single", "successor", "unpack",
 ]  # fmt: skip

@@ -40,7 +40,7 @@ class BigtableStore:
     .. code:: python
 
         store = BigtableStore.open("bigtable://project/instance/table")
-        store.mutate(Mutation(row, (Absent("write", row, successor(row)),), (Edit("data", key, b"text"),)))
+        store.mutate(Mutation(row, (Absent("write", row, end_of_row(row)),), (Edit("data", key, b"text"),)))
 
     ``create``: make the table and its families where they are missing. ``threads``: calls under way at once in `mutate_many`.
     ``timeout``: seconds for a call. ``patience``: seconds in which reads are repeated. ``app_profile``: must route to a single

@@ -30,7 +30,7 @@ from typing import Any
 
 from dataflow.errors import KeyTypeError, Report
 
-__all__ = ["pack", "pack_element", "row_of", "unpack", "unpack_element"]
+__all__ = ["end_of_row", "pack", "pack_element", "row_of", "unpack", "unpack_element"]
 
 _END, _NONE = 0x00, 0x01
 _LOW, _NEG, _ZERO, _POS, _HIGH, _NAN = 0x02, 0x03, 0x2C, 0x2D, 0x56, 0x57
@@ -132,6 +132,16 @@ def row_of(key: bytes) -> bytes:
         if key[end : end + 1] != b"\xff":
             return key[:end]
     return key[: _end(key, 0)]
+
+
+def end_of_row(row: bytes) -> bytes:
+    """Where a row's keys end: above all of them, and not above those of rows that begin with its bytes and go on with an escaped zero.
+
+    >>> row = pack_element("a")
+    >>> row < pack(("a", "z")) < end_of_row(row) < pack(("a\\0b", "a"))
+    True
+    """
+    return row + b"\xff"
 
 
 def unpack(packed: bytes) -> tuple[Any, ...]:

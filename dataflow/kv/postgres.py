@@ -43,7 +43,7 @@ class PostgresStore:
     .. code:: python
 
         store = PostgresStore.open("postgresql://ann@db.example:5432/app")
-        store.mutate(Mutation(row, (Absent("write", row, successor(row)),), (Edit("data", key, b"text"),)))
+        store.mutate(Mutation(row, (Absent("write", row, end_of_row(row)),), (Edit("data", key, b"text"),)))
 
     ``schema``: where its tables are; made at first use if the user may. ``connections``: at most so many at once, for as many threads.
     ``timeout``: seconds for a statement. ``patience``: seconds in which a lost server may come back before an error is raised.

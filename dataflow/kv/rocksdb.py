@@ -6,7 +6,7 @@
 
 A family is a column family, with files of its own. The life of a mutation:
 
-1. The latch of its row is taken (`_Latches`), so that nothing else changes the row meanwhile; readers take none.
+1. The latch of its row is taken (`rocksdb_latches`), so that nothing else changes the row meanwhile; readers take none.
 2. Its conditions are looked at (`_holds`).
 3. Its edits go to the log as one batch, and into memory (`_commit`). With ``sync`` the log is on the disk before the call ends; threads
    that wait for the disk at the same time share one fsync. Without, the operating system has it: a killed process loses nothing,
@@ -39,16 +39,16 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
 from dataflow.kv.embedded import Closed, Sizes, immortal, in_child, pages, why
-from dataflow.kv.keys import row_of
+from dataflow.kv.rocksdb_batch import Batch, fill
 from dataflow.kv.rocksdb_files import open_folder, rocksdict
-from dataflow.kv.rocksdb_reading import RocksSnapshot, freeze, live_page
-from dataflow.kv.store import FAMILIES, Condition, Edit, Entry, Equals, Mutation, Range
+from dataflow.kv.rocksdb_latches import Latches
+from dataflow.kv.rocksdb_reading import RocksSnapshot, first, first_of_each, freeze, live_page
+from dataflow.kv.store import FAMILIES, Absent, Condition, Edit, Entry, Equals, Mutation, Range
 from dataflow.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -58,9 +58,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RocksStore"]
 
-_STRIPES = 64  # latches; to take all of them costs 4 microseconds
-_FEW = 6  # edits of which the rows are looked for, which costs 0.7 microseconds each; of more, all latches are taken
-_FEW_SYNCED = 32  # the same where they are held while the disk works
 _KEPT = 1_000  # entries of "meta"
 
 
@@ -90,9 +87,14 @@ class RocksStore:
         self._families: dict[str, Rdict] = {family: self._db.get_column_family(family) for family in FAMILIES}
         self._handles: dict[str, Any] = {family: self._db.get_column_family_handle(family) for family in FAMILIES}
         self._gets: dict[str, Callable[[Any], Any]] = {family: found.get for family, found in self._families.items()}
+        self._putting = {sync: self._db.get_column_family("data") for sync in (False, True)}
+        self.puts: dict[Any, Callable[[bytes, bytes], None]] = {sync: found.put for sync, found in self._putting.items()}
+        """By ``sync``, RocksDB's own put into "data". What it raises is for `refuse_write`. Of a closed store there is none."""
+        for sync, found in self._putting.items():
+            found.set_write_options(self._synced if sync else self._unsynced)  # else each call would have to say it
         self._meta: dict[Any, Any] = {}  # what is known of "meta"
         self._meta_lock = threading.Lock()
-        self._latches = [threading.Lock() for _ in range(_STRIPES)]
+        self._latches = Latches()
         self._snapshots: weakref.WeakSet[RocksSnapshot] = weakref.WeakSet()
         in_child(self, RocksStore._forked)
 
@@ -147,7 +149,7 @@ class RocksStore:
         """The first entry of each range; ranges of one family that follow each other are looked at at one moment."""
         try:
             if len(ranges) == 1:
-                return [self._first(*ranges[0])]
+                return [self._first(ranges[0])]
             found: list[Entry | None] = []
             at, count = 0, len(ranges)
             while at < count:
@@ -155,57 +157,46 @@ class RocksStore:
                 while end < count and ranges[end].family == family:
                     end += 1
                 if end == at + 1:
-                    found.append(self._first(*ranges[at]))
+                    found.append(self._first(ranges[at]))
                 else:
-                    found += self._first_of_each(family, ranges[at:end])
+                    found += first_of_each(self._families[family], self._gets[family], self._read_options(), ranges[at:end])
                 at = end
             return found
         except Exception as reason:
             self._refuse("read", reason)
 
-    def _first(self, family: str, start: bytes, stop: bytes) -> Entry | None:
-        if stop == start + b"\x00":
-            value = self._gets[family](start)
-            return None if value is None else (start, value)
-        options = self._read_options()
-        options.set_iterate_upper_bound(stop)
-        found = self._families[family].iter(options)
-        found.seek(start)
-        key = found.key()
-        if key is None or start >= stop:  # an upper bound below the start means nothing to RocksDB
-            found.status()  # raises if it was a damaged block that ended it
-            return None
-        return key, found.value()
-
-    def _first_of_each(self, family: str, ranges: Sequence[Range]) -> list[Entry | None]:
-        if all(stop == start + b"\x00" for _, start, stop in ranges):
-            values = self._gets[family]([start for _, start, _ in ranges])
-            return [None if value is None else (start, value) for (_, start, _), value in zip(ranges, values, strict=True)]
-        options = self._read_options()
-        options.set_iterate_upper_bound(max(stop for _, _, stop in ranges))
-        found = self._families[family].iter(options)
-        entries: list[Entry | None] = []
-        for _, start, stop in ranges:
-            found.seek(start)
-            key = found.key()
-            if key is None:
-                found.status()
-            entries.append((key, found.value()) if key is not None and key < stop else None)
-        return entries
+    def _first(self, one: Range | Absent) -> Entry | None:
+        family, start, stop = one
+        return first(self._families[family], self._gets[family], self._read_options, start, stop)
 
     def write(self, edits: Sequence[Edit], *, sync: bool = True) -> None:
         """Make all edits, together, as one batch. Raises `OutcomeUnknownError` if the disk fails meanwhile."""
-        with self._latched(self._stripes(edits, _FEW_SYNCED if sync else _FEW)):
+        with self._latches.of_edits(edits, sync):
             self._commit(edits, sync)
 
-    def write_alone(self, edits: Sequence[Edit], *, sync: bool = True) -> None:
-        """`write` without latches, which are half its time: for keys that nobody changes meanwhile on a condition."""
-        self._commit(edits, sync)
+    # -- without latches, which are half the time of a write: for who alone changes these keys, and never on a condition
+
+    def batch(self, family: str) -> Batch:
+        """A batch to be filled, most of it with keys of a family."""
+        return Batch(self._batch(True), self._handles, family)
+
+    def write_batch(self, batch: Batch, *, sync: bool = True) -> None:
+        """Make all edits of a batch, together. Raises `OutcomeUnknownError` if the disk fails meanwhile."""
+        self._written(batch.raw, batch.noted, self._synced if sync else self._unsynced)
+
+    def refuse_write(self, reason: Exception) -> NoReturn:
+        """Raises what went wrong with a write in our words."""
+        if str(reason).startswith("IO error") and not self.read_only:
+            # The batch may stand in the log although it was not acknowledged, and then it is there after a crash.
+            raise OutcomeUnknownError(why(self.name, "written", reason)) from reason
+        self._refuse("written", reason)
+
+    # -- on a condition
 
     def mutate(self, mutation: Mutation, *, sync: bool = True) -> bool:
         """Make the edits if the conditions hold."""
         row, require, edits = mutation
-        with self._latches[hash(row) % _STRIPES]:
+        with self._latches.of_row(row):
             if not self._holds(require):
                 return False
             self._commit(edits, sync)
@@ -227,7 +218,7 @@ class RocksStore:
 
     def _mutate_rows(self, mutations: Sequence[Mutation], rows: set[bytes], sync: bool) -> list[bool | None]:
         """Mutations of rows that all differ: what one changes, no other's condition sees."""
-        with self._latched(sorted({hash(row) % _STRIPES for row in rows})):
+        with self._latches.of_rows(rows):
             answers: list[bool | None] = [*self._hold(mutations)]
             edits = [edit for mutation, made in zip(mutations, answers, strict=True) if made for edit in mutation.edits]
             try:
@@ -258,28 +249,13 @@ class RocksStore:
                     held[at] = False
         return held
 
-    def _stripes(self, edits: Sequence[Edit], few: int) -> Sequence[int]:
-        """Which latches a write takes."""
-        try:
-            if len(edits) == 1:
-                return (hash(row_of(edits[0].key)) % _STRIPES,)
-            if len(edits) <= few:
-                return sorted({hash(row_of(key)) % _STRIPES for _, key, _ in edits})
-        except (ValueError, IndexError):  # a key that begins with no packed element: its row is not to be seen
-            pass
-        return range(_STRIPES)
-
-    def _latched(self, stripes: Sequence[int]) -> AbstractContextManager[object]:
-        """Holds latches; of several, in the one order in which all take them: else two would wait for each other."""
-        return self._latches[stripes[0]] if len(stripes) == 1 else _Several([self._latches[stripe] for stripe in stripes])
-
     def _holds(self, require: tuple[Condition, ...]) -> bool:
         try:
             for condition in require:
                 if isinstance(condition, Equals):
                     if self._gets[condition.family](condition.key) != condition.value:
                         return False
-                elif self._first(*condition) is not None:
+                elif self._first(condition) is not None:
                     return False
             return True
         except Exception as reason:
@@ -287,31 +263,31 @@ class RocksStore:
 
     def _commit(self, edits: Sequence[Edit], sync: bool) -> None:
         options = self._synced if sync else self._unsynced
-        try:
-            if len(edits) == 1 and edits[0][2] is not None and edits[0][0] != "meta":  # 0.6 microseconds less than as a batch
-                ((family, key, value),) = edits
+        if len(edits) == 1 and edits[0][2] is not None and edits[0][0] != "meta":  # 0.6 microseconds less than as a batch
+            ((family, key, value),) = edits
+            try:
                 self._families[family].put(key, value, options)
-                return
-            batch, handles, noted = self._batch(True), self._handles, False
-            for family, key, value in edits:
-                noted |= family == "meta"
-                if value is None:
-                    batch.delete(key, handles[family])
-                else:
-                    batch.put(key, value, handles[family])
+            except Exception as reason:
+                self.refuse_write(reason)
+        elif edits:
+            batch = self._batch(True)
+            try:
+                noted = fill(batch, self._handles, edits)
+            except Exception as reason:
+                self._refuse("written", reason)
+            self._written(batch, noted, options)
+
+    def _written(self, batch: Any, noted: Sequence[bytes], options: Any) -> None:
+        try:
             if noted:
                 with self._meta_lock:
-                    for family, key, _ in edits:
-                        if family == "meta":
-                            self._meta.pop(key, None)
+                    for key in noted:
+                        self._meta.pop(key, None)
                     self._db.write(batch, options)
-            elif edits:
+            else:
                 self._db.write(batch, options)
         except Exception as reason:
-            if str(reason).startswith("IO error") and not self.read_only:
-                # The batch may stand in the log although it was not acknowledged, and then it is there after a crash.
-                raise OutcomeUnknownError(why(self.name, "written", reason)) from reason
-            self._refuse("written", reason)
+            self.refuse_write(reason)
 
     def snapshot(self, family: str) -> RocksSnapshot:
         """The family as it is now, for as long as the snapshot lives.
@@ -365,7 +341,7 @@ class RocksStore:
         """Let go of the folder. Scans and snapshots end with it. Twice is no error."""
         if isinstance(self._families, Closed):
             return
-        families = [*self._families.values()]
+        families = [*self._families.values(), *self._putting.values()]
         self._shut(f"{self.name} is closed")
         for snapshot in list(self._snapshots):
             snapshot.close()
@@ -381,11 +357,11 @@ class RocksStore:
 
     def _shut(self, sentence: str) -> None:
         closed = Closed(sentence)
-        self._families, self._handles, self._gets, self._meta = closed, closed, closed, closed
+        self._families, self._handles, self._gets, self.puts, self._meta = closed, closed, closed, closed, closed
 
     def _forked(self) -> None:
         """In a forked process RocksDB's threads are missing: every call would wait for them, even the one that closes it."""
-        immortal((self._db, self._families, self._handles, self._gets, *map(RocksSnapshot.pieces, self._snapshots)))
+        immortal((self._db, self._families, self._putting, self._handles, self._gets, *map(RocksSnapshot.pieces, self._snapshots)))
         self._shut(f"{self.name} was opened by process {os.getppid()}, of which this one is a fork")
 
     def _refuse(self, doing: str, reason: Exception) -> NoReturn:
@@ -409,27 +385,3 @@ class RocksStore:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-class _Several:
-    """Some latches as one."""
-
-    __slots__ = ("_latches",)
-
-    def __init__(self, latches: list[threading.Lock]) -> None:
-        self._latches = latches
-
-    def __enter__(self) -> None:
-        taken = 0
-        try:
-            for latch in self._latches:
-                latch.acquire()
-                taken += 1
-        except BaseException:  # Ctrl-C, while waiting
-            for latch in self._latches[:taken]:
-                latch.release()
-            raise
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for latch in self._latches:
-            latch.release()

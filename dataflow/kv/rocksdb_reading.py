@@ -1,4 +1,4 @@
-"""How ranges of a RocksDB store are read, as they are now (`live_page`) and as they were at one moment (`RocksSnapshot`).
+"""How ranges of a RocksDB store are read, as they are now (`live_page`, `first`) and as they were at one moment (`RocksSnapshot`).
 
 A scan reads page after page with a new iterator each. That costs 3 microseconds a page; in return no iterator is left open by who stops in
 the middle, which would keep the folder locked after the store is closed, and old files on the disk.
@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dataflow.errors import StoreError
 from dataflow.kv.embedded import pages
-from dataflow.kv.store import Entry
+from dataflow.kv.store import Entry, Range
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from rocksdict import Rdict, RdictIter, ReadOptions, Snapshot
 
-__all__ = ["RocksSnapshot", "freeze", "live_page"]
+__all__ = ["RocksSnapshot", "first", "first_of_each", "freeze", "live_page"]
 
 _TRIES = 4  # to find no write between a snapshot and an iterator; another thread must write within their microsecond
 
@@ -59,6 +59,39 @@ def _check_end(found: RdictIter, start: bytes, stop: bytes, page: list[Entry], r
     else:
         found.seek_for_prev(stop)
     found.status()
+
+
+def first(family: Rdict, get: Callable[[Any], Any], options: Callable[[], ReadOptions], start: bytes, stop: bytes) -> Entry | None:
+    """The first entry of a range as it is now; of a range of one key by ``get``, which is half the time of an iterator."""
+    if stop == start + b"\x00":
+        value = get(start)
+        return None if value is None else (start, value)
+    bounded = options()
+    bounded.set_iterate_upper_bound(stop)
+    found = family.iter(bounded)
+    found.seek(start)
+    key = found.key()
+    if key is None or start >= stop:  # an upper bound below the start means nothing to RocksDB
+        found.status()  # raises if it was a damaged block that ended it
+        return None
+    return key, found.value()
+
+
+def first_of_each(family: Rdict, get: Callable[[Any], Any], options: ReadOptions, ranges: Sequence[Range]) -> list[Entry | None]:
+    """The first entries of ranges at one moment: single keys in one list, else by one iterator."""
+    if all(stop == start + b"\x00" for _, start, stop in ranges):
+        values = get([start for _, start, _ in ranges])
+        return [None if value is None else (start, value) for (_, start, _), value in zip(ranges, values, strict=True)]
+    options.set_iterate_upper_bound(max(stop for _, _, stop in ranges))
+    found = family.iter(options)
+    entries: list[Entry | None] = []
+    for _, start, stop in ranges:
+        found.seek(start)
+        key = found.key()
+        if key is None:
+            found.status()
+        entries.append((key, found.value()) if key is not None and key < stop else None)
+    return entries
 
 
 def freeze(database: Rdict, family: Rdict) -> tuple[Snapshot | None, RdictIter]:

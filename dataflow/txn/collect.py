@@ -2,6 +2,7 @@
 
     safe point := oldest snapshot in use        written to the store first, and never lowered
     locks older than the safe point             resolved, or the safe point is not raised beyond them
+    cleared := safe point                       from now on such a lock is one that came again (`marks.py`)
     of each cell, below the safe point          the newest put is kept; a delete, tombstones, holds and all older versions go
 
 Why the safe point is written first, and why every transaction looks at it last: a snapshot older than the safe point may miss versions that
@@ -19,15 +20,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dataflow.errors import Report, SnapshotTooOldError
-from dataflow.kv import Edit, Equals, Mutation, Store, pack, pack_element
+from dataflow.kv import Edit, Store
 from dataflow.txn.ground import Ground
+from dataflow.txn.marks import CLEARED, SAFE_POINT, mark, raise_to
 from dataflow.txn.records import DELETE, PUT, lock_of, timestamp_in, version_key, write_of
 from dataflow.txn.resolve import resolve
 
 __all__ = ["Collected", "check_age", "collect", "collect_versions", "raise_safe_point", "safe_point", "too_old"]
 
-_ROW = pack_element("safe point")
-_KEY = pack(("safe point",))
 _EDITS = 1_000  # of one row, made together
 
 
@@ -41,8 +41,7 @@ class Collected(NamedTuple):
 
 def safe_point(store: Store) -> int:
     """The time below which versions may be missing."""
-    found = store.get("meta", _KEY)
-    return int.from_bytes(found, "big") if found else 0
+    return mark(store, SAFE_POINT)
 
 
 def check_age(store: Store, start: int) -> None:
@@ -77,6 +76,7 @@ def collect(ground: Ground, before: int) -> Collected:
             attempt += 1
             ground.wait(attempt)
         resolved += lock.start < safe
+    raise_to(ground.store, CLEARED, safe)
     return Collected(safe, collect_versions(ground.store, safe), resolved)
 
 
@@ -87,13 +87,7 @@ def collect_versions(store: Store, safe: int) -> int:
 
 def raise_safe_point(store: Store, before: int) -> int:
     """Write that versions before a time may be missing from now on, and give the time that stands there then."""
-    while True:
-        packed = store.get("meta", _KEY)
-        old = int.from_bytes(packed, "big") if packed else 0
-        if old >= before:
-            return old
-        if store.mutate(Mutation(_ROW, (Equals("meta", _KEY, packed),), (Edit("meta", _KEY, before.to_bytes(8, "big")),))):
-            return before
+    return raise_to(store, SAFE_POINT, before)
 
 
 def _cells(store: Store) -> Iterator[tuple[bytes, list[tuple[bytes, bytes]]]]:

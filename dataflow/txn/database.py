@@ -164,7 +164,8 @@ class Database:
     def each(self, function: Callable[[Transaction, T], Any], items: Iterable[T], *, group: int = 100, retries: int = 20) -> int:
         """Run a function for each item in a transaction of its own, and commit ``group`` of them in one write; give their number.
 
-        The transactions of a group do not see one another; those that conflict run again by themselves.
+        The transactions of a group do not see one another; those that conflict run again by themselves. If the function fails for an item,
+        or there is no next item because of an error, that is raised when all items before it are committed.
 
         >>> db = Database.open("memory:")
         >>> def load(t, line):
@@ -173,22 +174,50 @@ class Database:
         3
         """
         done, left = 0, iter(items)
-        while part := list(islice(left, min(group, self.engine.together))):
-            waiting = []
-            for item, snapshot in zip(part, self.engine.begin_many(len(part)), strict=True):
-                t = Transaction(self, snapshot)
-                function(t, item)
-                waiting.append((t, item))
-            done += self._commit_group(function, waiting, retries)
+        failure: Exception | None = None
+        while failure is None:
+            part: list[T] = []
+            try:
+                for item in islice(left, min(group, self.engine.together)):
+                    part.append(item)
+            except Exception as error:
+                failure = error
+            if not part:
+                break
+            made, failed = self._made(function, part)
+            done += self._commit_group(function, part[: len(made)], made, retries)
+            failure = failed or failure
+        if failure is not None:
+            raise failure
         return done
 
-    def _commit_group(self, function: Callable[[Transaction, T], Any], waiting: list[tuple[Transaction, T]], retries: int) -> int:
-        for (_, item), outcome in zip(waiting, commit_together(self, [t for t, _ in waiting]), strict=True):
-            if isinstance(outcome, _AGAIN):
+    def _made(self, function: Callable[[Transaction, T], Any], part: list[T]) -> tuple[list[Transaction | None], Exception | None]:
+        """Transactions in which the function has run for items, up to one for which it fails; none for one that is to run again."""
+        made: list[Transaction | None] = []
+        failure: Exception | None = None
+        for item, snapshot in zip(part, self.engine.begin_many(len(part)), strict=True):
+            t = Transaction(self, snapshot)
+            try:
+                if failure is None:
+                    function(t, item)
+                    made.append(t)
+                    continue
+            except _AGAIN:
+                made.append(None)
+            except Exception as error:
+                failure = error
+            t.rollback()
+        return made, failure
+
+    def _commit_group(self, function: Callable[[Transaction, T], Any], items: list[T], made: list[Transaction | None], retries: int) -> int:
+        outcomes = iter(commit_together(self, [t for t in made if t is not None]))
+        for item, t in zip(items, made, strict=True):
+            outcome = next(outcomes) if t is not None else None
+            if t is None or isinstance(outcome, _AGAIN):
                 self.run(functools.partial(_call, function, item), retries=retries)
             elif outcome is not None:
                 raise outcome
-        return len(waiting)
+        return len(made)
 
     # -- observers
 

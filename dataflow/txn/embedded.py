@@ -40,27 +40,28 @@ _GROUP = 1_000  # transactions written together
 
 
 class _Snapshot:
-    """The store as of its first read."""
+    """The store as of its first read. ``start``: the time; -1 if nothing was read."""
 
-    __slots__ = ("_engine", "_view")
+    __slots__ = ("_engine", "_view", "start")
 
-    def __init__(self, engine: EmbeddedEngine, view: View | None = None) -> None:
-        self._engine = engine
-        self._view = view
+    def __init__(self, engine: EmbeddedEngine) -> None:
+        self._engine, self.start = engine, -1
+        self._view: View | None = None
 
     def _bound(self) -> View:
         view = self._view = self._engine.view()
+        self.start = view.timestamp
         return view
+
+    def bind(self, view: View) -> _Snapshot:
+        """Read from this view."""
+        self._view, self.start = view, view.timestamp
+        return self
 
     @property
     def timestamp(self) -> int:
         """The time; asking for it is reading."""
         return (self._view or self._bound()).timestamp
-
-    @property
-    def start(self) -> int:
-        """The time, or -1 if nothing was read."""
-        return -1 if self._view is None else self._view.timestamp
 
     def get(self, key: bytes) -> bytes | None:
         """A cell's value."""
@@ -83,6 +84,10 @@ class _Snapshot:
         self._view = None
 
 
+def _never(intent: Intent, sync: bool) -> int:
+    return 0
+
+
 class _Waiting:
     """Transactions of one thread that wait to be committed together."""
 
@@ -99,12 +104,14 @@ class EmbeddedEngine:
 
     name = "embedded"
     together = _GROUP
+    takes_seen = True
 
     def __init__(self, ledger: Ledger, *, sync: bool = True, history: bool = False) -> None:
         self.store, self._ledger, self._sync, self._history = ledger.store, ledger, sync, history
         self._mutex = threading.Lock()
         self._line: deque[_Waiting] = deque()
         self._closed = False
+        self._alone: Callable[[Intent, bool], int] = ledger.alone if not history else _never  # a version that is kept is a second edit
         self.view = ledger.view
 
     # -- snapshots
@@ -114,9 +121,11 @@ class EmbeddedEngine:
         return _Snapshot(self)
 
     def begin_many(self, count: int) -> list[_Snapshot]:
-        """All as of now, and so of one view: of LMDB, a view costs more than a read."""
+        """On a shared store all as of now, and so of one view: of LMDB, a view costs more than a read."""
+        if not self.store.shared:
+            return [_Snapshot(self) for _ in range(count)]
         view = self.view()
-        return [_Snapshot(self, view) for _ in range(count)]
+        return [_Snapshot(self).bind(view) for _ in range(count)]
 
     def as_of(self, timestamp: int) -> Past:
         """The store as it was."""
@@ -130,8 +139,10 @@ class EmbeddedEngine:
 
     def commit_many(self, intents: Sequence[Intent]) -> list[int | TransactionError]:
         """Commit transactions together, and with them those of other threads that wait."""
-        if not self._line and self._mutex.acquire(blocking=False):  # nobody else commits, so there is no line to stand in
+        if not self._line and self._mutex.acquire(False):  # nobody else commits, so there is no line to stand in
             try:
+                if len(intents) == 1 and (time := self._alone(intents[0], self._sync)):
+                    return [time]
                 return self._decide(self._ledger.open(self._sync), (intents,))[0]
             finally:
                 self._mutex.release()
@@ -170,7 +181,7 @@ class EmbeddedEngine:
                     refused = self._refused(intent, committed) if intent.start >= 0 else None
                     if refused is None:
                         time += 1
-                        add(intent, time, self._more_edits(intent, time) if intent.notify or self._history else ())
+                        add(intent, time, self._more_edits(intent, time) if intent.notify or intent.seen or self._history else ())
                     outcomes.append(refused or time)
                 decided.append(outcomes)
             page.write(time)
@@ -178,6 +189,7 @@ class EmbeddedEngine:
 
     def _more_edits(self, intent: Intent, time: int) -> list[Edit]:
         edits = [Edit("notify", notification_key(key, time), trail) for key, trail in intent.notify.items()]
+        edits += [Edit("notify", key, None) for key in intent.seen]
         if self._history:
             for key, value in intent.writes.items():
                 edits.append(Edit("write", version_key(key, time), committed_write(intent.start, value)))
@@ -187,7 +199,7 @@ class EmbeddedEngine:
         start = intent.start
         if start < self._ledger.floor:
             return SnapshotTooOldError(
-                f"the transaction of time {start} is older than {self._ledger.floor}, up to which deletes were collected"
+                f"the transaction of time {start} is older than {self._ledger.floor}, up to which what was committed is forgotten"
             )
         for keys in (intent.writes, intent.holds):
             for key in keys:
@@ -203,9 +215,9 @@ class EmbeddedEngine:
 
     # -- notifications
 
-    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff") -> Iterator[Pending]:
+    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff", wanted: Callable[[bytes], bool] | None = None) -> Iterator[Pending]:
         """The cells that observers have not looked at since they were changed."""
-        return notify.dirty(self.store, start, stop)
+        return notify.dirty(self.store, start, stop, wanted)
 
     def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
         """Forget the notifications of changes up to a time, of each cell its own."""

@@ -13,7 +13,7 @@ same cell, one commits. `tests/txn` runs one set of tests over all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from dataflow.errors import TransactionError
@@ -61,6 +61,7 @@ class Engine(Protocol):
     name: str
     store: Store
     together: int  # transactions that one thread may have open, to commit them together
+    takes_seen: bool  # whether a commit takes the notifications away that its transaction has seen
 
     def begin(self) -> Snapshot:
         """The store as it is now."""
@@ -85,8 +86,8 @@ class Engine(Protocol):
         """A time not before any commit that was acknowledged."""
         ...
 
-    def dirty(self, start: bytes, stop: bytes) -> Iterator[Pending]:
-        """The cells of a range that observers have not looked at since they were changed."""
+    def dirty(self, start: bytes, stop: bytes, wanted: Callable[[bytes], bool] | None = None) -> Iterator[Pending]:
+        """The cells of a range that observers have not looked at since they were changed; those that are ``wanted``, by their keys."""
         ...
 
     def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:

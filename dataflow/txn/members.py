@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Callable
 
-from dataflow.kv import Edit, Store, pack, pack_element, successor
+from dataflow.kv import Edit, Store, end_of_row, pack, pack_element
 
 __all__ = ["Members"]
 
@@ -52,7 +52,7 @@ class Members:
         self._looked = now
         self._beats += 1
         self._store.write([Edit("meta", pack(("worker", self._id)), self._beats.to_bytes(8, "big"))], sync=False)
-        found = dict(self._store.scan("meta", _PREFIX, successor(_PREFIX)))
+        found = dict(self._store.scan("meta", _PREFIX, end_of_row(_PREFIX)))
         self._heard = {
             key: (beat, now if key not in self._heard or self._heard[key][0] != beat else self._heard[key][1])
             for key, beat in found.items()

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dataflow.errors import ConflictError, OutcomeUnknownError, Report, TransactionError
@@ -134,6 +134,7 @@ class NativeEngine:
 
     name = "native"
     together = 1  # each has a connection
+    takes_seen = False
 
     def __init__(self, store: Any, *, sync: bool = True, history: bool = False) -> None:
         self.store, self._sync, self._history = store, sync, history
@@ -234,9 +235,9 @@ class NativeEngine:
 
     # -- notifications
 
-    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff") -> Iterator[Pending]:
+    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff", wanted: Callable[[bytes], bool] | None = None) -> Iterator[Pending]:
         """The cells that observers have not looked at since they were changed."""
-        return notify.dirty(self.store, start, stop)
+        return notify.dirty(self.store, start, stop, wanted)
 
     def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
         """Forget the notifications of pending cells: all were there before its run began, so its snapshot saw their changes."""

@@ -16,7 +16,7 @@ the chain was. That change is reflected when its chain has come to its end, so t
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dataflow.kv import Edit, Entry, Mutation, Store, row_of
@@ -71,19 +71,22 @@ class Pending(NamedTuple):
     trail: Trail
 
 
-def dirty(store: Store, start: bytes = b"\x01", stop: bytes = b"\xff") -> Iterator[Pending]:
-    """The cells of a range that have notifications, each once."""
-    return pending_in(store.scan("notify", start, stop))
+def dirty(store: Store, start: bytes = b"\x01", stop: bytes = b"\xff", wanted: Callable[[bytes], bool] | None = None) -> Iterator[Pending]:
+    """The cells of a range that have notifications, each once; those that are ``wanted``, by their keys."""
+    return pending_in(store.scan("notify", start, stop), wanted)
 
 
-def pending_in(entries: Iterable[Entry]) -> Iterator[Pending]:
-    """The cells that notifications are for, each once."""
-    key, timestamps, trail = b"", list[int](), Trail()
+def pending_in(entries: Iterable[Entry], wanted: Callable[[bytes], bool] | None = None) -> Iterator[Pending]:
+    """The cells that notifications are for, each once; those that are ``wanted``, by their keys."""
+    key, timestamps, trail, ours = b"", list[int](), Trail(), False
     for found, packed in entries:
         if found[:-8] != key:
             if timestamps:
                 yield Pending(key, tuple(timestamps), trail)
             key, timestamps, trail = found[:-8], [], Trail()
+            ours = wanted is None or wanted(key)
+        if not ours:
+            continue
         timestamp, this = timestamp_in(found, newest_first=False), trail_of(packed)
         origin = this.origin or timestamp
         origin = min(origin, trail.origin) if timestamps else origin

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import Report, TransactionError
-from dataflow.kv import pack_element, successor, unpack
+from dataflow.kv import end_of_row, pack_element, unpack
 from dataflow.txn.notify import Trail
 from dataflow.txn.transaction import cell_of
 from dataflow.txn.values import decode
@@ -115,5 +115,5 @@ class Observers:
         prefix = pack_element("failed")
         return [
             (unpack(key)[1], unpack(key)[2], packed.decode())
-            for key, packed in self._database.engine.store.scan("meta", prefix, successor(prefix))
+            for key, packed in self._database.engine.store.scan("meta", prefix, end_of_row(prefix))
         ]

@@ -12,7 +12,8 @@ from dataflow.kv import Edit, Equals, Mutation, Store, pack, row_of
 from dataflow.kv import opening as stores
 from dataflow.txn.embedded import EmbeddedEngine
 from dataflow.txn.engine import Engine
-from dataflow.txn.ledger import OwnedLedger, SharedLedger
+from dataflow.txn.ledger_owned import OwnedLedger
+from dataflow.txn.ledger_shared import SharedLedger
 from dataflow.txn.oracle import FileOracle, Oracle, RequestedOracle, StoreOracle
 from dataflow.txn.percolator import PercolatorEngine
 

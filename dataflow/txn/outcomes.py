@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from dataflow.kv import Edit
-from dataflow.txn.records import ROLLBACK, Lock, Write, notification_key, version_key
+from dataflow.txn.records import ROLLBACK, Lock, notification_key, packed_write, version_key
 
 __all__ = ["back", "forward"]
 
@@ -20,7 +20,7 @@ __all__ = ["back", "forward"]
 def forward(key: bytes, lock: Lock, commit: int) -> list[Edit]:
     """The edits that commit a locked cell."""
     edits = [
-        Edit("write", version_key(key, commit), Write(lock.kind, lock.start, lock.value).packed()),
+        Edit("write", version_key(key, commit), packed_write(lock.kind, lock.start, lock.value)),
         Edit("lock", key, None),
     ]
     if lock.notify is not None:
@@ -31,7 +31,7 @@ def forward(key: bytes, lock: Lock, commit: int) -> list[Edit]:
 def back(key: bytes, start: int, standing: bool = True) -> list[Edit]:
     """The edits that roll a cell back; if the lock is not ``standing``, those that keep it from ever standing."""
     edits = [
-        Edit("write", version_key(key, start), Write(ROLLBACK, start, None).packed()),
+        Edit("write", version_key(key, start), packed_write(ROLLBACK, start, None)),
         Edit("data", version_key(key, start), None),
     ]
     return [Edit("lock", key, None), *edits] if standing else edits

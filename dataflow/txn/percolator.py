@@ -16,10 +16,10 @@ from __future__ import annotations
 import queue
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from dataflow.errors import SnapshotTooOldError, TransactionError
-from dataflow.kv import Edit, Store, pack, pack_element, successor
+from dataflow.kv import Edit, Store, end_of_row, pack, pack_element
 from dataflow.txn import notify
 from dataflow.txn.collect import check_age, collect, safe_point, too_old
 from dataflow.txn.commit import commit_primaries, commit_secondaries
@@ -41,7 +41,9 @@ _FORGOTTEN = 600.0  # seconds after which a note that does not change is of a de
 class _Snapshot:
     """A time, and the protocol's way to read as of it. In use until it is closed, or nobody refers to it any more."""
 
-    __slots__ = ("__weakref__", "_engine", "_looked", "_open", "start", "timestamp")
+    __slots__ = ("__weakref__", "_engine", "_looked", "_open", "noted", "start", "timestamp")
+
+    noted: weakref.ref[_Snapshot]  # by which the engine knows it
 
     def __init__(self, engine: PercolatorEngine, timestamp: int) -> None:
         self._engine, self.timestamp, self.start = engine, timestamp, timestamp
@@ -87,6 +89,7 @@ class PercolatorEngine:
 
     name = "percolator"
     together = 1_000
+    takes_seen = False
 
     def __init__(
         self, store: Store, oracle: Oracle, *, life: float = 3.0, sync: bool = True, one_phase: bool = False, background: bool = False
@@ -97,7 +100,8 @@ class PercolatorEngine:
         self.ground = Ground(store, oracle, life=int(life * 1000), sync=sync)
         self.one_phase = one_phase
         self._mutex = threading.Lock()
-        self._active: weakref.WeakSet[_Snapshot] = weakref.WeakSet()
+        self._active: set[weakref.ref[_Snapshot]] = set()  # a `WeakSet` is written in Python, and costs each transaction a microsecond
+        self._ended = self._active.discard
         self._noted = 0.0
         self._heard: dict[bytes, tuple[bytes, float]] = {}
         self._at_once = OnePhase(self.ground)
@@ -135,18 +139,18 @@ class PercolatorEngine:
 
     def _snapshot(self, timestamp: int) -> _Snapshot:
         snapshot = _Snapshot(self, timestamp)
-        self._active.add(snapshot)
+        snapshot.noted = weakref.ref(snapshot, self._ended)
+        self._active.add(snapshot.noted)
         if self.store.shared:
             self._note()
         return snapshot
 
     def closed(self, snapshot: _Snapshot) -> None:
         """A snapshot is not used any more."""
-        with self._mutex:
-            self._active.discard(snapshot)
+        self._ended(snapshot.noted)
 
     def _oldest(self, otherwise: int) -> int:
-        return min([otherwise, *(snapshot.timestamp for snapshot in self._active)])
+        return min([otherwise, *(snapshot.timestamp for noted in self._active.copy() if (snapshot := noted()) is not None)])
 
     def now(self) -> int:
         """A time not before any commit that was acknowledged."""
@@ -199,9 +203,9 @@ class PercolatorEngine:
 
     # -- notifications
 
-    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff") -> Iterator[Pending]:
+    def dirty(self, start: bytes = b"\x01", stop: bytes = b"\xff", wanted: Callable[[bytes], bool] | None = None) -> Iterator[Pending]:
         """The cells that observers have not looked at since they were changed."""
-        return notify.dirty(self.store, start, stop)
+        return notify.dirty(self.store, start, stop, wanted)
 
     def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
         """Forget the notifications of changes up to a time, of each cell its own."""
@@ -264,7 +268,7 @@ class PercolatorEngine:
     def _notes(self) -> list[int]:
         """The oldest snapshots of the other processes that still speak: whose note changed since we last looked, or not long before."""
         now, prefix = self.ground.clock(), pack_element("active")
-        found = dict(self.store.scan("meta", prefix, successor(prefix)))
+        found = dict(self.store.scan("meta", prefix, end_of_row(prefix)))
         self._heard = {
             key: (note, when if note == old else now) for key, note in found.items() for old, when in (self._heard.get(key, (note, now)),)
         }

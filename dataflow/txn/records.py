@@ -22,17 +22,18 @@ import struct
 from typing import NamedTuple
 
 from dataflow.errors import StoreError
-from dataflow.kv import Range
+from dataflow.kv import Absent, Range
 
 __all__ = [
-    "DELETE", "HOLD", "NEVER", "PUT", "ROLLBACK", "Lock", "Write", "committed_write", "lock_of", "newest", "notification_key", "since",
-    "timestamp_in", "version_key", "write_of",
+    "DELETE", "HOLD", "NEVER", "PUT", "ROLLBACK", "Lock", "Write", "committed_write", "lock_of", "newest", "none_since", "notification_key",
+    "packed_write", "since", "timestamp_in", "version_key", "write_of",
 ]  # fmt: skip
 
 NEVER = 2**64 - 1  # no timestamp is as large
 PUT, DELETE, HOLD, ROLLBACK = b"P", b"D", b"H", b"R"
 SHORT = 255  # bytes of a value that stands in the write record itself, as in TiKV
 
+_YOUNGEST = bytes(8)  # behind a key, where a write record of no time yet would stand
 _LOCK = struct.Struct(">cQI16sHHB")
 _WRITE = struct.Struct(">cQB")
 
@@ -69,7 +70,16 @@ class Write(NamedTuple):
 
     def packed(self) -> bytes:
         """As bytes."""
-        return _WRITE.pack(self.kind, self.start, self.value is not None) + (self.value or b"")
+        return packed_write(self.kind, self.start, self.value)
+
+
+def packed_write(kind: bytes, start: int, value: bytes | None) -> bytes:
+    """A write record as bytes.
+
+    >>> packed_write(PUT, 7, b"value") == Write(PUT, 7, b"value").packed()
+    True
+    """
+    return _WRITE.pack(kind, start, True) + value if value is not None else _WRITE.pack(kind, start, False)
 
 
 def committed_write(start: int, value: bytes | None) -> bytes:
@@ -78,7 +88,7 @@ def committed_write(start: int, value: bytes | None) -> bytes:
     >>> write_of(committed_write(-1, None)).kind
     b'D'
     """
-    return Write(DELETE if value is None else PUT, max(start, 0), value).packed()
+    return packed_write(DELETE if value is None else PUT, max(start, 0), value)
 
 
 def lock_of(packed: bytes) -> Lock:
@@ -146,4 +156,13 @@ def since(key: bytes, timestamp: int) -> Range:
     >>> [found.start <= version_key(b"k", time) < found.stop for time in (6, 7, 8)]
     [False, True, True]
     """
-    return Range("write", key + b"\x00\x00\x00\x00\x00\x00\x00\x00", key + (NEVER - timestamp + 1).to_bytes(8, "big"))
+    return Range("write", key + _YOUNGEST, key + (NEVER - timestamp + 1).to_bytes(8, "big"))
+
+
+def none_since(key: bytes, timestamp: int) -> Absent:
+    """That the cell has no write records at a time or later.
+
+    >>> none_since(b"k", 7) == Absent(*since(b"k", 7))
+    True
+    """
+    return Absent("write", key + _YOUNGEST, key + (NEVER - timestamp + 1).to_bytes(8, "big"))

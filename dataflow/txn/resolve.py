@@ -1,6 +1,6 @@
 """Step *resolve*: what to do with a lock that somebody else left.
 
-    the primary     has our start's write record      ──> committed: roll this cell forward
+    the primary     has our start's write record      ──> committed: roll this cell forward, or back if it is older than `marks.CLEARED`
                     has our start's tombstone         ──> rolled back: roll this cell back
                     has a later record and no lock    ──> rolled back, too: nobody can lock the primary for our start any more
                     has nothing of the kind           ──> put a tombstone there, and then roll this cell back
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dataflow.errors import OutcomeUnknownError
 from dataflow.kv import Absent, Condition, Equals, Mutation, Store, row_of, single
 from dataflow.txn.ground import Ground
+from dataflow.txn.marks import CLEARED, mark
 from dataflow.txn.outcomes import back, forward
 from dataflow.txn.records import ROLLBACK, Lock, lock_of, since, timestamp_in, write_of
 
@@ -62,7 +63,8 @@ def resolve(ground: Ground, key: bytes, lock: Lock, packed: bytes) -> bool:
     found = _decided(ground, lock, ground.abandoned(key, lock))
     if not found.over:
         return False
-    edits = back(key, lock.start) if found.commit is None else forward(key, lock, found.commit)
+    again = found.commit is not None and lock.start < mark(ground.store, CLEARED)  # a lock that came twice, and that nobody may revive
+    edits = back(key, lock.start) if found.commit is None or again else forward(key, lock, found.commit)
     try:
         ground.store.mutate(Mutation(row_of(key), (Equals("lock", key, packed),), tuple(edits)), sync=False)
     except OutcomeUnknownError:

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dataflow.errors import DataflowError, KeyTypeError, Report, SnapshotTooOldError, StoreError, TransactionError, TransactionLimitError
-from dataflow.kv import pack, pack_element, unpack
+from dataflow.kv import end_of_row, pack, pack_element, unpack
 from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.notify import Trail
 from dataflow.txn.prewrite import Intent
@@ -118,8 +118,8 @@ class Reader:
 
     def row(self, row: Any) -> dict[str, Any]:
         """The columns of a row that have a value."""
-        first = pack_element(row)  # row "a\0" begins with these bytes, too, but goes on with the highest
-        return {cell_of(key)[1]: decode(value) for key, value in self._range(first, first + b"\xff", False) if _is_users(key)}
+        first = pack_element(row)
+        return {cell_of(key)[1]: decode(value) for key, value in self._range(first, end_of_row(first), False) if _is_users(key)}
 
     def scan(
         self, start: Any = _MISSING, stop: Any = _MISSING, *, column: str | None = None, reverse: bool = False
@@ -179,6 +179,7 @@ class Transaction(Reader):
         self._holds: set[bytes] = set()
         self._notify: dict[bytes, bytes] = {}
         self._trail = trail
+        self.seen: Sequence[bytes] = ()  # notifications, by their keys, that the engine is to take away with the commit
         self._size = 0
         self._until = None if timeout is None else database.clock() + timeout
         self.committed: int | None = None
@@ -247,7 +248,12 @@ class Transaction(Reader):
             return None
         snapshot = self._snapshot
         holds = frozenset(self._holds - self._writes.keys()) if self._holds else _NONE
-        return Intent(snapshot.start, self._writes, holds, self._notify, snapshot)
+        return Intent(snapshot.start, self._writes, holds, self._notify, snapshot, self.seen)
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._writes)
 
     def finish(self, row: Any, column: str) -> None:
         """Delete a cell that was handled, without a notification, and what was noted of its handling."""
@@ -300,15 +306,15 @@ class Transaction(Reader):
             pass  # what matters for a commit was looked at by the engine, and what it answered counts, also if the store is away by now
 
     def _put(self, cell: Cell, value: bytes | None) -> None:
-        self._alive()
-        key = _key(cell)
-        self._size += len(key) + len(value or b"") - (0 if key not in self._writes else len(key) + len(self._writes[key] or b""))
-        self._writes[key] = value
-        database = self._database
+        if not self._open or self._until is not None:
+            self._alive()
+        key, writes, database = _key(cell), self._writes, self._database
+        self._size += len(key) + len(value or b"") - (0 if key not in writes else len(key) + len(writes[key] or b""))
+        writes[key] = value
         if cell[1] in database.observed:
             self._notify[key] = (self._trail or Trail()).packed()
         limits = database.limits
-        if len(self._writes) > limits.cells or self._size > limits.bytes:
+        if len(writes) > limits.cells or self._size > limits.bytes:
             raise TransactionLimitError(
                 Report(
                     f"a transaction writes more than {limits.cells:,} cells or {limits.bytes >> 20:,} MiB",

@@ -5,25 +5,32 @@
     all runs     committed together, in one write of the engine; those that conflict run again, one by one
     each cell    all its observers done: drop its notifications up to the oldest of their snapshots
 
-A batch shrinks while more than half of its runs conflict (many rows that change one cell), and grows again after.
+Where the engine takes it, and the cell has one observer, the last is part of the commit. On LMDB every write waits for the disk, with all
+workers in one line: there a batch is then one write, and not two.
+
+A batch grows as long as it takes a fraction of a lease: what waits for the disk is shared by more, and others hear of this worker in
+time. It shrinks if it takes longer, and while more than half of its runs conflict (many rows that change one cell).
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from itertools import islice
+from itertools import accumulate, islice, repeat
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, redact, shorten
 from dataflow.kv import Edit, pack, pack_element, row_of
+from dataflow.kv.keys import unpack_element
 from dataflow.record import record
+from dataflow.txn import members
 from dataflow.txn.collect import check_age
-from dataflow.txn.engine import Snapshot
+from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
+from dataflow.txn.records import notification_key
 from dataflow.txn.transaction import Transaction, cell_of, commit_together
 from dataflow.txn.values import decode, encode
 
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST", "Observer", "Worker"]
 
 LONGEST = 200  # runs in a chain, each made by a change of the one before
-_BATCH = 256  # cells a worker takes at a time
+_BATCH, _MOST = 256, 1_000  # cells a worker takes at a time: at first, and at most
 _IDLE = 0.05  # seconds a worker that found nothing waits at most
 _AGAIN = (ConflictError, SnapshotTooOldError)
 
@@ -61,12 +68,24 @@ def _ack_column(name: str, column: str) -> bytes:
     return pack((("ack", name, column),))
 
 
-@record
-class _Run:
-    """One transaction of an observer: the pending cells it is for."""
+class _Run(NamedTuple):
+    """One transaction of an observer: the pending cells it is for. ``keys``: of each the cell's own, and that of its ack.
+
+    ``alone``: the cells have no other observer.
+    """
 
     observer: Observer
     cells: list[Pending]
+    keys: list[bytes]
+    alone: bool
+
+
+class _Taken(NamedTuple):
+    """A pending cell, its observers, and what decides whose it is."""
+
+    pending: Pending
+    observers: list[Observer]
+    part: bytes
 
 
 class Worker:
@@ -77,7 +96,7 @@ class Worker:
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
         self._members = Members(database.engine.store, database.clock)
         self._at = b"\x01"
-        self._size = _BATCH
+        self._size, self._crowded = _BATCH, False
         self.runs = 0
 
     def work(self, stop: Event, enough: Callable[[], bool] | None) -> int:
@@ -100,100 +119,121 @@ class Worker:
     def _idle(self) -> bool:
         """Whether nothing is left for anybody: also of what was committed by those who died before they had noted it everywhere."""
         self._engine.frontier()
-        return not any(self._of(pending) for pending in self._engine.dirty(b"\x01", b"\xff"))
+        pending = self._engine.dirty(b"\x01", b"\xff", lambda key: bool(self._of(key, row_of(key))))
+        return next(pending, None) is None
 
-    def _of(self, pending: Pending) -> list[Observer]:
+    def _of(self, key: bytes, row: bytes) -> list[Observer]:
         """The observers of a cell."""
-        return self._observers.get(pending.key[len(row_of(pending.key)) : -1], [])
+        return self._observers.get(key[len(row) : -1], [])
 
-    def _mine(self) -> Iterator[tuple[Pending, list[Observer], bytes]]:
-        for pending in self._engine.dirty(self._at, b"\xff"):
-            if observers := self._of(pending):
-                part = row_of(pending.key) if observers[0].together is None else observers[0].part(cell_of(pending.key)[0])
-                if self._members.mine(part):
-                    yield pending, observers, part
+    def _take(self) -> list[_Taken]:
+        """Pending cells of this worker's part; of the others', which are most, nothing is read but the key."""
+        found: list[tuple[list[Observer], bytes]] = []
+
+        def mine(key: bytes) -> bool:
+            row = row_of(key)
+            observers = self._of(key, row)
+            if not observers:
+                return False
+            part = row if observers[0].together is None else observers[0].part(unpack_element(row)[0])
+            if ours := self._members.mine(part):
+                found.append((observers, part))
+            return ours
+
+        pending = [*islice(self._engine.dirty(self._at, b"\xff", mine), self._size)]
+        return [_Taken(one, *of) for one, of in zip(pending, found, strict=True)]
 
     def _round(self) -> int:
         """Run what is pending in the next stretch of the store, and give the number of cells that are done."""
-        taken = list(islice(self._mine(), self._size))
+        clock = self._database.clock
+        begun, self._crowded = clock(), False
+        taken = self._take()
         if not taken and self._at != b"\x01":
             self._at = b"\x01"
-            taken = list(islice(self._mine(), self._size))
-        self._at = taken[-1][0].key + b"\x00" if len(taken) == self._size else b"\x01"
-        done: dict[bytes, int] = {}
-        left: dict[bytes, int] = {pending.key: len(observers) for pending, observers, _ in taken}
+            taken = self._take()
+        self._at = taken[-1].pending.key + b"\x00" if len(taken) == self._size else b"\x01"
+        left = {one.pending.key: len(one.observers) for one in taken}
+        seen: dict[bytes, int] = {}
         runs, most = _runs_of(taken), self._engine.together
         for at in range(0, len(runs), most):
-            for run, start in self._committed(runs[at : at + most]):
+            for run, start, gone in self._committed(runs[at : at + most]):
                 for pending in run.cells:
                     left[pending.key] -= 1
-                    done[pending.key] = min(start, done.get(pending.key, start))
-        finished = [pending for pending, _, _ in taken if not left[pending.key]]
-        self._engine.drop([(pending, done[pending.key]) for pending in finished])
+                    if not gone:
+                        seen[pending.key] = min(start, seen.get(pending.key, start))
+        finished = [one.pending for one in taken if not left[one.pending.key]]
+        self._engine.drop([(pending, seen[pending.key]) for pending in finished if pending.key in seen])
+        took = clock() - begun
+        if self._crowded or took > members.LEASE / 4:
+            self._size = max(1, self._size // 2)
+        elif took < members.LEASE / 16:
+            self._size = min(_MOST, self._size * 2)
         return len(finished)
 
-    def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, int]]:
-        """The runs that are committed, or had nothing to do, with the times of their snapshots."""
+    def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, int, bool]]:
+        """The runs that are committed, or had nothing to do, with the times of their snapshots, and whether the notifications went too."""
         made: list[tuple[_Run, Transaction, int]] = []
         again: list[_Run] = []
-        for run, snapshot in zip(runs, self._engine.begin_many(len(runs)), strict=True):
+        snapshots = self._engine.begin_many(len(runs))
+        for run, snapshot, versions in zip(runs, snapshots, _read(runs, snapshots), strict=True):
             try:
-                t = self._begin(run, snapshot)
+                t = self._begin(run, snapshot, versions)
             except _AGAIN:
                 again.append(run)
                 continue
-            if t.intent() is None:
+            if t.writes:
+                made.append((run, t, t.timestamp))
+            else:
                 start = t.timestamp
                 t.rollback()
-                yield run, start
-            else:
-                made.append((run, t, t.timestamp))
+                yield run, start, False
         outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
-        for (run, _, start), outcome in zip(made, outcomes, strict=True):
+        for (run, t, start), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
                 self.runs += 1
-                yield run, start
+                yield run, start, bool(t.seen)
             elif isinstance(outcome, _AGAIN):
                 again.append(run)
             else:
                 raise outcome
-        self._size = max(1, self._size // 2) if 2 * len(again) > len(runs) else min(_BATCH, self._size * 2)
+        self._crowded |= 2 * len(again) > len(runs)
         for run in again:
             try:
                 t = self._begin(run, self._engine.begin())
-                start, writes = t.timestamp, t.intent() is not None
+                start, writes = t.timestamp, t.writes
                 t.commit()
             except _AGAIN:
                 continue  # another worker is at it; the notification is there still
             self.runs += writes
-            yield run, start
+            yield run, start, writes and bool(t.seen)
 
-    def _begin(self, run: _Run, snapshot: Snapshot) -> Transaction:
-        """A transaction in which an observer has run for what it has not seen."""
-        observer = run.observer
-        longest = max((pending.trail for pending in run.cells), key=lambda trail: trail.length)
+    def _begin(self, run: _Run, snapshot: Snapshot, versions: Sequence[Version | None] | None = None) -> Transaction:
+        """A transaction in which an observer has run for what it has not seen. ``versions``: what it reads first, if that was done."""
+        observer, cells, keys, _ = run
+        longest = max((pending.trail for pending in cells), key=lambda trail: trail.length) if len(cells) > 1 else cells[0].trail
         if longest.length > LONGEST:
-            raise _circle(observer, run.cells[0].key, longest.names)
-        origin = min(pending.trail.origin for pending in run.cells)
-        t = Transaction(self._database, snapshot, trail=longest.then(observer.name, origin))
-        keys = [key for pending in run.cells for key in (pending.key, observer.ack(pending.key))]
-        versions = t.versions(keys)
+            raise _circle(observer, cells[0].key, longest.names)
+        t = Transaction(self._database, snapshot, trail=longest.then(observer.name, min([pending.trail.origin for pending in cells])))
+        if versions is None:
+            versions = t.versions(keys)
         start = t.timestamp
         changed: dict[Any, Any] = {}
         acks: dict[bytes, bytes] = {}
-        for number, pending in enumerate(run.cells):
+        for number, pending in enumerate(cells):
             version, acked = versions[2 * number], versions[2 * number + 1]
             seen = decode(acked.value) if acked is not None and acked.value is not None else 0
             # Nothing may be kept of a delete but its notification, and that stands in the store only for changes that were made.
             last = version.timestamp if version is not None else max((at for at in pending.timestamps if at <= start), default=0)
             if pending.trail.weak or last > seen:
                 value = decode(version.value) if version is not None and version.value is not None else None
-                changed[cell_of(pending.key)[0]] = value
+                changed[unpack_element(pending.key)[0]] = value
                 acks[keys[2 * number + 1]] = encode(max(last, seen))
         for key, ack in acks.items():
             t.put_quietly(key, ack)
         if not changed:
             return t
+        if self._engine.takes_seen and run.alone:
+            t.seen = [notification_key(pending.key, at) for pending in cells for at in pending.timestamps if at <= start]
         try:
             if observer.together is not None:
                 observer.function(t, changed)
@@ -219,18 +259,28 @@ class Worker:
             self._engine.store.write([Edit("meta", pack(("failed", observer.name, row)), text)], sync=False)
 
 
-def _runs_of(taken: Sequence[tuple[Pending, list[Observer], bytes]]) -> list[_Run]:
+def _read(runs: Sequence[_Run], snapshots: Sequence[Snapshot]) -> Iterable[Sequence[Version | None] | None]:
+    """What each run reads first, in one read for all; nothing if their snapshots are of different times."""
+    if len({snapshot.timestamp for snapshot in snapshots}) != 1 or len(runs) == 1:
+        return repeat(None, len(runs))
+    versions = snapshots[0].versions([key for run in runs for key in run.keys])
+    ends = [*accumulate(len(run.keys) for run in runs)]
+    return [versions[end - len(run.keys) : end] for run, end in zip(runs, ends, strict=True)]
+
+
+def _runs_of(taken: Sequence[_Taken]) -> list[_Run]:
     runs: list[_Run] = []
     groups: dict[tuple[int, bytes], _Run] = {}
     for pending, observers, part in taken:
         for observer in observers:
-            if observer.together is None:
-                runs.append(_Run(observer, [pending]))
-            elif (group := groups.get((id(observer), part))) is not None:
-                group.cells.append(pending)
-            else:
-                groups[id(observer), part] = run = _Run(observer, [pending])
+            run = groups.get((id(observer), part)) if observer.together is not None else None
+            if run is None:
+                run = _Run(observer, [], [], len(observers) == 1)
                 runs.append(run)
+                if observer.together is not None:
+                    groups[id(observer), part] = run
+            run.cells.append(pending)
+            run.keys.extend((pending.key, observer.ack(pending.key)))
     return runs
 
 

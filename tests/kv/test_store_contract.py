@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dataflow.errors import OutcomeUnknownError, StoreError
-from dataflow.kv import Absent, Edit, Equals, MemoryStore, Mutation, Range, Store, pack, pack_element, single, successor
+from dataflow.kv import Absent, Edit, Equals, MemoryStore, Mutation, Range, Store, end_of_row, pack, pack_element, single
 from dataflow.kv.faulty import FaultyStore
 from dataflow.kv.store import FAMILIES
 
@@ -44,7 +44,7 @@ def numbered(count: int, family: str = "data") -> list[Edit]:
 
 
 def everything(name: str) -> tuple[bytes, bytes]:
-    return row(name), successor(row(name))
+    return row(name), end_of_row(row(name))
 
 
 # Reading
@@ -154,6 +154,19 @@ def test_a_seek_never_finds_a_key_that_its_own_begins(store: Store) -> None:
     assert store.firsts([Range("write", *times)]) == [None]
     store.write([Edit("write", key("r", "a", -5), b"mine")])
     assert store.firsts([Range("write", *times)]) == [(key("r", "a", -5), b"mine")]
+
+
+def test_a_row_ends_before_one_that_goes_on_with_a_zero(store: Store) -> None:
+    """Row "r\\0s" begins with the bytes of row "r": its entries are none of that row, in a scan and in a condition."""
+    mine, longer = key("r", "z"), key("r\0s", "a")
+    store.write([Edit("data", longer, b"other")])
+    start, stop = row("r"), end_of_row(row("r"))
+    assert list(store.scan("data", start, stop)) == []
+    assert store.mutate(Mutation(row("r"), (Absent("data", start, stop),), (Edit("data", mine, b"mine"),)))
+    assert not store.mutate(Mutation(row("r"), (Absent("data", start, stop),), (Edit("data", mine, b"again"),)))
+    assert list(store.scan("data", start, stop)) == [(mine, b"mine")]
+    assert list(store.scan("data", start, stop, reverse=True)) == [(mine, b"mine")]
+    assert store.firsts([Range("data", start, stop)]) == [(mine, b"mine")]
 
 
 # Changing

@@ -319,6 +319,11 @@ def the_newest_of_all_versions_kept_instead_of_the_newest_below(patch: pytest.Mo
     patch.setattr(collect, "_clean", wrong)
 
 
+@planted("a_request_twice_after_its_garbage_was_collected")
+def locks_of_long_ago_rolled_forward(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(resolve, "mark", lambda store, key: 0)
+
+
 # One phase
 
 

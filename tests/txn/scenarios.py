@@ -6,11 +6,13 @@ or two, two or three actors, one transaction each, because all orders of their c
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
+from dataflow.errors import OutcomeUnknownError
 from dataflow.txn import Database, Transaction
 from dataflow.txn import worker as workers
 from dataflow.txn.transaction import cell_key
@@ -326,6 +328,21 @@ def a_request_twice_beside_a_reader_of_the_secondary(world: World) -> None:
     world.given(a=10, b=20)
     world.actor("moving", write(world, a=1, b=1))
     world.actor("reader", read_all(world, "b"))
+
+
+@scenario(deaths=0, faults=2, repeats="one")
+def a_request_twice_after_its_garbage_was_collected(world: World) -> None:
+    """The record that would refuse the second lock is gone, and that the transaction is committed stands at its primary still."""
+
+    def change_and_collect(database: Database) -> None:
+        write(world, a=2, b=2)(database)
+        write(world, b=None)(database)
+        for _ in range(2):
+            with contextlib.suppress(OutcomeUnknownError):
+                database.engine.collect(None)
+            read_all(world, "b")(database)
+
+    world.actor("changing", change_and_collect)
 
 
 @scenario(small=0.3, large=0.7, preemptions=1, faults=3)

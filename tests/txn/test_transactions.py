@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -398,3 +399,35 @@ def test_each_commits_in_groups_and_runs_conflicts_again(db: Database) -> None:
 
     assert db.each(load, range(30), group=7, retries=100) == 30
     assert state(db) == {**{number: number for number in range(30)}, "sum": sum(range(30))}
+
+
+@pytest.mark.parametrize("who", ["function", "items"])
+def test_what_came_before_a_failure_is_committed_by_each(db: Database, who: str) -> None:
+    def numbers() -> Iterator[int]:
+        for number in range(30):
+            if who == "items" and number == 18:
+                raise ValueError("no number 18")
+            yield number
+
+    def load(t: Transaction, number: int) -> None:
+        if who == "function" and number == 18:
+            raise ValueError("no number 18")
+        t[number, "x"] = number
+        t["sum", "x"] = t.get("sum", "x", 0) + number
+
+    with pytest.raises(ValueError, match="no number 18"):
+        db.each(load, numbers(), group=7, retries=100)
+    assert state(db) == {**{number: number for number in range(18)}, "sum": sum(range(18))}
+
+
+def test_each_runs_again_what_finds_its_snapshot_too_old(db: Database) -> None:
+    tries: list[int] = []
+
+    def load(t: Transaction, number: int) -> None:
+        tries.append(number)
+        if tries.count(number) == 1 and number % 5 == 3:
+            raise SnapshotTooOldError("collected")
+        t[number, "x"] = number
+
+    assert db.each(load, range(20), group=7) == 20
+    assert state(db) == {number: number for number in range(20)}

@@ -41,6 +41,17 @@ class Remembering(MemoryStore):
         super()._put(family, key, value)
 
 
+class OnceMore(FaultyStore):
+    """Of all requests one may come twice, or late."""
+
+    def _sent(self, mutation: Mutation, sync: bool) -> bool | None:
+        waiting = len(self._under_way)
+        answer = super()._sent(mutation, sync)
+        if len(self._under_way) > waiting:
+            self._twice = self._late_share = 0.0
+        return answer
+
+
 class Turned:
     """Every call to the store is a switch point; a scan one for each entry, and `firsts` one for each range."""
 
@@ -186,15 +197,25 @@ class Noted:
 
 
 class World:
-    """What the actors of one schedule share. ``together``: one engine for all. ``faulty``: the store loses answers."""
+    """What the actors of one schedule share. ``together``: one engine for all. ``faulty``: the store loses answers.
+
+    ``repeats``: of any number of requests, or "one".
+    """
 
     def __init__(
-        self, turns: Turns, *, together: bool = False, faulty: bool = False, engine: Callable[..., Any] = PercolatorEngine
+        self,
+        turns: Turns,
+        *,
+        together: bool = False,
+        faulty: bool = False,
+        repeats: str = "any",
+        engine: Callable[..., Any] = PercolatorEngine,
     ) -> None:
         self.turns = turns
         self.base = Remembering()
         self._one_phase, self._engine = together, engine
-        self.faulty = FaultyStore(self.base, turns, 0.5, late=0.5, twice=0.5) if faulty else None  # type: ignore[arg-type]
+        faults = OnceMore if repeats == "one" else FaultyStore
+        self.faulty = faults(self.base, turns, 0.5, late=0.5, twice=0.5) if faulty else None  # type: ignore[arg-type]
         self.store = Turned(self.faulty or self.base, turns)
         self.oracle = Counting(turns)
         self.transactions: list[Noted] = []

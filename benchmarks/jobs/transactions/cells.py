@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from rocksdict import WriteBatch
+
 from dataflow.kv.rocksdb import RocksStore
 from dataflow.txn.prewrite import Intent
 from dataflow.txn.transaction import cell_key
@@ -49,6 +51,18 @@ class Raw:
         keys, get = self._keys, self._get
         for number in chunk:
             get(keys[number])
+
+    def put_batches(self, chunk: Sequence[int], group: int = 100) -> None:
+        """The same in batches: what nobody who groups his writes can go beyond. In another store, or `put` meets twice as many entries."""
+        keys, store = self._keys, self.store
+        handle, write, options = store._handles["data"], store._db.write, self._options
+        for at in range(0, len(chunk), group):
+            batch = WriteBatch(True)
+            batch.set_default_column_family(handle)
+            put = batch.put
+            for number in chunk[at : at + group]:
+                put(keys[number], VALUE)
+            write(batch, options)
 
     def put(self, chunk: Sequence[int]) -> None:
         keys, put, options = self._keys, self._put, self._options

@@ -27,6 +27,7 @@ def main(size: int) -> None:
         Operation("reads of one snapshot, t[row, column]", do.api_reads, RAW_READ),
         Operation("reads of one snapshot, get_many of 100", do.api_reads_many, RAW_READ),
         Operation(RAW_WRITE, raw.put),
+        Operation("raw puts in batches of 100", Raw(cells).put_batches, RAW_WRITE),
         Operation("write, engine", do.engine_write, RAW_WRITE, 0.75),
         Operation("writes in groups of 100, engine", do.engine_writes, RAW_WRITE, 1.5),
         Operation("write, t[row, column]", do.api_write, RAW_WRITE),
@@ -51,6 +52,7 @@ def main_synced(size: int) -> None:
     of_hundred = Operation("raw put", lambda chunk: raw.put(chunk[:100:10]))  # ten of them, or it would take minutes
     operations = [
         of_hundred,
+        Operation("raw puts in batches of 100", Raw(cells, sync=True).put_batches, "raw put"),
         Operation("writes in groups of 100, engine", do.engine_writes, "raw put", 25),
         Operation("writes in groups of 100, db.each", do.api_writes, "raw put"),
     ]

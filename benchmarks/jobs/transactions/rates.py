@@ -91,6 +91,7 @@ def counting(store: Any) -> Counter[str]:
     store._gets = {family: get(family) for family in gets}
     store._families = {name: Counted(found, {"iter": "seek", "put": "put"}, calls) for name, found in store._families.items()}
     store._db = Counted(store._db, {"write": "batch"}, calls)
+    store.puts = {sync: Counted(found, {"put": "put"}, calls).put for sync, found in store._putting.items()}
     return calls
 
 

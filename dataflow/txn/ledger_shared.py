@@ -1,0 +1,97 @@
+"""The ledger of a store that several processes share (LMDB): its writers' lock makes them one line, and the store knows all commits.
+
+Deletes are remembered by a record without a value, which is collected later; a transaction older than that (``floor``) may not commit,
+because it could miss the conflict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from dataflow.kv import Edit
+from dataflow.txn.collect import safe_point
+from dataflow.txn.ledger import REMOVED, TIME, Frozen, View, time_of
+from dataflow.txn.prewrite import Intent
+
+__all__ = ["SharedLedger"]
+
+_NOW = b"\x00"  # in "data", before all cells: the time of the last commit
+
+
+class SharedLedger:
+    """Commits of several processes to one store that has a writers' lock."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.floor = 0
+
+    def view(self) -> View:
+        """What is committed now, by anybody."""
+        frozen: Frozen = self.store.snapshot("data")
+        return View(time_of(frozen.get(_NOW)), frozen)
+
+    def frozen(self, family: str) -> Frozen:
+        """A family as it is now."""
+        taken: Frozen = self.store.snapshot(family)
+        return taken
+
+    @contextlib.contextmanager
+    def open(self, sync: bool) -> Generator[_SharedPage, None, None]:
+        """A page under the writers' lock."""
+        with self.store.exclusive(sync=sync) as writing:
+            self.floor = safe_point(self.store)
+            yield _SharedPage(writing)
+
+    def alone(self, intent: Intent, sync: bool) -> int:
+        """Never: under the writers' lock a page costs nothing."""
+        return 0
+
+    def oldest(self) -> int:
+        """The store keeps what snapshots see; those of other processes are not known, and need not be."""
+        return self.view().timestamp
+
+    def forget_deletes(self, safe: int) -> int:
+        """Remove the records without a value."""
+        removed, at = 0, b"\x01"
+        while True:
+            with self.store.exclusive() as writing:
+                page = [entry for _, entry in zip(range(REMOVED), writing.scan("data", at, b"\xff"), strict=False)]
+                for key, packed in page:
+                    if len(packed) == TIME and time_of(packed) < safe:
+                        writing.delete("data", key)
+                        removed += 1
+            if not page:
+                return removed
+            at = page[-1][0] + b"\x00"
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+
+class _SharedPage:
+    def __init__(self, writing: Any) -> None:
+        self._writing = writing
+        self.time = time_of(writing.get("data", _NOW))
+
+    def committed(self, key: bytes) -> int:
+        packed = self._writing.get("data", key)
+        return time_of(packed) if packed else 0
+
+    def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
+        stamp, put = time.to_bytes(TIME, "big"), self._writing.put
+        for key, value in intent.writes.items():
+            put("data", key, stamp if value is None else stamp + value)
+        for key in intent.holds:
+            packed = self._writing.get("data", key)
+            put("data", key, stamp + packed[TIME:] if packed else stamp)
+        for family, key, value in more:
+            if value is None:
+                self._writing.delete(family, key)
+            else:
+                put(family, key, value)
+
+    def write(self, time: int) -> None:
+        self._writing.put("data", _NOW, time.to_bytes(TIME, "big"))
