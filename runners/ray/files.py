@@ -17,6 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as flight
 
+from runners.ray.tls import flight_server, uses_tls
+
 __all__ = ["FileServer"]
 
 
@@ -36,9 +38,10 @@ class FileServer(flight.FlightServerBase):  # type: ignore[misc]
     """Serves the files below ``folders``, until `shutdown`."""
 
     def __init__(self, host: str, token: str, folders: Iterable[str]) -> None:
-        super().__init__(f"grpc://{host}:0", middleware={"token": _Token(token)})
+        scheme = "grpc+tls" if uses_tls() else "grpc"
+        super().__init__(f"{scheme}://{host}:0", middleware={"token": _Token(token)}, **flight_server())
         self.folders = [os.path.realpath(folder) for folder in folders]
-        self.place = f"grpc://{host}:{self.port}"
+        self.place = f"{scheme}://{host}:{self.port}"
 
     def _allowed(self, path: str) -> str:
         real = os.path.realpath(path)

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from runners.ray.tls import flight_client
+
 __all__ = ["FlightTransport", "copied"]
 
 PATIENCE = 30.0  # seconds for one range; a machine that is gone answers at once or never
@@ -27,7 +29,7 @@ class FlightTransport:
         with self._lock:
             client = self._clients.get(place)
             if client is None:
-                client = self._clients[place] = flight.connect(place)
+                client = self._clients[place] = flight.connect(place, **flight_client())
         options = flight.FlightCallOptions(timeout=patience, headers=[(b"authorization", f"Bearer {self.token}".encode())])
         return list(client.do_action(flight.Action(what, json.dumps(asked).encode()), options))
 
