@@ -29,7 +29,7 @@ from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
 from dataflow.physical.program import Program
 from dataflow.plan.steps import Resources
-from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, PlaceLost, Progress
+from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, News, Progress
 from dataflow.worker import HEADER, KEPT, Channel
 
 __all__ = ["Body", "Death", "PooledWorker", "WorkerPool"]
@@ -100,7 +100,7 @@ class WorkerPool:
         self.selector = selectors.DefaultSelector()
         self.queue: deque[_Queued] = deque()
         self.programs: dict[str, bytes] = {}
-        self.news: list[Event | PlaceLost] = []
+        self.news: list[News] = []
         self.misstarts = 0
         self.indices = Indices()
         self._beaten = 0.0
@@ -200,7 +200,7 @@ class WorkerPool:
         """The stack of an attempt's worker."""
         return next((worker.body.stack() for worker in self.workers if worker.busy == attempt), "")
 
-    def wait(self, timeout: float) -> list[Event | PlaceLost]:
+    def wait(self, timeout: float) -> list[News]:
         """The events of all workers."""
         for key, _ in self.selector.select(0 if self.news else timeout):
             if isinstance(key.data, PooledWorker):

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 from dataflow.errors import Report
 
 __all__ = [
-    "AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "PlaceLost", "Progress", "Task", "Workers",
+    "AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "News", "PlaceLost", "PlaceMoved",
+    "Progress", "Task", "Workers",
 ]  # fmt: skip
 
 
@@ -84,6 +85,13 @@ class PlaceLost(NamedTuple):
     place: str
 
 
+class PlaceMoved(NamedTuple):
+    """The files of a place that is about to go were copied: by their paths there, at which place and path each is now."""
+
+    place: str
+    where: dict[str, tuple[str, str]]
+
+
 class Progress(NamedTuple):
     """A sign of life of an attempt: rows and bytes so far; ``pulse`` is any number that changes while work goes on."""
 
@@ -102,6 +110,7 @@ class Left(NamedTuple):
 
 
 Event = Finished | Failed | Died | Lost | Progress
+News = Event | PlaceLost | PlaceMoved
 
 
 class Clock(Protocol):
@@ -139,7 +148,7 @@ class Workers(Protocol):
         """Where an attempt stands, as a stack, before it is cancelled for making no progress."""
         ...
 
-    def wait(self, timeout: float) -> Sequence[Event | PlaceLost]:
+    def wait(self, timeout: float) -> Sequence[News]:
         """The events since the last call, after at most ``timeout`` seconds."""
         ...
 

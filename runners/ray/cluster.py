@@ -44,7 +44,8 @@ SETTLED = 60.0  # seconds after which the end of an agent is no sign that its ma
 @dataclass(eq=False)
 class Machine:
     """A machine: its agent, which ``has`` some of its resources, by Ray's names. ``place``: of its files; ``path``, ``cwd``: where its
-    workers find modules and files; ``log``: what they print goes there."""
+    workers find modules and files; ``log``: what they print goes there. ``until``: when it goes, if that is known; how many runs have
+    ``left`` it."""
 
     node: str
     has: dict[str, float]
@@ -56,6 +57,13 @@ class Machine:
     cwd: str = ""
     log: str = ""
     since: float = field(default_factory=time.monotonic)
+    until: float = 0.0
+    left: int = 0
+
+    @property
+    def stays(self) -> bool:
+        """Whether the cluster has not said that it goes."""
+        return not self.until
 
     @property
     def slots(self) -> int:
@@ -213,17 +221,28 @@ class Cluster:
             return  # Ray would wait for it, and end this process after a minute
         with self._looking:
             self._looked = now
+            going = _draining()
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
-            self.totals = [found["Resources"] for node, found in alive.items() if self.refusals.get(node, 0) < REFUSALS]
-            for node, found in alive.items():
-                has = _usable(found["Resources"], self.asked)
-                known = node in self.machines or node in self.coming
-                if has["CPU"] and not known and self.refusals.get(node, 0) < REFUSALS:
-                    self._invite(node, found["NodeManagerAddress"], has)
-            self._look_after(alive)
+            free = [node for node in alive if self.refusals.get(node, 0) < REFUSALS and node not in going]
+            self.totals = [alive[node]["Resources"] for node in free]
+            for node in free:
+                has = _usable(alive[node]["Resources"], self.asked)
+                if has["CPU"] and node not in self.machines and node not in self.coming:
+                    self._invite(node, alive[node]["NodeManagerAddress"], has)
+            self._look_after({node: found for node, found in alive.items() if node not in going})
             self._meet(wait)
-            for one in [one for one in self.machines.values() if one.node not in alive]:
-                self.drop(one)
+            for one in list(self.machines.values()):
+                if one.node in going and one.stays:
+                    one.until = now + going[one.node]
+                if one.node not in alive:
+                    self.drop(one)
+
+    def left(self, one: Machine) -> None:
+        """A run has nothing more on a machine that goes; with the last, its agent goes."""
+        one.left += 1
+        if one.left >= self.users and self.machines.get(one.node) is one:
+            del self.machines[one.node]
+            threading.Thread(target=_close, args=(one,), daemon=True).start()
 
     def could_hold(self, asked: Resources | None) -> bool:
         """Whether some machine has what a step asks for, though others may hold it now."""
@@ -286,8 +305,7 @@ class Cluster:
                 del self.machines[one.node]
                 settled = time.monotonic() - one.since > SETTLED
                 self.refusals[one.node] = 1 if settled else self.refusals.get(one.node, 0) + 1
-                with contextlib.suppress(ValueError):  # it may be there after all, and would keep its cores
-                    ray.kill(one.agent)
+                _end(one.agent)  # it may be there after all, and would keep its cores
 
     def _agent(self, node: str, address: str, has: dict[str, float]) -> Any:
         options: dict[str, Any] = {"num_cpus": has["CPU"], "num_gpus": has.get("GPU", 0), "max_restarts": 0, "max_task_retries": 0}
@@ -331,6 +349,27 @@ def _amounts(asked: Resources | None) -> dict[str, float]:
 def _room(asked: Resources | None, left: dict[str, float]) -> int:
     """How many workers with these resources there is room for."""
     return max(0, min(int(left.get(name, 0) / amount + 1e-9) for name, amount in _amounts(asked).items() if amount))
+
+
+def _close(one: Machine) -> None:
+    """Have an agent remove its folder, and end it."""
+    ray.wait([one.call("close")], timeout=1.0)
+    _end(one.agent)
+
+
+def _end(agent: Any) -> None:
+    with contextlib.suppress(ValueError):
+        ray.kill(agent)
+
+
+def _draining() -> dict[str, float]:
+    """The machines that Ray takes away, and in how many seconds, a day if it does not say; nothing where Ray does not tell."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private.state import state
+
+        now = time.time()
+        return {node: max(0.1, when / 1000 - now) if when else 86400.0 for node, when in state.get_draining_nodes().items()}
+    return {}
 
 
 def _free() -> dict[str, dict[str, float]]:

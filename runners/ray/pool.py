@@ -1,6 +1,7 @@
 """The workers of a run on the machines of a cluster: the same pool as on one machine, with agents to start them.
 
 `_grow` ─> agent.launch ─> a connection at the `Door` ─> `_enter`: a worker like any other
+a machine goes ─> `Leaving`: no new attempts, its files are copied
 EOF  ─> agent.death ─┬─> how it ended, at which rows ─> Died
                      └─> the agent does not answer either: the machine is gone ─> Lost, PlaceLost
 a file of another machine cannot be read ─> is somebody there? ─┬─> nobody: the machine is gone
@@ -28,13 +29,14 @@ from dataflow.driving.sending import Indices
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
 from dataflow.plan.steps import Resources
-from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost, PlaceLost
+from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost, News, PlaceLost
 from dataflow.shard.places import is_shared, read_range, remove_file
 from dataflow.shard.runfile import RunFile
 from dataflow.worker import Channel
 from runners.ray.cluster import Cluster, Machine
 from runners.ray.door import Door
 from runners.ray.failures import cannot_start
+from runners.ray.leaving import Leaving
 from runners.ray.mailbox import Mailbox
 from runners.ray.transport import copied
 
@@ -90,6 +92,7 @@ class ClusterPool(WorkerPool):
         self.leaving: set[PooledWorker] = set()  # take no more, as others need what they hold
         self.dying: dict[PooledWorker, None] = {}  # of which it is being asked how they ended
         self.doubted: dict[Machine, list[Failed]] = {}  # attempts that could not read a file of a machine
+        self.going: dict[str, Leaving] = {}  # by place
         self._made = 0
         self._looked = 0.0
         self._homeless, self._said = 0.0, False
@@ -98,7 +101,16 @@ class ClusterPool(WorkerPool):
     @property
     def slots(self) -> int:
         """How many workers the machines have room for."""
-        return sum(one.slots for one in self.cluster.machines.values())
+        return sum(one.slots for one in self.staying())
+
+    def staying(self) -> list[Machine]:
+        """The machines that have not said that they go."""
+        return [one for one in self.cluster.machines.values() if one.stays]
+
+    def has_on(self, one: Machine) -> bool:
+        """Whether workers are on a machine, or are coming or dying there."""
+        theirs = [*map(_machine, [*self.workers, *self.dying]), *(machine for machine, _ in self.starting.values())]
+        return one in theirs
 
     # -- workers
 
@@ -107,7 +119,7 @@ class ClusterPool(WorkerPool):
 
     def _grow(self) -> None:
         """Workers for what is queued now. Steps that ask for something come first: only some machines have it."""
-        machines = list(self.cluster.machines.values())
+        machines = self.staying()
         wanted = Counter(queued.program.resources for queued in self.queue)
         if not any(wanted):
             self.leaving.clear()
@@ -130,15 +142,20 @@ class ClusterPool(WorkerPool):
         for, the next to be done goes."""
         others = [worker for worker in self.workers if _machine(worker) is one and worker.resources != asked]
         for worker in [worker for worker in others if worker in self.free and (worker in self.leaving or not wanted[worker.resources])]:
-            with contextlib.suppress(OSError):
-                worker.channel.send("stop")
-            self._let_go(worker)
-            one.call("kill", _body(worker).name, IDLE)
+            self.dismiss(worker)
             if one.room(asked, self._seats(one)):
                 return True
         if asked is not None and not any(worker in self.leaving for worker in others):
             self.leaving.update([worker for worker in others if worker.resources is None][:1])
         return False
+
+    def dismiss(self, worker: PooledWorker) -> None:
+        """Let a worker tear down, if it is at rest, and end."""
+        if worker.busy is None:
+            with contextlib.suppress(OSError):
+                worker.channel.send("stop")
+        self._let_go(worker)
+        _machine(worker).call("kill", _body(worker).name, IDLE if worker.busy is None else 0.0)
 
     def _check_home(self, asked: Resources | None, homes: list[Machine]) -> None:
         """A step waits a while for a machine that has what it asks for; where one has and others hold it, until they give it back."""
@@ -192,7 +209,7 @@ class ClusterPool(WorkerPool):
         return cannot_start(death.how)
 
     def _suited(self, worker: PooledWorker, queued: Any) -> bool:
-        return worker.resources == queued.program.resources and worker not in self.leaving
+        return worker.resources == queued.program.resources and worker not in self.leaving and _machine(worker).stays
 
     def _best(self, idle: list[PooledWorker], attempt: Attempt) -> PooledWorker:
         if len(idle) == 1 or len(attempt.input.files) == 0:  # of a shuffle every machine has about as much
@@ -239,7 +256,7 @@ class ClusterPool(WorkerPool):
 
     # -- machines
 
-    def wait(self, timeout: float) -> list[Event | PlaceLost]:
+    def wait(self, timeout: float) -> list[News]:
         """The events of all workers."""
         if time.monotonic() - self._looked > ASK:
             self._look()
@@ -255,6 +272,8 @@ class ClusterPool(WorkerPool):
         self.known = current
         for one in self.doubted:
             self._ask(one)
+        for one in [one for one in current.values() if not one.stays]:
+            self.going.setdefault(one.place, Leaving(self, one)).look()
 
     def _mourn(self, worker: PooledWorker) -> None:
         self.dying[worker] = None
