@@ -3,7 +3,7 @@
 One socket a worker; a dead worker is an end of file on its socket, seen within a wait's granularity, and costs the one
 attempt it ran. The standard library's process pool would lose every attempt in flight, so it is not used.
 
-    `_launch` ─> a process with `dataflow.worker` ─> "ready" ─> attempts, one at a time ─> stop
+    `_launch` ─> a process with `dataflow.worker` ─> "ready" ─> attempts, one after another (`ahead`) ─> stop
                                                       └─ EOF at any time: reap, report Died with how, rows and stack
 
 Where processes are started, and what is known of a dead one, is said by a subclass: `runners.local` starts them here, `runners.ray`
@@ -24,12 +24,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
+from dataflow.driving.ahead import Ahead
 from dataflow.driving.sending import Indices, narrowed
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
 from dataflow.physical.program import Program
 from dataflow.plan.steps import Resources
-from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, News, Progress
+from dataflow.scheduling.events import AttemptId, Begun, Died, Event, Failed, Finished, Lost, News, Progress
 from dataflow.worker import HEADER, KEPT, Channel
 
 __all__ = ["Body", "Death", "PooledWorker", "WorkerPool"]
@@ -103,6 +104,8 @@ class WorkerPool:
         self.news: list[News] = []
         self.misstarts = 0
         self.indices = Indices()
+        self.ahead: Ahead[PooledWorker] = Ahead()
+        self.unwanted: set[AttemptId] = set()  # were to be returned by their workers, and not to run elsewhere
         self._beaten = 0.0
 
     # -- what a subclass says
@@ -164,17 +167,76 @@ class WorkerPool:
         self.queue.extendleft(reversed(kept))
         if self.queue:
             self._grow()
+            self._give_ahead()
+        elif self.free and self.ahead.double:
+            self._take_back()
+
+    def _give_ahead(self) -> None:
+        """Have workers of short attempts hold the next one."""
+        for worker in self.ahead.could_take():
+            if len(self.queue) <= len(self.workers):
+                return  # the last ones go to whoever is free first
+            queued = self.queue[0]
+            if self.ahead.short(queued.program.phase) and self._suited(worker, queued) and queued.attempt.task not in worker.ran:
+                self.queue.popleft()
+                self.ahead.takes(worker, queued)
+                self._hand(worker, queued, queued.make())
+
+    def _take_back(self) -> None:
+        """What waits at workers goes to those that have nothing to do."""
+        idle = len(self.free) - len(self.ahead.asked)
+        for worker, queued in list(self.ahead.double.items()):
+            if idle > 0 and any(self._suited(other, queued) for other in self.free):
+                idle -= self._ask_back(worker, queued)
+
+    def _ask_back(self, worker: PooledWorker, queued: _Queued) -> bool:
+        """Ask a worker for its next attempt. False where that was asked before."""
+        if worker in self.ahead.asked:
+            return False
+        self.ahead.asked[worker] = queued
+        with contextlib.suppress(OSError):  # its death will be noticed
+            worker.channel.send("return", *queued.attempt)
+        return True
+
+    def _returned(self, worker: PooledWorker, attempt: AttemptId, mine: bool) -> None:
+        """A worker gives an attempt back, or says that it had begun."""
+        queued = self.ahead.asked.pop(worker)
+        wanted = attempt not in self.unwanted
+        self.unwanted.discard(attempt)
+        if mine and worker.busy == attempt:  # it would have begun by now
+            self._idle(worker)
+        elif mine:
+            self.ahead.returned(worker)
+        elif worker.busy == attempt and not wanted:
+            worker.busy = None
+            self._end(worker)
+        if mine and wanted:
+            self.queue.appendleft(queued)
+
+    def _idle(self, worker: PooledWorker) -> None:
+        """A worker has done what it was given first."""
+        queued = self.ahead.ends(worker)
+        worker.busy = queued.attempt if queued is not None else None
+        if queued is None:
+            self.free[worker] = None
+        else:
+            self.ahead.begins(worker, queued.program.phase)
+            self.news.append(Begun(queued.attempt))
 
     def _give(self, worker: PooledWorker, queued: _Queued, attempt: Attempt) -> None:
+        worker.busy = queued.attempt
+        del self.free[worker]
+        self.ahead.begins(worker, queued.program.phase)
+        self.news.append(Begun(queued.attempt))
+        self._hand(worker, queued, attempt)
+
+    def _hand(self, worker: PooledWorker, queued: _Queued, attempt: Attempt) -> None:
         from dataflow.driving.by_value import dumps
 
         name = queued.program.phase
-        worker.busy = queued.attempt
         worker.ran.add(queued.attempt.task)
-        del self.free[worker]
         index, files = self.indices.of(name, attempt.input)
         attempt = attempt.with_files(()) if index else replace(attempt, input=narrowed(attempt.input))
-        self.news.append(Progress(queued.attempt, 0, 0))  # the wait for a worker is not its own
         data = dumps(self._sent(worker, attempt))
         try:
             if name not in worker.programs:
@@ -195,6 +257,9 @@ class WorkerPool:
             if worker.busy == attempt:
                 worker.busy = None
                 self._end(worker)
+            elif (queued := self.ahead.double.get(worker)) is not None and queued.attempt == attempt:
+                self.unwanted.add(attempt)
+                self._ask_back(worker, queued)
 
     def hang_report(self, attempt: AttemptId) -> str:
         """The stack of an attempt's worker."""
@@ -208,9 +273,10 @@ class WorkerPool:
             else:
                 key.data()
         self._dispatch()
-        if self.queue and time.monotonic() - self._beaten > BEAT:
+        if (self.queue or self.ahead.double) and time.monotonic() - self._beaten > BEAT:
             self._beaten = time.monotonic()
-            self.news += [Progress(queued.attempt, 0, 0, int(self._beaten / BEAT)) for queued in self.queue]
+            waiting = [*self.queue, *self.ahead.double.values()]
+            self.news += [Progress(queued.attempt, 0, 0, int(self._beaten / BEAT)) for queued in waiting]
         news, self.news = self.news, []
         return news
 
@@ -242,14 +308,14 @@ class WorkerPool:
                 case ("progress", task, number, rows, read, pulse):
                     self.news.append(Progress(AttemptId(task, number), rows, read, pulse))
                 case ("finished", task, number, result):
-                    worker.busy = None
-                    self.free[worker] = None
+                    self._idle(worker)
                     self.news.append(self._finished(worker, AttemptId(task, number), result))
                 case ("failed", task, number, kind, error, rows):
-                    worker.busy = None
-                    self.free[worker] = None
+                    self._idle(worker)
                     report = error.report if isinstance(error, DataflowError) else None
                     self._failed(Failed(AttemptId(task, number), kind, error, report, rows))
+                case ("returned", task, number, mine):
+                    self._returned(worker, AttemptId(task, number), mine)
                 case _:
                     raise AssertionError(f"a worker said {message[0]!r}")
 
@@ -288,6 +354,9 @@ class WorkerPool:
             self.selector.unregister(worker.channel.sock)
         worker.channel.sock.close()
         self.free.pop(worker, None)
+        if (queued := self.ahead.forget(worker)) is not None:
+            self.news.append(Lost(queued.attempt, "it waited at a worker that is gone"))
+            self.unwanted.discard(queued.attempt)
         if worker in self.workers:
             self.workers.remove(worker)
 

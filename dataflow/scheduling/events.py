@@ -1,6 +1,6 @@
 """What the scheduler and the places that run tasks say to each other. Plain values; tasks are opaque here.
 
-Scheduler ──start(attempt)──> Workers ──> Progress…, then one of Finished, Failed, Died, Lost
+Scheduler ──start(attempt)──> Workers ──> Begun, Progress…, then one of Finished, Failed, Died, Lost
           ──cancel(attempt)─>
           ──expect(left)────>             (what more of them could do)
 
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from dataflow.errors import Report
 
 __all__ = [
-    "AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "News", "PlaceLost", "PlaceMoved",
+    "AttemptId", "Begun", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "News", "PlaceLost", "PlaceMoved",
     "Progress", "Task", "Workers",
 ]  # fmt: skip
 
@@ -72,6 +72,12 @@ class Died(NamedTuple):
     trace: str = ""
 
 
+class Begun(NamedTuple):
+    """An attempt that waited for a worker begins only now."""
+
+    attempt: AttemptId
+
+
 class Lost(NamedTuple):
     """An attempt vanished through no fault of its own: it waited on a worker that died of another, or its machine is gone."""
 
@@ -109,7 +115,7 @@ class Left(NamedTuple):
     seconds: float
 
 
-Event = Finished | Failed | Died | Lost | Progress
+Event = Begun | Finished | Failed | Died | Lost | Progress
 News = Event | PlaceLost | PlaceMoved
 
 

@@ -31,6 +31,7 @@ from typing import Any
 from dataflow.errors import DataflowError, MemoryLimitError, Report, TaskTimeoutError, WorkerCrashedError
 from dataflow.scheduling.events import (
     AttemptId,
+    Begun,
     Clock,
     Died,
     Failed,
@@ -258,6 +259,10 @@ class Scheduler:
                 self.discard(Task(event.attempt.task, "", None), event.result)
             return
         number = event.attempt.number
+        if isinstance(event, Begun):
+            state.running[number] = self.clock.now()
+            state.progress[number] = (self.clock.now(), (-1, 0))
+            return
         if isinstance(event, Progress):
             if (event.rows, event.pulse) != state.progress[number][1]:
                 state.progress[number] = (self.clock.now(), (event.rows, event.pulse))

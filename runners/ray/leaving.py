@@ -42,8 +42,7 @@ class Leaving:
         if self.done or self.machine.place in self.pool.gone:
             return
         if self.readers is not None:
-            running = {worker.busy for worker in self.pool.workers}
-            if not self.readers & running or time.monotonic() > self.machine.until:
+            if not self.readers & self._in_hand() or time.monotonic() > self.machine.until:
                 self.done = True
                 self.pool.cluster.left(self.machine)
         elif not self.asked and self._quiet():
@@ -59,6 +58,11 @@ class Leaving:
                     self.pool.news.append(Lost(worker.busy, "its machine is about to go"))
                 self.pool.dismiss(worker)
         return not self.pool.has_on(self.machine)
+
+    def _in_hand(self) -> set[AttemptId]:
+        """The attempts that workers run or have."""
+        waiting = {queued.attempt for queued in self.pool.ahead.double.values()}
+        return waiting | {worker.busy for worker in self.pool.workers if worker.busy is not None}
 
     def _listed(self, done: Future[list[tuple[str, int]]]) -> None:
         """The agent says which files there are."""
@@ -93,6 +97,6 @@ class Leaving:
         """All is copied that can be."""
         if self.copying:
             return
-        self.readers = {worker.busy for worker in self.pool.workers if worker.busy is not None}
+        self.readers = self._in_hand()
         if self.moved:
             self.pool.news.append(PlaceMoved(self.machine.place, self.moved))

@@ -100,6 +100,11 @@ class ClusterPool(WorkerPool):
 
     @property
     def slots(self) -> int:
+        """How many attempts may be here: one for every worker that the machines have room for, more where they are short."""
+        return self.parallel * self.ahead.depth
+
+    @property
+    def parallel(self) -> int:
         """How many workers the machines have room for."""
         return sum(one.slots for one in self.staying())
 

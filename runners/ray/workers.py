@@ -44,7 +44,7 @@ class RayWorkers:
 
     @property
     def parallel(self) -> int:
-        return self.slots
+        return max(1, self.pool.parallel) if self.pool is not None else self.slots
 
     def warm(self) -> None:
         """Connect now, in a thread."""
