@@ -31,9 +31,10 @@ from dataflow.execution.task import Attempt
 from dataflow.physical.program import Program
 from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import AttemptId, Begun, Died, Event, Failed, Finished, Lost, News, Progress
+from dataflow.shard.runfile import RunFile
 from dataflow.worker import HEADER, KEPT, Channel
 
-__all__ = ["Body", "Death", "PooledWorker", "WorkerPool"]
+__all__ = ["Body", "Death", "PooledWorker", "Queued", "WorkerPool"]
 
 MISSTARTS = 3
 PATIENCE = struct.pack("ll", 10, 0)  # seconds and microseconds in which a worker takes in something of what it is sent
@@ -86,10 +87,13 @@ class PooledWorker:
     ran: set[str] = field(default_factory=set)
 
 
-class _Queued(NamedTuple):
+class Queued(NamedTuple):
+    """An attempt that waits for a worker. ``files``: what it reads, as far as that is known before it is made."""
+
     attempt: AttemptId
     program: Program
     make: Callable[[], Attempt]
+    files: tuple[RunFile, ...] = ()
 
 
 class WorkerPool:
@@ -99,7 +103,7 @@ class WorkerPool:
         self.workers: list[PooledWorker] = []
         self.free: dict[PooledWorker, None] = {}  # those that are ready and idle
         self.selector = selectors.DefaultSelector()
-        self.queue: deque[_Queued] = deque()
+        self.queue: deque[Queued] = deque()
         self.programs: dict[str, bytes] = {}
         self.news: list[News] = []
         self.misstarts = 0
@@ -118,9 +122,13 @@ class WorkerPool:
         """Whether processes are being started."""
         return any(not worker.ready for worker in self.workers)
 
-    def _suited(self, worker: PooledWorker, queued: _Queued) -> bool:
+    def _suited(self, worker: PooledWorker, queued: Queued) -> bool:
         """Whether a worker may run an attempt."""
         return True
+
+    def _nearest(self, worker: PooledWorker) -> Queued:
+        """Which of those that wait a worker is to have, if it is the only one that could have any now; not yet taken."""
+        return self.queue[0]
 
     def _best(self, idle: list[PooledWorker], attempt: Attempt) -> PooledWorker:
         """Which of several idle workers runs an attempt."""
@@ -144,19 +152,20 @@ class WorkerPool:
 
     # -- what the scheduler's workers are asked
 
-    def start(self, attempt: AttemptId, program: Program, make: Callable[[], Attempt]) -> None:
+    def start(self, attempt: AttemptId, program: Program, make: Callable[[], Attempt], files: tuple[RunFile, ...] = ()) -> None:
         """Give an attempt to an idle worker, or to the next that is. ``make`` makes it with the files as they are then."""
         if program.phase not in self.programs:
             from dataflow.driving.by_value import dumps
 
             self.programs[program.phase] = dumps(program)
-        self.queue.append(_Queued(attempt, program, make))
+        self.queue.append(Queued(attempt, program, make, files))
         self._dispatch()
 
     def _dispatch(self) -> None:
-        kept: list[_Queued] = []
+        kept: list[Queued] = []
         while self.queue and self.free:
-            queued = self.queue.popleft()
+            queued = self.queue[0] if len(self.free) > 1 else self._nearest(next(iter(self.free)))
+            self.queue.remove(queued)
             idle = [worker for worker in self.free if self._suited(worker, queued)]
             others = [worker for worker in idle if queued.attempt.task not in worker.ran]
             if not others and (not idle or self._coming()):
@@ -176,9 +185,9 @@ class WorkerPool:
         for worker in self.ahead.could_take():
             if len(self.queue) <= len(self.workers):
                 return  # the last ones go to whoever is free first
-            queued = self.queue[0]
+            queued = self._nearest(worker)
             if self.ahead.short(queued.program.phase) and self._suited(worker, queued) and queued.attempt.task not in worker.ran:
-                self.queue.popleft()
+                self.queue.remove(queued)
                 self.ahead.takes(worker, queued)
                 self._hand(worker, queued, queued.make())
 
@@ -189,7 +198,7 @@ class WorkerPool:
             if idle > 0 and any(self._suited(other, queued) for other in self.free):
                 idle -= self._ask_back(worker, queued)
 
-    def _ask_back(self, worker: PooledWorker, queued: _Queued) -> bool:
+    def _ask_back(self, worker: PooledWorker, queued: Queued) -> bool:
         """Ask a worker for its next attempt. False where that was asked before."""
         if worker in self.ahead.asked:
             return False
@@ -223,14 +232,14 @@ class WorkerPool:
             self.ahead.begins(worker, queued.program.phase)
             self.news.append(Begun(queued.attempt))
 
-    def _give(self, worker: PooledWorker, queued: _Queued, attempt: Attempt) -> None:
+    def _give(self, worker: PooledWorker, queued: Queued, attempt: Attempt) -> None:
         worker.busy = queued.attempt
         del self.free[worker]
         self.ahead.begins(worker, queued.program.phase)
         self.news.append(Begun(queued.attempt))
         self._hand(worker, queued, attempt)
 
-    def _hand(self, worker: PooledWorker, queued: _Queued, attempt: Attempt) -> None:
+    def _hand(self, worker: PooledWorker, queued: Queued, attempt: Attempt) -> None:
         from dataflow.driving.by_value import dumps
 
         name = queued.program.phase

@@ -11,6 +11,7 @@ a file of another machine cannot be read ─> is somebody there? ─┬─> nobo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import selectors
@@ -24,8 +25,8 @@ from typing import Any
 
 import ray
 
-from dataflow.driving.pool import Death, PooledWorker, WorkerPool
-from dataflow.driving.sending import Indices
+from dataflow.driving.pool import Death, PooledWorker, Queued, WorkerPool
+from dataflow.driving.sending import MANY, Indices
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
 from dataflow.plan.steps import Resources
@@ -49,6 +50,7 @@ ANSWER = 5.0
 HOMELESS = 60.0  # seconds that a step waits for a machine that may come
 SAY = 5.0  # seconds after which it says that it waits
 IDLE = 0.5  # seconds to tear down for a worker that has nothing to do, and makes room
+WINDOW = 16  # attempts that wait, of which a worker has the one with most of its bytes on its machine
 GONE = "its machine is gone"
 
 
@@ -216,12 +218,21 @@ class ClusterPool(WorkerPool):
     def _suited(self, worker: PooledWorker, queued: Any) -> bool:
         return worker.resources == queued.program.resources and worker not in self.leaving and _machine(worker).stays
 
+    def _nearest(self, worker: PooledWorker) -> Queued:
+        first = self.queue[0]
+        if first.attempt.number or not first.files:  # what runs again is not passed over
+            return first
+        place, phase = worker.body.place, first.program.phase
+        those = [one for one in itertools.islice(self.queue, WINDOW) if one.program.phase == phase and self._suited(worker, one)]
+        return max(those, key=lambda one: sum(file.stored for file in one.files if file.place == place), default=first)
+
     def _best(self, idle: list[PooledWorker], attempt: Attempt) -> PooledWorker:
-        if len(idle) == 1 or len(attempt.input.files) == 0:  # of a shuffle every machine has about as much
-            return idle[0]
+        given = attempt.input
+        if len(idle) == 1 or len(given.files if given.shuffle is None else given.shuffle.files) > MANY:
+            return idle[0]  # of a large shuffle every machine has about as much
         near: Counter[str] = Counter()
-        for file in attempt.input.files:
-            near[file.place] += file.bytes
+        for place, _, _, length in given.ranges():
+            near[place] += length
         return max(idle, key=lambda worker: near[worker.body.place])
 
     def _sent(self, worker: PooledWorker, attempt: Attempt) -> Attempt:

@@ -77,7 +77,7 @@ class RayWorkers:
 
     def _send(self, attempt: AttemptId, work: Work) -> None:
         assert self.pool is not None
-        self.pool.start(attempt, work.program, lambda: work.attempt(attempt.task, attempt.number))
+        self.pool.start(attempt, work.program, lambda: work.attempt(attempt.task, attempt.number), work.input.files)
 
     def cancel(self, attempt: AttemptId) -> None:
         """Stop an attempt."""
