@@ -45,7 +45,7 @@ class Leaving:
             if not self.readers & self._in_hand() or time.monotonic() > self.machine.until:
                 self.done = True
                 self.pool.cluster.left(self.machine)
-        elif not self.asked and self._quiet():
+        elif not self.asked and self._quiet() and self.pool.staying():  # or else others may come in time
             self.asked = True
             self.pool.mail.when(self.machine.call("files", self.pool.run), self._listed)
 
