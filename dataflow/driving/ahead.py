@@ -6,7 +6,7 @@
 
 A round trip costs a millisecond, and several where the driver shares its core: of an attempt of 50 ms that is too much, of one of a
 second it is nothing, and there a worker that is slow would keep an attempt that others could run. What waits at a worker that dies
-is lost with it and runs elsewhere as another attempt, because nobody knows whether it had begun.
+had not begun, and goes to another; where it is not sure that the worker is dead, that is another attempt (`Lost`), as both may write.
 """
 
 from __future__ import annotations
@@ -40,9 +40,13 @@ class Ahead(Generic[W]):
         self.begun[worker] = (phase, time.monotonic())
         self.single[worker] = None
 
-    def ends(self, worker: W) -> Any:
-        """It is done; gives what it begins now, None if that is nothing."""
-        if (found := self.begun.pop(worker, None)) is not None:
+    def ends(self, worker: W, well: bool = True) -> Any:
+        """It is done; gives what it begins now, None if that is nothing. After one that failed nothing waits: its parts may come first."""
+        found = self.begun.pop(worker, None)
+        if found is not None and not well:
+            self.usual.pop(found[0], None)
+            self.depth = 1
+        elif found is not None:
             phase, since = found
             seconds = time.monotonic() - since
             self.usual[phase] = seconds if phase not in self.usual else (1 - WEIGHT) * self.usual[phase] + WEIGHT * seconds

@@ -109,6 +109,7 @@ class WorkerPool:
         self.misstarts = 0
         self.indices = Indices()
         self.ahead: Ahead[PooledWorker] = Ahead()
+        self.orphans: dict[PooledWorker, Queued] = {}  # waited at workers of which it is being asked how they ended
         self.unwanted: set[AttemptId] = set()  # were to be returned by their workers, and not to run elsewhere
         self._beaten = 0.0
 
@@ -222,9 +223,9 @@ class WorkerPool:
         if mine and wanted:
             self.queue.appendleft(queued)
 
-    def _idle(self, worker: PooledWorker) -> None:
+    def _idle(self, worker: PooledWorker, well: bool = True) -> None:
         """A worker has done what it was given first."""
-        queued = self.ahead.ends(worker)
+        queued = self.ahead.ends(worker, well)
         worker.busy = queued.attempt if queued is not None else None
         if queued is None:
             self.free[worker] = None
@@ -262,6 +263,7 @@ class WorkerPool:
     def cancel(self, attempt: AttemptId) -> None:
         """Stop an attempt by ending its worker: no other way is sure."""
         self.queue = deque(queued for queued in self.queue if queued.attempt != attempt)
+        self.orphans = {worker: queued for worker, queued in self.orphans.items() if queued.attempt != attempt}
         for worker in list(self.workers):
             if worker.busy == attempt:
                 worker.busy = None
@@ -320,7 +322,7 @@ class WorkerPool:
                     self._idle(worker)
                     self.news.append(self._finished(worker, AttemptId(task, number), result))
                 case ("failed", task, number, kind, error, rows):
-                    self._idle(worker)
+                    self._idle(worker, well=False)
                     report = error.report if isinstance(error, DataflowError) else None
                     self._failed(Failed(AttemptId(task, number), kind, error, report, rows))
                 case ("returned", task, number, mine):
@@ -330,11 +332,15 @@ class WorkerPool:
 
     def _lost(self, worker: PooledWorker) -> None:
         """A worker is gone: its socket is at its end."""
+        if (queued := self.ahead.forget(worker)) is not None:
+            self.orphans[worker] = queued
         self._let_go(worker)
         self._mourn(worker)
 
     def _died(self, worker: PooledWorker, death: Death) -> None:
         """It is known how a worker ended, and where it was."""
+        if (queued := self.orphans.pop(worker, None)) is not None:  # else the worker would have said that it was done with the other
+            self.queue.extendleft([queued] if queued.attempt not in self.unwanted else [])
         if not worker.ready:
             self.misstarts += 1
             if self.misstarts >= MISSTARTS:

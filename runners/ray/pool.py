@@ -354,6 +354,7 @@ class ClusterPool(WorkerPool):
         self.dying = {worker: None for worker in self.dying if _machine(worker) is not machine}
         self.seats.pop(machine, None)
         self.news += [Lost(worker.busy, GONE) for worker in dead if worker.busy is not None]
+        self.news += [Lost(self.orphans.pop(worker).attempt, GONE) for worker in dead if worker in self.orphans]
         self.news += [Lost(failed.attempt, "a machine whose files it read is gone") for failed in self.doubted.pop(machine, [])]
         self.news.append(PlaceLost(machine.place))
 

@@ -32,3 +32,15 @@ def test_what_a_worker_had_not_begun_is_known_when_it_is_gone() -> None:
     ahead.begins("w", "map")
     ahead.takes("w", "the next")
     assert ahead.forget("w") == "the next" and ahead.forget("w") is None and ahead.ends("w") is None
+
+
+def test_after_an_attempt_that_failed_none_waits() -> None:
+    ahead: Ahead[str] = Ahead()
+    for _ in range(2):
+        ahead.begins("w", "map")
+        ahead.ends("w")
+    assert ahead.depth > 1
+    ahead.begins("w", "map")
+    ahead.ends("w", well=False)
+    ahead.begins("w", "map")
+    assert ahead.depth == 1 and not list(ahead.could_take())
