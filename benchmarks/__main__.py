@@ -23,7 +23,8 @@ from benchmarks.table import as_table, rows_of
 
 JOBS = (
     "wordcount", "groupby", "sort", "tpch", "tpch_partitioned", "sort_table", "group_table", "join_table", "startup", "first_query",
-    "tiny_query", "scheduler", "scale", "ray_wordcount", "ray_groupby", "ray_sort", "ray_tpch", "transactions", "transactions_postgres",
+    "tiny_query", "scheduler", "scale", "ray_wordcount", "ray_groupby", "ray_sort", "ray_tpch", "ray_kills", "ray_wide",
+    "transactions", "transactions_postgres",
     "observers", "large_store",
 )  # fmt: skip
 OURS = ("dataflow-engine", "polars", "pyarrow")

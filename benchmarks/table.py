@@ -51,7 +51,8 @@ def _row(job: Job, contender: Contender, runs: list[Measured], note: str, size: 
     if times > 1:
         notes.append(f"ran on 1/{times} of the input, seconds times {times}")
     known = ("seconds", "words", "total", "tasks", "version", "parts", "rates", "result")
-    notes += [f"{key.replace('_', ' ')}: {value:,}" for key, value in good[-1].printed.items() if key not in known]
+    others = {key: value for key, value in good[-1].printed.items() if key not in known and isinstance(value, int | float)}
+    notes += [f"{key.replace('_', ' ')}: {value:,}" for key, value in others.items()]
     return Row(
         contender.name,
         seconds=times * median(run.printed_at if job.from_start else run.printed["seconds"] for run in good),

@@ -5,16 +5,18 @@ travel by value, and a worker that dies is noticed at once, because its socket c
 
     driver ──("program", name, bytes)──> kept by name             ──("attempt", task, number, name, bytes, files)──> run
            ──("files", name, bytes)────> those of a shuffle, for attempts that name them
+           ──("return", task, number)──> an attempt that has not begun; ("returned", task, number, whether it had not) ──> driver
     driver <──("ready",)  ("progress", rows, bytes, pulse)  ("finished", bytes)  ("failed", kind, bytes)────────── worker
 
-`execution.serving` runs the attempts and marks their rows. A thread sends progress four times a second; when the socket is
-gone, so is the driver, and the thread ends the process.
+`execution.serving` runs the attempts and marks their rows. A thread takes in what comes, so that an attempt that waits behind
+another can be had back. Another sends progress four times a second; when the socket is gone, so is the driver, and the process ends.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import queue
 import signal
 import socket
 import struct
@@ -29,6 +31,7 @@ from dataflow.execution.serving import Serving
 __all__ = ["HEADER", "KEPT", "Channel", "main"]
 
 HEADER = struct.Struct("<Q")
+SMALL = 1 << 16  # bytes that are rather copied than sent in two parts
 KEPT = 4  # lists of files, the last ones that were sent
 BEAT = 0.25
 
@@ -43,9 +46,13 @@ class Channel:
     def send(self, *message: Any) -> None:
         """Send one message."""
         data = pickle.dumps(message, 5)
+        header = HEADER.pack(len(data))
         with self._lock:
-            self.sock.sendall(HEADER.pack(len(data)))
-            self.sock.sendall(data)
+            if len(data) < SMALL:  # in one packet: a call more, and the other side awake twice, are half a millisecond
+                self.sock.sendall(header + data)
+            else:
+                self.sock.sendall(header)
+                self.sock.sendall(data)
 
     def receive(self) -> Any:
         """The next message; EOFError when the other side is gone."""
@@ -76,6 +83,7 @@ def main(arguments: list[str]) -> None:
         _connect(*setup["transport"])
     server = _Server(channel, Serving(arguments[1]))
     threading.Thread(target=server.beat, daemon=True).start()
+    threading.Thread(target=server.listen, daemon=True).start()
     channel.send("ready")
     try:
         server.serve()
@@ -93,6 +101,9 @@ class _Server:
     def __init__(self, channel: Channel, serving: Serving) -> None:
         self.channel, self.serving = channel, serving
         self.files: dict[str, Any] = {}
+        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.waiting: set[tuple[str, int]] = set()  # attempts that are here and have not begun
+        self.lock = threading.Lock()
 
     def beat(self) -> None:
         """Tell the driver how far the current attempt is."""
@@ -104,9 +115,29 @@ class _Server:
                 except OSError:
                     os._exit(1)
 
+    def listen(self) -> None:
+        """Take in what the driver says; None when it is gone."""
+        try:
+            while True:
+                message = self.channel.receive()
+                if message[0] == "return":
+                    self.channel.send("returned", *message[1:], self._claim(message[1], message[2]))
+                    continue
+                if message[0] == "attempt":
+                    self.waiting.add((message[1], message[2]))
+                self.inbox.put(message)
+        except (EOFError, OSError):
+            self.inbox.put(None)
+
+    def _claim(self, task: str, number: int) -> bool:
+        """Whether an attempt has not begun, and from now on is whose who asks."""
+        with self.lock:
+            mine = (task, number) in self.waiting
+            self.waiting.discard((task, number))
+            return mine
+
     def serve(self) -> None:
-        while True:
-            message = self.channel.receive()
+        while (message := self.inbox.get()) is not None:
             match message[0]:
                 case "program":
                     self.serving.programs[message[1]] = message[2]
@@ -116,7 +147,8 @@ class _Server:
                         del self.files[next(iter(self.files))]
                 case "attempt":
                     task, number, name, data, index = message[1:]
-                    self.channel.send(*self.serving.run(task, number, name, data, self._adapt(index)))
+                    if self._claim(task, number):
+                        self.channel.send(*self.serving.run(task, number, name, data, self._adapt(index)))
                 case _:
                     self.serving.close()
                     return

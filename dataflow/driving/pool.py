@@ -3,7 +3,7 @@
 One socket a worker; a dead worker is an end of file on its socket, seen within a wait's granularity, and costs the one
 attempt it ran. The standard library's process pool would lose every attempt in flight, so it is not used.
 
-    `_launch` ─> a process with `dataflow.worker` ─> "ready" ─> attempts, one at a time ─> stop
+    `_launch` ─> a process with `dataflow.worker` ─> "ready" ─> attempts, one after another (`ahead`) ─> stop
                                                       └─ EOF at any time: reap, report Died with how, rows and stack
 
 Where processes are started, and what is known of a dead one, is said by a subclass: `runners.local` starts them here, `runners.ray`
@@ -24,15 +24,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
+from dataflow.driving.ahead import Ahead
 from dataflow.driving.sending import Indices, narrowed
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
 from dataflow.physical.program import Program
 from dataflow.plan.steps import Resources
-from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Lost, PlaceLost, Progress
+from dataflow.scheduling.events import AttemptId, Begun, Died, Event, Failed, Finished, Lost, News, Progress
+from dataflow.shard.runfile import RunFile
 from dataflow.worker import HEADER, KEPT, Channel
 
-__all__ = ["Body", "Death", "PooledWorker", "WorkerPool"]
+__all__ = ["Body", "Death", "PooledWorker", "Queued", "WorkerPool"]
 
 MISSTARTS = 3
 PATIENCE = struct.pack("ll", 10, 0)  # seconds and microseconds in which a worker takes in something of what it is sent
@@ -85,10 +87,13 @@ class PooledWorker:
     ran: set[str] = field(default_factory=set)
 
 
-class _Queued(NamedTuple):
+class Queued(NamedTuple):
+    """An attempt that waits for a worker. ``files``: what it reads, as far as that is known before it is made."""
+
     attempt: AttemptId
     program: Program
     make: Callable[[], Attempt]
+    files: tuple[RunFile, ...] = ()
 
 
 class WorkerPool:
@@ -98,11 +103,14 @@ class WorkerPool:
         self.workers: list[PooledWorker] = []
         self.free: dict[PooledWorker, None] = {}  # those that are ready and idle
         self.selector = selectors.DefaultSelector()
-        self.queue: deque[_Queued] = deque()
+        self.queue: deque[Queued] = deque()
         self.programs: dict[str, bytes] = {}
-        self.news: list[Event | PlaceLost] = []
+        self.news: list[News] = []
         self.misstarts = 0
         self.indices = Indices()
+        self.ahead: Ahead[PooledWorker] = Ahead()
+        self.orphans: dict[PooledWorker, Queued] = {}  # waited at workers of which it is being asked how they ended
+        self.unwanted: set[AttemptId] = set()  # were to be returned by their workers, and not to run elsewhere
         self._beaten = 0.0
 
     # -- what a subclass says
@@ -115,9 +123,13 @@ class WorkerPool:
         """Whether processes are being started."""
         return any(not worker.ready for worker in self.workers)
 
-    def _suited(self, worker: PooledWorker, queued: _Queued) -> bool:
+    def _suited(self, worker: PooledWorker, queued: Queued) -> bool:
         """Whether a worker may run an attempt."""
         return True
+
+    def _nearest(self, worker: PooledWorker) -> Queued:
+        """Which of those that wait a worker is to have, if it is the only one that could have any now; not yet taken."""
+        return self.queue[0]
 
     def _best(self, idle: list[PooledWorker], attempt: Attempt) -> PooledWorker:
         """Which of several idle workers runs an attempt."""
@@ -141,19 +153,20 @@ class WorkerPool:
 
     # -- what the scheduler's workers are asked
 
-    def start(self, attempt: AttemptId, program: Program, make: Callable[[], Attempt]) -> None:
+    def start(self, attempt: AttemptId, program: Program, make: Callable[[], Attempt], files: tuple[RunFile, ...] = ()) -> None:
         """Give an attempt to an idle worker, or to the next that is. ``make`` makes it with the files as they are then."""
         if program.phase not in self.programs:
             from dataflow.driving.by_value import dumps
 
             self.programs[program.phase] = dumps(program)
-        self.queue.append(_Queued(attempt, program, make))
+        self.queue.append(Queued(attempt, program, make, files))
         self._dispatch()
 
     def _dispatch(self) -> None:
-        kept: list[_Queued] = []
+        kept: list[Queued] = []
         while self.queue and self.free:
-            queued = self.queue.popleft()
+            queued = self.queue[0] if len(self.free) > 1 else self._nearest(next(iter(self.free)))
+            self.queue.remove(queued)
             idle = [worker for worker in self.free if self._suited(worker, queued)]
             others = [worker for worker in idle if queued.attempt.task not in worker.ran]
             if not others and (not idle or self._coming()):
@@ -164,17 +177,76 @@ class WorkerPool:
         self.queue.extendleft(reversed(kept))
         if self.queue:
             self._grow()
+            self._give_ahead()
+        elif self.free and self.ahead.double:
+            self._take_back()
 
-    def _give(self, worker: PooledWorker, queued: _Queued, attempt: Attempt) -> None:
+    def _give_ahead(self) -> None:
+        """Have workers of short attempts hold the next one."""
+        for worker in self.ahead.could_take():
+            if len(self.queue) <= len(self.workers):
+                return  # the last ones go to whoever is free first
+            queued = self._nearest(worker)
+            if self.ahead.short(queued.program.phase) and self._suited(worker, queued) and queued.attempt.task not in worker.ran:
+                self.queue.remove(queued)
+                self.ahead.takes(worker, queued)
+                self._hand(worker, queued, queued.make())
+
+    def _take_back(self) -> None:
+        """What waits at workers goes to those that have nothing to do."""
+        idle = len(self.free) - len(self.ahead.asked)
+        for worker, queued in list(self.ahead.double.items()):
+            if idle > 0 and any(self._suited(other, queued) for other in self.free):
+                idle -= self._ask_back(worker, queued)
+
+    def _ask_back(self, worker: PooledWorker, queued: Queued) -> bool:
+        """Ask a worker for its next attempt. False where that was asked before."""
+        if worker in self.ahead.asked:
+            return False
+        self.ahead.asked[worker] = queued
+        with contextlib.suppress(OSError):  # its death will be noticed
+            worker.channel.send("return", *queued.attempt)
+        return True
+
+    def _returned(self, worker: PooledWorker, attempt: AttemptId, mine: bool) -> None:
+        """A worker gives an attempt back, or says that it had begun."""
+        queued = self.ahead.asked.pop(worker)
+        wanted = attempt not in self.unwanted
+        self.unwanted.discard(attempt)
+        if mine and worker.busy == attempt:  # it would have begun by now
+            self._idle(worker)
+        elif mine:
+            self.ahead.returned(worker)
+        elif worker.busy == attempt and not wanted:
+            worker.busy = None
+            self._end(worker)
+        if mine and wanted:
+            self.queue.appendleft(queued)
+
+    def _idle(self, worker: PooledWorker, well: bool = True) -> None:
+        """A worker has done what it was given first."""
+        queued = self.ahead.ends(worker, well)
+        worker.busy = queued.attempt if queued is not None else None
+        if queued is None:
+            self.free[worker] = None
+        else:
+            self.ahead.begins(worker, queued.program.phase)
+            self.news.append(Begun(queued.attempt))
+
+    def _give(self, worker: PooledWorker, queued: Queued, attempt: Attempt) -> None:
+        worker.busy = queued.attempt
+        del self.free[worker]
+        self.ahead.begins(worker, queued.program.phase)
+        self.news.append(Begun(queued.attempt))
+        self._hand(worker, queued, attempt)
+
+    def _hand(self, worker: PooledWorker, queued: Queued, attempt: Attempt) -> None:
         from dataflow.driving.by_value import dumps
 
         name = queued.program.phase
-        worker.busy = queued.attempt
         worker.ran.add(queued.attempt.task)
-        del self.free[worker]
         index, files = self.indices.of(name, attempt.input)
         attempt = attempt.with_files(()) if index else replace(attempt, input=narrowed(attempt.input))
-        self.news.append(Progress(queued.attempt, 0, 0))  # the wait for a worker is not its own
         data = dumps(self._sent(worker, attempt))
         try:
             if name not in worker.programs:
@@ -191,16 +263,20 @@ class WorkerPool:
     def cancel(self, attempt: AttemptId) -> None:
         """Stop an attempt by ending its worker: no other way is sure."""
         self.queue = deque(queued for queued in self.queue if queued.attempt != attempt)
+        self.orphans = {worker: queued for worker, queued in self.orphans.items() if queued.attempt != attempt}
         for worker in list(self.workers):
             if worker.busy == attempt:
                 worker.busy = None
                 self._end(worker)
+            elif (queued := self.ahead.double.get(worker)) is not None and queued.attempt == attempt:
+                self.unwanted.add(attempt)
+                self._ask_back(worker, queued)
 
     def hang_report(self, attempt: AttemptId) -> str:
         """The stack of an attempt's worker."""
         return next((worker.body.stack() for worker in self.workers if worker.busy == attempt), "")
 
-    def wait(self, timeout: float) -> list[Event | PlaceLost]:
+    def wait(self, timeout: float) -> list[News]:
         """The events of all workers."""
         for key, _ in self.selector.select(0 if self.news else timeout):
             if isinstance(key.data, PooledWorker):
@@ -208,9 +284,10 @@ class WorkerPool:
             else:
                 key.data()
         self._dispatch()
-        if self.queue and time.monotonic() - self._beaten > BEAT:
+        if (self.queue or self.ahead.double) and time.monotonic() - self._beaten > BEAT:
             self._beaten = time.monotonic()
-            self.news += [Progress(queued.attempt, 0, 0, int(self._beaten / BEAT)) for queued in self.queue]
+            waiting = [*self.queue, *self.ahead.double.values()]
+            self.news += [Progress(queued.attempt, 0, 0, int(self._beaten / BEAT)) for queued in waiting]
         news, self.news = self.news, []
         return news
 
@@ -242,24 +319,28 @@ class WorkerPool:
                 case ("progress", task, number, rows, read, pulse):
                     self.news.append(Progress(AttemptId(task, number), rows, read, pulse))
                 case ("finished", task, number, result):
-                    worker.busy = None
-                    self.free[worker] = None
+                    self._idle(worker)
                     self.news.append(self._finished(worker, AttemptId(task, number), result))
                 case ("failed", task, number, kind, error, rows):
-                    worker.busy = None
-                    self.free[worker] = None
+                    self._idle(worker, well=False)
                     report = error.report if isinstance(error, DataflowError) else None
                     self._failed(Failed(AttemptId(task, number), kind, error, report, rows))
+                case ("returned", task, number, mine):
+                    self._returned(worker, AttemptId(task, number), mine)
                 case _:
                     raise AssertionError(f"a worker said {message[0]!r}")
 
     def _lost(self, worker: PooledWorker) -> None:
         """A worker is gone: its socket is at its end."""
+        if (queued := self.ahead.forget(worker)) is not None:
+            self.orphans[worker] = queued
         self._let_go(worker)
         self._mourn(worker)
 
     def _died(self, worker: PooledWorker, death: Death) -> None:
         """It is known how a worker ended, and where it was."""
+        if (queued := self.orphans.pop(worker, None)) is not None:  # else the worker would have said that it was done with the other
+            self.queue.extendleft([queued] if queued.attempt not in self.unwanted else [])
         if not worker.ready:
             self.misstarts += 1
             if self.misstarts >= MISSTARTS:
@@ -288,6 +369,9 @@ class WorkerPool:
             self.selector.unregister(worker.channel.sock)
         worker.channel.sock.close()
         self.free.pop(worker, None)
+        if (queued := self.ahead.forget(worker)) is not None:
+            self.news.append(Lost(queued.attempt, "it waited at a worker that is gone"))
+            self.unwanted.discard(queued.attempt)
         if worker in self.workers:
             self.workers.remove(worker)
 

@@ -16,7 +16,7 @@ from dataflow.physical.program import ShuffleInput, TaskInput
 from dataflow.shard.runfile import RunFile
 from dataflow.worker import KEPT
 
-__all__ = ["Indices", "narrowed"]
+__all__ = ["MANY", "Indices", "narrowed"]
 
 MANY = 64
 

@@ -58,9 +58,8 @@ def _ranges(given: ShuffleInput, low: int, high: int, budget: int) -> Iterator[t
     while start < high - low:
         stop = int(np.searchsorted(total, total[start] + budget, side="right")) - 1
         stop = min(max(stop, start + 1), high - low)
-        size = int(total[stop] - total[start])
-        if size:
-            yield low + start, low + stop, size
+        if (size := total[stop] - total[start]) > 0:  # of a wide block a few buckets may be less than a byte, and have rows
+            yield low + start, low + stop, max(1, int(size))
         start = stop
 
 

@@ -49,9 +49,12 @@ from dataflow.physical.program import (
 )  # fmt: skip
 from dataflow.shard.batch import Batch, Rows
 from dataflow.shard.codec import decode_batch
+from dataflow.shard.places import expect_reads
 from dataflow.shard.runfile import RunFile, read_block
 
 __all__ = ["Attempt", "TaskResult", "run_task"]
+
+READ_AHEAD = 8  # the part of an attempt's memory for what comes from other machines before it is asked for
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,10 @@ def run_task(
             for index, leaf in enumerate(program.leaves):
                 writers.append(_writer(leaf, index, attempt, context, share))
             flow = build_flow(program.tree, writers, context, program.label)
+            expect_reads(given.ranges, attempt.memory // READ_AHEAD)
             _drive(program, given, flow, writers, context)
             outputs = [writer.close() for writer in writers]
+            expect_reads(list, 0)
         except BaseException as error:
             for writer in writers:
                 with suppress(Exception):

@@ -236,3 +236,13 @@ class TaskInput:
     rows: tuple[int, int | None] = (0, None)
     bytes: int = 0
     seed: int = 0
+
+    def ranges(self) -> list[tuple[str, str, int, int]]:
+        """Place, path, offset and length of every block that it reads, in the order of the files."""
+        low, high = (self.shuffle.first, self.shuffle.last) if self.shuffle is not None else (None, None)
+        return [
+            (file.place, file.path, block.offset, block.length)
+            for file in (self.shuffle.files if self.shuffle is not None else self.files)
+            for block in file.blocks
+            if (low is None or block.last >= low) and (high is None or block.first < high)
+        ]

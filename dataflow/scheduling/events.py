@@ -1,6 +1,6 @@
 """What the scheduler and the places that run tasks say to each other. Plain values; tasks are opaque here.
 
-Scheduler ──start(attempt)──> Workers ──> Progress…, then one of Finished, Failed, Died, Lost
+Scheduler ──start(attempt)──> Workers ──> Begun, Progress…, then one of Finished, Failed, Died, Lost
           ──cancel(attempt)─>
           ──expect(left)────>             (what more of them could do)
 
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 from dataflow.errors import Report
 
 __all__ = [
-    "AttemptId", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "PlaceLost", "Progress", "Task", "Workers",
+    "AttemptId", "Begun", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "News", "PlaceLost", "PlaceMoved",
+    "Progress", "Task", "Workers",
 ]  # fmt: skip
 
 
@@ -71,6 +72,12 @@ class Died(NamedTuple):
     trace: str = ""
 
 
+class Begun(NamedTuple):
+    """An attempt that waited for a worker begins only now."""
+
+    attempt: AttemptId
+
+
 class Lost(NamedTuple):
     """An attempt vanished through no fault of its own: it waited on a worker that died of another, or its machine is gone."""
 
@@ -82,6 +89,13 @@ class PlaceLost(NamedTuple):
     """A place (`shard.places`) is gone, and the files that tasks wrote there with it."""
 
     place: str
+
+
+class PlaceMoved(NamedTuple):
+    """The files of a place that is about to go were copied: by their paths there, at which place and path each is now."""
+
+    place: str
+    where: dict[str, tuple[str, str]]
 
 
 class Progress(NamedTuple):
@@ -101,7 +115,8 @@ class Left(NamedTuple):
     seconds: float
 
 
-Event = Finished | Failed | Died | Lost | Progress
+Event = Begun | Finished | Failed | Died | Lost | Progress
+News = Event | PlaceLost | PlaceMoved
 
 
 class Clock(Protocol):
@@ -139,7 +154,7 @@ class Workers(Protocol):
         """Where an attempt stands, as a stack, before it is cancelled for making no progress."""
         ...
 
-    def wait(self, timeout: float) -> Sequence[Event | PlaceLost]:
+    def wait(self, timeout: float) -> Sequence[News]:
         """The events since the last call, after at most ``timeout`` seconds."""
         ...
 

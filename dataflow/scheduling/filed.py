@@ -116,6 +116,16 @@ class FiledFiles:
         for name, filed in self._there.get(place, {}):
             self._missing.setdefault(name, {})[filed] = None
 
+    def move(self, place: str, where: dict[str, tuple[str, str]]) -> bool:
+        """Files of a place are now at others. False where one of these is gone by now."""
+        there = True
+        for name, filed in list(self._there.get(place, {})):
+            file = self.files[name][filed]
+            if file.path in where:
+                to, path = where[file.path]
+                there &= self.file(name, filed, replace(file, place=to, path=path))
+        return there
+
     def missing(self, name: str) -> list[str]:
         """The tasks whose files under a name are missing. Of a name that was removed all are, and from now on it takes in files again."""
         if name in self._removed:

@@ -63,6 +63,7 @@ class Job:
             self.bisection.give_up,
             self._compare,
             self.lineage.lost,
+            self.lineage.moved,
         )
         self.waiting = [phase.name for phase in plan.phases]
         self.open: dict[str, set[str]] = {}

@@ -59,6 +59,11 @@ class Lineage:
         self.files.lose(place)
         self._restore()
 
+    def moved(self, place: str, where: dict[str, tuple[str, str]]) -> None:
+        """What was written at a place was copied to others, before it goes."""
+        if not self.files.move(place, where):
+            self._restore()
+
     def ready(self, name: str) -> bool:
         """Whether nothing that a phase reads is being made again."""
         if not self.remaking:

@@ -31,14 +31,16 @@ from typing import Any
 from dataflow.errors import DataflowError, MemoryLimitError, Report, TaskTimeoutError, WorkerCrashedError
 from dataflow.scheduling.events import (
     AttemptId,
+    Begun,
     Clock,
     Died,
-    Event,
     Failed,
     Finished,
     Left,
     Lost,
+    News,
     PlaceLost,
+    PlaceMoved,
     Policy,
     Progress,
     Task,
@@ -98,7 +100,7 @@ class Scheduler:
     ``compare(task, first, second)`` raises if the two results of a task that ran twice are not the same.
     ``corrupt(producer, since)`` says whether a task's file, which a reader that began then could not read, is made again; ``ready(group)``
     whether what the tasks of a group read is there. ``place_lost(place)`` is told of a place that is gone, with the files that tasks
-    wrote there.
+    wrote there; ``place_moved(place, where)`` of one whose files were copied to others.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Scheduler:
         give_up: Callable[[Task, str, BaseException], list[Task] | None] | None = None,
         compare: Callable[[Task, Any, Any], None] | None = None,
         place_lost: Callable[[str], None] | None = None,
+        place_moved: Callable[[str, dict[str, tuple[str, str]]], None] | None = None,
     ) -> None:
         self.workers, self.clock, self.policy = workers, clock, policy or Policy()
         self.give_up = give_up or (lambda task, how, error: None)
@@ -126,6 +129,7 @@ class Scheduler:
         self.ready = ready or (lambda group: True)
         self.compare = compare or (lambda task, first, second: None)
         self.place_lost = place_lost or (lambda place: None)
+        self.place_moved = place_moved or (lambda place, where: None)
         self.states: dict[str, _State] = {}
         self.winners: dict[str, int] = {}  # the attempt whose result was taken, of every task that is done
         self.live: dict[str, _State] = {}  # those with attempts running: the clock's checks look at no others
@@ -238,10 +242,14 @@ class Scheduler:
 
     # -- events
 
-    def _on_event(self, event: Event | PlaceLost) -> None:
+    def _on_event(self, event: News) -> None:
         if isinstance(event, PlaceLost):
             self.log.append(f"{event.place} is gone, and the files there")
             self.place_lost(event.place)
+            return
+        if isinstance(event, PlaceMoved):
+            self.log.append(f"{event.place} is about to go, and {len(event.where)} files there were copied")
+            self.place_moved(event.place, event.where)
             return
         state = self.states.get(event.attempt.task)
         if state is None or event.attempt.number not in state.running:
@@ -251,6 +259,10 @@ class Scheduler:
                 self.discard(Task(event.attempt.task, "", None), event.result)
             return
         number = event.attempt.number
+        if isinstance(event, Begun):
+            state.running[number] = self.clock.now()
+            state.progress[number] = (self.clock.now(), (-1, 0))
+            return
         if isinstance(event, Progress):
             if (event.rows, event.pulse) != state.progress[number][1]:
                 state.progress[number] = (self.clock.now(), (event.rows, event.pulse))

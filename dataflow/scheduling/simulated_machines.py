@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 from dataflow.errors import Report, ShardLostError
 from dataflow.execution.task import Attempt
-from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Left, Lost, PlaceLost
+from dataflow.scheduling.events import AttemptId, Failed, Finished, Left, Lost, News, PlaceLost
 from dataflow.scheduling.simulation import SimClock
 from dataflow.shard.runfile import RunFile
 
@@ -125,7 +125,7 @@ class SimMachines:
         self._cores = fleet.machines * fleet.cores
         self._order = itertools.count()
         self._heap: list[tuple[float, int, Callable[[Any], None], Any]] = []
-        self._events: list[Event | PlaceLost] = []
+        self._events: list[News] = []
         self._by_load = [(0, next(self._order), machine) for machine in self.machines]
         self._where: tuple[tuple[RunFile, ...], dict[str, list[int]]] = ((), {})
         self._draw = draw
@@ -174,7 +174,7 @@ class SimMachines:
         """What stands for a stack."""
         return f"{attempt} hangs in a simulation"
 
-    def wait(self, timeout: float) -> list[Event | PlaceLost]:
+    def wait(self, timeout: float) -> list[News]:
         """What happens at the next moment at which anything does, if that is within ``timeout``; the clock moves there."""
         since = perf_counter()
         limit = self.clock.now() + timeout

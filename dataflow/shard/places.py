@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from dataflow.errors import DataflowError, Report
 
-__all__ = ["Transport", "connect", "create_file", "is_shared", "make_folder", "read_range", "remove_file", "remove_folder"]
+__all__ = ["Transport", "connect", "create_file", "expect_reads", "is_shared", "make_folder", "read_range", "remove_file", "remove_folder"]
 
 
 class Transport(Protocol):
@@ -27,6 +28,10 @@ class Transport(Protocol):
 
     def read(self, place: str, path: str, offset: int, length: int) -> bytes | memoryview:
         """A range of a file of another place. Raises FileNotFoundError where the file or the whole place is gone."""
+        ...
+
+    def expect(self, wanted: list[tuple[str, str, int, int]], most: int) -> None:
+        """These ranges (place, path, offset, length) are going to be read, and no others: fetch at most so many bytes ahead."""
         ...
 
     def remove(self, place: str, path: str) -> None:
@@ -91,6 +96,12 @@ def read_range(place: str, path: str, offset: int, length: int) -> bytes | memor
         while 0 < len(data) < length and (more := os.pread(handle.fileno(), length - len(data), offset + len(data))):
             data += more
     return data
+
+
+def expect_reads(wanted: Callable[[], list[tuple[str, str, int, int]]], most: int) -> None:
+    """Say which ranges are going to be read, in about this order, by a process that reaches other places."""
+    if _connected:
+        _connected[0].expect([one for one in wanted() if one[0] and not is_shared(one[1])], most)
 
 
 def remove_file(place: str, path: str) -> None:

@@ -10,7 +10,7 @@ import time
 
 from dataflow.driving.pool import PooledWorker, WorkerPool
 from dataflow.driving.processes import WorkerProcess, end_largest
-from dataflow.scheduling.events import Event, PlaceLost
+from dataflow.scheduling.events import News
 from dataflow.worker import Channel
 
 __all__ = ["LocalPool"]
@@ -47,7 +47,7 @@ class LocalPool(WorkerPool):
             worker.channel.send({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd()})
         self._add(worker)
 
-    def wait(self, timeout: float) -> list[Event | PlaceLost]:
+    def wait(self, timeout: float) -> list[News]:
         """The events of all workers."""
         events = super().wait(timeout)
         if time.monotonic() - self._looked > 0.5:

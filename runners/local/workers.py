@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from dataflow.driving.in_process import InProcess
-from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, PlaceLost
+from dataflow.scheduling.events import AttemptId, Died, Failed, Finished, Left, News
 from dataflow.scheduling.work import Work
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class LocalWorkers:
     def hang_report(self, attempt: AttemptId) -> str:
         return self.pool.hang_report(attempt) if self.pool is not None else ""
 
-    def wait(self, timeout: float) -> Sequence[Event | PlaceLost]:
+    def wait(self, timeout: float) -> Sequence[News]:
         if self.here:
-            events: list[Event | PlaceLost] = [self.here.run()]
+            events: list[News] = [self.here.run()]
             if self.away and self.pool is not None:
                 events += self.pool.wait(0)
         elif self.pool is not None:

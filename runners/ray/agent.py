@@ -20,11 +20,13 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 
 from dataflow.driving.pool import Death
 from dataflow.driving.processes import WorkerProcess, end_largest
 from runners.ray.door import knock
 from runners.ray.files import FileServer
+from runners.ray.transport import FlightTransport, copied
 
 __all__ = ["Agent"]
 
@@ -49,6 +51,7 @@ class Agent:
         self.token, self.slots = token, slots
         self.server = FileServer(address, token, [self.folder])
         self.workers: dict[str, WorkerProcess] = {}
+        self.adopted = 0
         self.gpus: dict[str, tuple[list[int], float]] = {}  # by worker: which, and what share of each
         threading.Thread(target=self.server.serve, daemon=True).start()
         threading.Thread(target=self._watch_memory, daemon=True).start()
@@ -94,6 +97,26 @@ class Agent:
     def sees(self, path: str) -> bool:
         """Whether a path is to be seen from this machine."""
         return os.path.exists(path)
+
+    def files(self, run: str) -> list[tuple[str, int]]:
+        """The files that attempts of a run left here, and their sizes."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(os.path.join(self.folder, run)) as entries:
+            return [(one.path, one.stat().st_size) for one in entries if one.is_file() and not one.name.startswith("worker-")]
+        return []
+
+    def adopt(self, run: str, place: str, paths: list[str]) -> dict[str, str]:
+        """Copy files of another machine's agent; where each is now. One that is gone is not needed any more."""
+        folder = os.path.join(self.folder, run)
+        os.makedirs(folder, exist_ok=True)
+        found: dict[str, str] = {}
+        with contextlib.closing(FlightTransport((), self.token)) as transport:
+            for path in paths:
+                new = os.path.join(folder, f"moved-{self.adopted}-{os.path.basename(path)}")
+                self.adopted += 1
+                with contextlib.suppress(FileNotFoundError):
+                    copied(partial(transport.read, place, path), new)
+                    found[path] = new
+        return found
 
     def clear(self, run: str) -> None:
         """A run is over: its workers end, its files go."""

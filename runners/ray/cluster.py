@@ -1,7 +1,7 @@
 """The cluster, as this process knows it: connected once, hidden behind the first work, and kept a while for the runs that follow.
 
 cluster_for ─> join ─> an agent on every machine, which holds what the steps of the run may use there; the pool divides it among them
-                          └─ `look`: machines that come, machines that leave
+                          └─ `look`: machines that come, machines that leave, cores that others gave back
 
 Runs with other settings (another ``runtime_env``, another folder) have agents of their own. The cores go from those whose runs are over
 to those that wait.
@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +39,7 @@ START = 10.0  # seconds that the first run waits for an agent; where none comes,
 TOGETHER = 1.0  # seconds that it waits for the others when one is there
 PENDING = 3.0  # seconds after which an agent that has not come is looked after: other jobs may hold some of its cores
 LOOK = 1.0
+GROW = 5.0
 REFUSALS = 3
 SETTLED = 60.0  # seconds after which the end of an agent is no sign that its machine cannot have one
 
@@ -44,7 +47,8 @@ SETTLED = 60.0  # seconds after which the end of an agent is no sign that its ma
 @dataclass(eq=False)
 class Machine:
     """A machine: its agent, which ``has`` some of its resources, by Ray's names. ``place``: of its files; ``path``, ``cwd``: where its
-    workers find modules and files; ``log``: what they print goes there."""
+    workers find modules and files; ``log``: what they print goes there. ``until``: when it goes, if that is known; how many runs have
+    ``left`` it. ``name``: the node's, or another where the node has an agent already: for what others held when that came."""
 
     node: str
     has: dict[str, float]
@@ -56,6 +60,14 @@ class Machine:
     cwd: str = ""
     log: str = ""
     since: float = field(default_factory=time.monotonic)
+    until: float = 0.0
+    left: int = 0
+    name: str = ""
+
+    @property
+    def stays(self) -> bool:
+        """Whether the cluster has not said that it goes."""
+        return not self.until
 
     @property
     def slots(self) -> int:
@@ -121,12 +133,12 @@ class Cluster:
 
     def __init__(self, settings: RaySettings, asked: tuple[Resources, ...]) -> None:
         self.settings, self.asked = settings, asked
-        self.machines: dict[str, Machine] = {}  # by Ray's name of the node
+        self.machines: dict[str, Machine] = {}  # by name
         self.coming: dict[str, tuple[Machine, Any]] = {}
         self.refusals: dict[str, int] = {}
         self.totals: list[dict[str, float]] = []  # of all machines, whoever holds it now
         self.users = 0
-        self._looked = self._released = 0.0
+        self._looked = self._released = self._grown = 0.0
         self._looking = threading.RLock()
         self._begun = False
         _join(settings)
@@ -213,17 +225,31 @@ class Cluster:
             return  # Ray would wait for it, and end this process after a minute
         with self._looking:
             self._looked = now
+            going = _draining()
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
-            self.totals = [found["Resources"] for node, found in alive.items() if self.refusals.get(node, 0) < REFUSALS]
-            for node, found in alive.items():
-                has = _usable(found["Resources"], self.asked)
-                known = node in self.machines or node in self.coming
-                if has["CPU"] and not known and self.refusals.get(node, 0) < REFUSALS:
-                    self._invite(node, found["NodeManagerAddress"], has)
-            self._look_after(alive)
+            free = [node for node in alive if self.refusals.get(node, 0) < REFUSALS and node not in going]
+            self.totals = [alive[node]["Resources"] for node in free]
+            for node in free:
+                has = _usable(alive[node]["Resources"], self.asked)
+                if has["CPU"] and node not in self.machines and node not in self.coming:
+                    self._invite(node, alive[node]["NodeManagerAddress"], has)
+            if now - self._grown > GROW:
+                self._grown = now
+                self._grow({node: alive[node] for node in free})
+            self._look_after({node: found for node, found in alive.items() if node not in going})
             self._meet(wait)
-            for one in [one for one in self.machines.values() if one.node not in alive]:
-                self.drop(one)
+            for one in list(self.machines.values()):
+                if one.node in going and one.stays:
+                    one.until = now + going[one.node]
+                if one.node not in alive:
+                    self.drop(one)
+
+    def left(self, one: Machine) -> None:
+        """A run has nothing more on a machine that goes; with the last, its agent goes."""
+        one.left += 1
+        if one.left >= self.users and self.machines.get(one.name) is one:
+            del self.machines[one.name]
+            threading.Thread(target=_close, args=(one,), daemon=True).start()
 
     def could_hold(self, asked: Resources | None) -> bool:
         """Whether some machine has what a step asks for, though others may hold it now."""
@@ -231,8 +257,22 @@ class Cluster:
 
     def _invite(self, node: str, address: str, has: dict[str, float]) -> None:
         """Ask for an agent."""
-        one = Machine(node, has, self._agent(node, address, has), address=address)
-        self.coming[node] = (one, one.call("place"))
+        name = node if node not in self.machines else next(f"{node}/{n}" for n in itertools.count(2) if f"{node}/{n}" not in self.machines)
+        one = Machine(node, has, self._agent(node, address, has), address=address, name=name)
+        self.coming[name] = (one, one.call("place"))
+
+    def _grow(self, free: dict[str, Any]) -> None:
+        """Where others held some of a machine's cores when its agent came, and have given them back, have another agent for these."""
+        held = Counter({one.node: 0 for one in self.machines.values()})
+        for one in self.machines.values():
+            held[one.node] += one.slots
+        short = [node for node in held if node in free and held[node] < int(free[node]["Resources"]["CPU"])]
+        short = [node for node in short if all(one.node != node for one, _ in self.coming.values())]
+        left = _free() if short else {}
+        for node in short:
+            has = _usable(left.get(node, {}), self.asked)
+            if has["CPU"]:
+                self._invite(node, free[node]["NodeManagerAddress"], has)
 
     def _look_after(self, alive: dict[str, Any]) -> None:
         """Where others hold some of what an agent is to have, have one with what is left."""
@@ -275,19 +315,18 @@ class Cluster:
             return
         except ray.exceptions.RayError as error:
             raise in_our_words(error, one.address) from error
-        self.machines[one.node] = one
+        self.machines[one.name] = one
         if one.node == self.node:
             self.transport.here += (one.place,)
 
     def drop(self, one: Machine) -> None:
         """A machine that no longer answers is as good as gone, even while Ray still counts on it."""
         with self._looking:
-            if self.machines.get(one.node) is one:
-                del self.machines[one.node]
+            if self.machines.get(one.name) is one:
+                del self.machines[one.name]
                 settled = time.monotonic() - one.since > SETTLED
                 self.refusals[one.node] = 1 if settled else self.refusals.get(one.node, 0) + 1
-                with contextlib.suppress(ValueError):  # it may be there after all, and would keep its cores
-                    ray.kill(one.agent)
+                _end(one.agent)  # it may be there after all, and would keep its cores
 
     def _agent(self, node: str, address: str, has: dict[str, float]) -> Any:
         options: dict[str, Any] = {"num_cpus": has["CPU"], "num_gpus": has.get("GPU", 0), "max_restarts": 0, "max_task_retries": 0}
@@ -331,6 +370,27 @@ def _amounts(asked: Resources | None) -> dict[str, float]:
 def _room(asked: Resources | None, left: dict[str, float]) -> int:
     """How many workers with these resources there is room for."""
     return max(0, min(int(left.get(name, 0) / amount + 1e-9) for name, amount in _amounts(asked).items() if amount))
+
+
+def _close(one: Machine) -> None:
+    """Have an agent remove its folder, and end it."""
+    ray.wait([one.call("close")], timeout=1.0)
+    _end(one.agent)
+
+
+def _end(agent: Any) -> None:
+    with contextlib.suppress(ValueError):
+        ray.kill(agent)
+
+
+def _draining() -> dict[str, float]:
+    """The machines that Ray takes away, and in how many seconds, a day if it does not say; nothing where Ray does not tell."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private.state import state
+
+        now = time.time()
+        return {node: max(0.1, when / 1000 - now) if when else 86400.0 for node, when in state.get_draining_nodes().items()}
+    return {}
 
 
 def _free() -> dict[str, dict[str, float]]:

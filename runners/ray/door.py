@@ -1,6 +1,8 @@
 """Where the workers of a cluster come in: each is at the far end of a connection that its agent has made, and introduced.
 
 agent ─ connect ─> {"token": of the run, "number": of the worker} ─> `Door` ─> `enter(number, connection)`; anyone else is sent away
+
+Where the cluster speaks TLS, all of it, the introduction too, is within TLS (`relay.secured`).
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+
+from runners.ray.relay import secured
 
 __all__ = ["Door", "knock"]
 
@@ -36,6 +40,9 @@ class Door:
 
     def _ask(self, connection: socket.socket) -> None:
         try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection = secured(connection)
             connection.settimeout(PATIENCE)
             size = int.from_bytes(_exactly(connection, 4), "big")
             said = json.loads(_exactly(connection, min(size, LONGEST)))
@@ -46,8 +53,6 @@ class Door:
             connection.close()
             return
         connection.settimeout(None)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.enter(number, connection)
 
     def close(self) -> None:
@@ -61,6 +66,7 @@ def knock(address: tuple[str, int], token: str, number: int) -> socket.socket:
     connection = socket.create_connection(address, timeout=PATIENCE)
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection = secured(connection, address[0])
     said = json.dumps({"token": token, "number": number}).encode()
     connection.sendall(len(said).to_bytes(4, "big") + said)
     return connection

@@ -18,6 +18,7 @@ import ray
 from dataflow.errors import DataflowError, Report
 from runners.ray.security import insecurity
 from runners.ray.settings import RaySettings
+from runners.ray.tls import uses_tls
 
 __all__ = ["join", "last_line"]
 
@@ -116,7 +117,7 @@ def _knock(host: str, port: int) -> None:
     except OSError as error:
         text = f"no connection to the Ray cluster at {host}:{port}: {error.strerror or error}"
         raise DataflowError(Report(text, hint="is it running? `ray status` tells")) from error
-    uses = os.environ.get("RAY_USE_TLS") == "1"
+    uses = uses_tls()
     if speaks and not uses:
         hint = "set RAY_USE_TLS=1, RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY and RAY_TLS_CA_CERT, as on its machines"
         raise DataflowError(Report(f"the Ray cluster at {host}:{port} speaks TLS, and this process does not", hint=hint))

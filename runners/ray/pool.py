@@ -1,6 +1,7 @@
 """The workers of a run on the machines of a cluster: the same pool as on one machine, with agents to start them.
 
 `_grow` ─> agent.launch ─> a connection at the `Door` ─> `_enter`: a worker like any other
+a machine goes ─> `Leaving`: no new attempts, its files are copied
 EOF  ─> agent.death ─┬─> how it ended, at which rows ─> Died
                      └─> the agent does not answer either: the machine is gone ─> Lost, PlaceLost
 a file of another machine cannot be read ─> is somebody there? ─┬─> nobody: the machine is gone
@@ -10,6 +11,7 @@ a file of another machine cannot be read ─> is somebody there? ─┬─> nobo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import selectors
@@ -23,18 +25,19 @@ from typing import Any
 
 import ray
 
-from dataflow.driving.pool import Death, PooledWorker, WorkerPool
-from dataflow.driving.sending import Indices
+from dataflow.driving.pool import Death, PooledWorker, Queued, WorkerPool
+from dataflow.driving.sending import MANY, Indices
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
 from dataflow.plan.steps import Resources
-from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost, PlaceLost
+from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost, News, PlaceLost
 from dataflow.shard.places import is_shared, read_range, remove_file
 from dataflow.shard.runfile import RunFile
 from dataflow.worker import Channel
 from runners.ray.cluster import Cluster, Machine
 from runners.ray.door import Door
 from runners.ray.failures import cannot_start
+from runners.ray.leaving import Leaving
 from runners.ray.mailbox import Mailbox
 from runners.ray.transport import copied
 
@@ -47,6 +50,7 @@ ANSWER = 5.0
 HOMELESS = 60.0  # seconds that a step waits for a machine that may come
 SAY = 5.0  # seconds after which it says that it waits
 IDLE = 0.5  # seconds to tear down for a worker that has nothing to do, and makes room
+WINDOW = 16  # attempts that wait, of which a worker has the one with most of its bytes on its machine
 GONE = "its machine is gone"
 
 
@@ -90,6 +94,7 @@ class ClusterPool(WorkerPool):
         self.leaving: set[PooledWorker] = set()  # take no more, as others need what they hold
         self.dying: dict[PooledWorker, None] = {}  # of which it is being asked how they ended
         self.doubted: dict[Machine, list[Failed]] = {}  # attempts that could not read a file of a machine
+        self.going: dict[str, Leaving] = {}  # by place
         self._made = 0
         self._looked = 0.0
         self._homeless, self._said = 0.0, False
@@ -97,8 +102,22 @@ class ClusterPool(WorkerPool):
 
     @property
     def slots(self) -> int:
+        """How many attempts may be here: one for every worker that the machines have room for, more where they are short."""
+        return self.parallel * self.ahead.depth
+
+    @property
+    def parallel(self) -> int:
         """How many workers the machines have room for."""
-        return sum(one.slots for one in self.cluster.machines.values())
+        return sum(one.slots for one in self.staying())
+
+    def staying(self) -> list[Machine]:
+        """The machines that have not said that they go."""
+        return [one for one in self.cluster.machines.values() if one.stays]
+
+    def has_on(self, one: Machine) -> bool:
+        """Whether workers are on a machine, or are coming or dying there."""
+        theirs = [*map(_machine, [*self.workers, *self.dying]), *(machine for machine, _ in self.starting.values())]
+        return one in theirs
 
     # -- workers
 
@@ -107,7 +126,7 @@ class ClusterPool(WorkerPool):
 
     def _grow(self) -> None:
         """Workers for what is queued now. Steps that ask for something come first: only some machines have it."""
-        machines = list(self.cluster.machines.values())
+        machines = self.staying()
         wanted = Counter(queued.program.resources for queued in self.queue)
         if not any(wanted):
             self.leaving.clear()
@@ -130,15 +149,20 @@ class ClusterPool(WorkerPool):
         for, the next to be done goes."""
         others = [worker for worker in self.workers if _machine(worker) is one and worker.resources != asked]
         for worker in [worker for worker in others if worker in self.free and (worker in self.leaving or not wanted[worker.resources])]:
-            with contextlib.suppress(OSError):
-                worker.channel.send("stop")
-            self._let_go(worker)
-            one.call("kill", _body(worker).name, IDLE)
+            self.dismiss(worker)
             if one.room(asked, self._seats(one)):
                 return True
         if asked is not None and not any(worker in self.leaving for worker in others):
             self.leaving.update([worker for worker in others if worker.resources is None][:1])
         return False
+
+    def dismiss(self, worker: PooledWorker) -> None:
+        """Let a worker tear down, if it is at rest, and end."""
+        if worker.busy is None:
+            with contextlib.suppress(OSError):
+                worker.channel.send("stop")
+        self._let_go(worker)
+        _machine(worker).call("kill", _body(worker).name, IDLE if worker.busy is None else 0.0)
 
     def _check_home(self, asked: Resources | None, homes: list[Machine]) -> None:
         """A step waits a while for a machine that has what it asks for; where one has and others hold it, until they give it back."""
@@ -192,14 +216,23 @@ class ClusterPool(WorkerPool):
         return cannot_start(death.how)
 
     def _suited(self, worker: PooledWorker, queued: Any) -> bool:
-        return worker.resources == queued.program.resources and worker not in self.leaving
+        return worker.resources == queued.program.resources and worker not in self.leaving and _machine(worker).stays
+
+    def _nearest(self, worker: PooledWorker) -> Queued:
+        first = self.queue[0]
+        if first.attempt.number or not first.files:  # what runs again is not passed over
+            return first
+        place, phase = worker.body.place, first.program.phase
+        those = [one for one in itertools.islice(self.queue, WINDOW) if one.program.phase == phase and self._suited(worker, one)]
+        return max(those, key=lambda one: sum(file.stored for file in one.files if file.place == place), default=first)
 
     def _best(self, idle: list[PooledWorker], attempt: Attempt) -> PooledWorker:
-        if len(idle) == 1 or len(attempt.input.files) == 0:  # of a shuffle every machine has about as much
-            return idle[0]
+        given = attempt.input
+        if len(idle) == 1 or len(given.files if given.shuffle is None else given.shuffle.files) > MANY:
+            return idle[0]  # of a large shuffle every machine has about as much
         near: Counter[str] = Counter()
-        for file in attempt.input.files:
-            near[file.place] += file.bytes
+        for place, _, _, length in given.ranges():
+            near[place] += length
         return max(idle, key=lambda worker: near[worker.body.place])
 
     def _sent(self, worker: PooledWorker, attempt: Attempt) -> Attempt:
@@ -239,7 +272,7 @@ class ClusterPool(WorkerPool):
 
     # -- machines
 
-    def wait(self, timeout: float) -> list[Event | PlaceLost]:
+    def wait(self, timeout: float) -> list[News]:
         """The events of all workers."""
         if time.monotonic() - self._looked > ASK:
             self._look()
@@ -255,6 +288,8 @@ class ClusterPool(WorkerPool):
         self.known = current
         for one in self.doubted:
             self._ask(one)
+        for one in [one for one in current.values() if not one.stays]:
+            self.going.setdefault(one.place, Leaving(self, one)).look()
 
     def _mourn(self, worker: PooledWorker) -> None:
         self.dying[worker] = None
@@ -319,6 +354,7 @@ class ClusterPool(WorkerPool):
         self.dying = {worker: None for worker in self.dying if _machine(worker) is not machine}
         self.seats.pop(machine, None)
         self.news += [Lost(worker.busy, GONE) for worker in dead if worker.busy is not None]
+        self.news += [Lost(self.orphans.pop(worker).attempt, GONE) for worker in dead if worker in self.orphans]
         self.news += [Lost(failed.attempt, "a machine whose files it read is gone") for failed in self.doubted.pop(machine, [])]
         self.news.append(PlaceLost(machine.place))
 

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import threading
 
+from runners.ray.tls import uses_tls
+
 __all__ = ["insecurity"]
 
 PATIENCE = 20.0
@@ -30,7 +32,7 @@ REFUSED = "Unauthenticated"
 
 def insecurity(address: str) -> str:
     """What is wrong with a cluster's authentication; "" if nothing is."""
-    if os.environ.get("RAY_USE_TLS") == "1":
+    if uses_tls():
         return ""
     if not _has_token():
         return "would be used without authentication"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from runners.ray.fetching import Fetcher, Range
+from runners.ray.tls import flight_client
 
 __all__ = ["FlightTransport", "copied"]
 
 PATIENCE = 30.0  # seconds for one range; a machine that is gone answers at once or never
+LONGEST = 600.0  # for many ranges, as their reader takes them
 
 
 class FlightTransport:
@@ -20,19 +25,43 @@ class FlightTransport:
         self.here, self.token = here, token
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._fetcher: Fetcher | None = None
 
     def _ask(self, place: str, what: str, patience: float = PATIENCE, **asked: Any) -> list[Any]:
+        return list(self._answers(place, what, patience, **asked))
+
+    def _answers(self, place: str, what: str, patience: float, **asked: Any) -> Any:
         import pyarrow.flight as flight  # 20 ms, for those only that read from other machines
 
         with self._lock:
             client = self._clients.get(place)
             if client is None:
-                client = self._clients[place] = flight.connect(place)
+                client = self._clients[place] = flight.connect(place, **flight_client())
         options = flight.FlightCallOptions(timeout=patience, headers=[(b"authorization", f"Bearer {self.token}".encode())])
-        return list(client.do_action(flight.Action(what, json.dumps(asked).encode()), options))
+        return client.do_action(flight.Action(what, json.dumps(asked).encode()), options)
+
+    def expect(self, wanted: list[Range], most: int) -> None:
+        """These ranges are going to be read, in about this order: fetch them ahead, at most so many bytes."""
+        if self._fetcher is not None:
+            self._fetcher.close()
+        far = [one for one in wanted if one[0] not in self.here]
+        self._fetcher = Fetcher(self._ranges, far, most) if len(far) > 1 else None
+
+    def _ranges(self, place: str, ranges: list[Range]) -> Iterator[memoryview]:
+        """The bytes of many ranges of a place."""
+        files = [(path, [n for one in of for n in one[2:]]) for path, of in itertools.groupby(ranges, key=lambda one: one[1])]
+        lengths = iter([one[3] for one in ranges])
+        for part in self._answers(place, "ranges", LONGEST, files=files):
+            data, at = memoryview(part.body), 0
+            while at < len(data):
+                length = next(lengths)
+                yield data[at : at + length]
+                at += length
 
     def read(self, place: str, path: str, offset: int, length: int) -> memoryview:
         """A range of a file. Raises FileNotFoundError where the file, or the whole place, is gone."""
+        if self._fetcher is not None and (data := self._fetcher.take((place, path, offset, length))) is not None:
+            return data
         import pyarrow.flight as flight
 
         try:

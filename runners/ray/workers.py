@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from dataflow.driving.in_process import InProcess
-from dataflow.scheduling.events import AttemptId, Event, Left, PlaceLost
+from dataflow.scheduling.events import AttemptId, Left, News
 from dataflow.scheduling.work import Work
 from runners.ray.settings import RaySettings
 
@@ -44,7 +44,7 @@ class RayWorkers:
 
     @property
     def parallel(self) -> int:
-        return self.slots
+        return max(1, self.pool.parallel) if self.pool is not None else self.slots
 
     def warm(self) -> None:
         """Connect now, in a thread."""
@@ -77,7 +77,7 @@ class RayWorkers:
 
     def _send(self, attempt: AttemptId, work: Work) -> None:
         assert self.pool is not None
-        self.pool.start(attempt, work.program, lambda: work.attempt(attempt.task, attempt.number))
+        self.pool.start(attempt, work.program, lambda: work.attempt(attempt.task, attempt.number), work.input.files)
 
     def cancel(self, attempt: AttemptId) -> None:
         """Stop an attempt."""
@@ -95,7 +95,7 @@ class RayWorkers:
         """The stack of an attempt's worker."""
         return self.pool.hang_report(attempt) if self.pool is not None else ""
 
-    def wait(self, timeout: float) -> Sequence[Event | PlaceLost]:
+    def wait(self, timeout: float) -> Sequence[News]:
         """The events since the last call."""
         if self.pool is None and self._connecting is not None and self._connecting.done():
             from runners.ray.autoscaling import Autoscaling
@@ -110,7 +110,7 @@ class RayWorkers:
             if item is not None:
                 self.waiting.remove(item)
                 self.here.start(*item)
-        events: list[Event | PlaceLost] = [self.here.run()] if self.here else []
+        events: list[News] = [self.here.run()] if self.here else []
         if self.pool is not None:
             from runners.ray.failures import said_by_ray
 

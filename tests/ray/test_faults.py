@@ -397,6 +397,35 @@ def test_fault_12_one_key_with_half_of_the_values(tmp_path: Path, options: Optio
     assert result[0] == sum(range(1, 40_000, 2)) and len(result) == 20_000
 
 
+# -- 14: many tiny tasks
+
+
+def test_fault_14_many_tiny_tasks_leave_no_open_files_and_take_little_memory(options: Options) -> None:
+    """A hundred thousand are a benchmark (`ray_wide`)."""
+
+    def look(n: int) -> tuple[int, int, int]:
+        import os
+
+        return n, os.getpid(), len(os.listdir("/proc/self/fd"))
+
+    def run(tasks: int) -> list[tuple[int, int, int]]:
+        return sorted(map(tuple, numbers(Pipeline(), tasks, tasks).map(look).collect(**options)))
+
+    def here() -> tuple[int, int]:
+        held = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+        return len(os.listdir("/proc/self/fd")), held
+
+    run(10)
+    files, held = here()
+    found = run(800)
+    assert [n for n, _, _ in found] == list(range(800))
+    for process in {process for _, process, _ in found}:
+        opened = [count for _, one, count in found if one == process]
+        assert max(opened) - min(opened) <= 8, "a worker keeps files open"
+    assert until(lambda: here()[0] <= files + 4), "the driver keeps files open"
+    assert here()[1] < held + 100_000, "the driver's memory grows by more than 60 kB a task"
+
+
 # -- 15: what cannot be loaded
 
 

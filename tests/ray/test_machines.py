@@ -251,6 +251,46 @@ def test_fault_16_every_machine_but_the_drivers_is_killed_and_others_come(tmp_pa
     assert whole(tmp_path / "out") == sorted([k, sum(range(k, 2000, 7))] for k in range(7))
 
 
+# -- machines that say that they go
+
+
+def drain(machines: Any, node: Any, seconds: float) -> None:
+    """What a cluster does when a cloud gives notice."""
+    from ray._raylet import GcsClient
+    from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+    reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    accepted, why = GcsClient(address=machines.address).drain_node(node.node_id, reason, "notice", int((time.time() + seconds) * 1000))
+    assert accepted, why
+
+
+def test_a_machine_that_gives_notice_hands_over_what_it_runs_and_its_files_and_gets_nothing_more(
+    tmp_path: Path, options: Options, machines: Any, four: Any
+) -> None:
+    gone = tmp_path / "gone"
+    theirs: list[int] = []
+    gave: list[Any] = []
+
+    def notice(over: threading.Event) -> None:
+        until((tmp_path / "gone.begun").exists, 60)
+        theirs.extend(processes_of(four))
+        drain(machines, four, 6)
+        gave.append(until(lambda: any("is about to go, and" in line for line in jobs[-1].scheduler.log), 20))
+        gave.append(until(lambda: any("is gone, and the files there" in line for line in jobs[-1].scheduler.log), 20))
+        machines.remove_node(four, allow_graceful=False)
+        gone.touch()
+
+    p = Pipeline()
+    grouped(p, tmp_path / "maps", 2400, 12, str(gone), 8).write_jsonl(str(tmp_path / "out"))
+    with watched_jobs() as jobs, meanwhile(notice):
+        p.run(**options)
+    assert gave == [True, True], jobs[-1].scheduler.log
+    assert whole(tmp_path / "out") == sorted([k, sum(range(k, 2400, 40))] for k in range(40))
+    ran = bundles(tmp_path / "maps")
+    assert set(ran) & set(theirs) and len(ran) == 12, "map tasks ran again, whose files had been copied"
+    assert any("its machine is about to go" in line for line in jobs[-1].scheduler.log)
+
+
 # -- 56: machines that are cut off
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import queue
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,14 +117,125 @@ def test_a_cluster_with_a_token_is_used_with_it_and_not_without(home: dict[str, 
         assert "would be used without authentication" in said(home, address=address)
 
 
-def test_a_cluster_with_tls_is_used_with_it_and_not_without(home: dict[str, str], short: Path) -> None:
+def certified(folder: Path, name: str = "c") -> dict[str, str]:
+    """The environment of a machine that speaks TLS, with a certificate made in a folder."""
     import ray.util
 
     names = f"subjectAltName=IP:127.0.0.1,IP:{ray.util.get_node_ip_address()},DNS:localhost"
-    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k.pem", "-out", "c.pem", "-days", "2", "-subj", "/CN=ray"]
-    subprocess.run(["openssl", *made, "-addext", names], cwd=short, check=True, capture_output=True)
-    given = {"RAY_TLS_SERVER_CERT": "c.pem", "RAY_TLS_SERVER_KEY": "k.pem", "RAY_TLS_CA_CERT": "c.pem"}
-    safe = {**home, "RAY_USE_TLS": "1", **{name: str(short / file) for name, file in given.items()}}
+    made = [
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        f"{name}.key",
+        "-out",
+        f"{name}.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=ray",
+    ]
+    subprocess.run(["openssl", *made, "-addext", names], cwd=folder, check=True, capture_output=True)
+    given = {"RAY_TLS_SERVER_CERT": f"{name}.pem", "RAY_TLS_SERVER_KEY": f"{name}.key", "RAY_TLS_CA_CERT": f"{name}.pem"}
+    return {"RAY_USE_TLS": "1", **{one: str(folder / file) for one, file in given.items()}}
+
+
+def test_a_cluster_with_tls_is_used_with_it_and_not_without(home: dict[str, str], short: Path) -> None:
+    safe = {**home, **certified(short)}
     with head(safe, short) as address:
         assert said(safe, address=address).startswith("ran ['1']")
         assert "speaks TLS, and this process does not" in said(home, address=address)
+
+
+@pytest.fixture
+def authorities(tmp_path: Path) -> dict[str, dict[str, str]]:
+    """The environments of machines of two clusters."""
+    return {name: certified(tmp_path, name) for name in ("own", "other")}
+
+
+def use(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    for name in ("RAY_USE_TLS", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_with_tls_what_a_worker_and_its_driver_say_is_encrypted(
+    monkeypatch: pytest.MonkeyPatch, authorities: dict[str, dict[str, str]]
+) -> None:
+    """Between them stands one who listens."""
+    from runners.ray.door import Door, knock
+
+    use(monkeypatch, authorities["own"])
+    came: queue.SimpleQueue[tuple[int, socket.socket]] = queue.SimpleQueue()
+    door = Door("127.0.0.1", "the-token", lambda number, connection: came.put((number, connection)))
+    heard = bytearray()
+
+    def pass_on(source: socket.socket, sink: socket.socket) -> None:
+        while data := source.recv(1 << 16):
+            heard.extend(data)
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+    def listen() -> None:
+        one, _ = between.accept()
+        other = socket.create_connection(door.address)
+        threading.Thread(target=pass_on, args=(one, other), daemon=True).start()
+        pass_on(other, one)
+
+    with socket.create_server(("127.0.0.1", 0)) as between:
+        threading.Thread(target=listen, daemon=True).start()
+        theirs = knock(between.getsockname()[:2], "the-token", 7)
+        number, ours = came.get(timeout=20)
+        large = b"all of it" * 1_000_000
+        sender = threading.Thread(target=theirs.sendall, args=(large,))
+        sender.start()
+        got = b""
+        while len(got) < len(large):
+            got += ours.recv(1 << 20)
+        sender.join()
+        ours.sendall(b"an answer")
+        assert (number, got == large, theirs.recv(100)) == (7, True, b"an answer")
+        ours.sendall(b"and the last word")
+        ours.close()
+        assert (theirs.recv(100), theirs.recv(100)) == (b"and the last word", b"")
+        theirs.close()
+    assert len(heard) > len(large)
+    assert not [said for said in (b"the-token", b"all of it", b"an answer", b"last word") if said in heard]
+    door.close()
+
+
+def test_with_tls_who_has_no_certificate_of_the_cluster_stays_outside(
+    monkeypatch: pytest.MonkeyPatch, authorities: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    """Though it has the token."""
+    from runners.ray.door import Door
+    from runners.ray.files import FileServer
+    from runners.ray.transport import FlightTransport
+
+    use(monkeypatch, authorities["own"])
+    came: queue.SimpleQueue[tuple[int, socket.socket]] = queue.SimpleQueue()
+    door = Door("127.0.0.1", "the-token", lambda number, connection: came.put((number, connection)))
+    server = FileServer("127.0.0.1", "the-token", [str(tmp_path)])
+    (tmp_path / "file").write_bytes(b"0123456789")
+    own = FlightTransport((), "the-token")
+    assert server.place.startswith("grpc+tls://") and own.answer(server.place) == "here"
+    assert bytes(own.read(server.place, str(tmp_path / "file"), 2, 5)) == b"23456"
+    said = json.dumps({"token": "the-token", "number": 7}).encode()
+    other = ssl.create_default_context(cafile=authorities["own"]["RAY_TLS_CA_CERT"])
+    other.load_cert_chain(authorities["other"]["RAY_TLS_SERVER_CERT"], authorities["other"]["RAY_TLS_SERVER_KEY"])
+    for wrap in (lambda plain: plain, lambda plain: other.wrap_socket(plain, server_hostname="127.0.0.1")):
+        with socket.create_connection(door.address, 20) as plain, contextlib.suppress(ConnectionError, ssl.SSLError):
+            connection = wrap(plain)
+            connection.sendall(len(said).to_bytes(4, "big") + said)
+            while connection.recv(100):  # an alert, perhaps
+                pass
+    use(monkeypatch, authorities["other"])
+    assert FlightTransport((), "the-token").answer(server.place) != "here"
+    use(monkeypatch, {})
+    assert FlightTransport((), "the-token").answer(server.place.replace("grpc+tls", "grpc")) != "here"
+    assert came.empty()
+    door.close()
+    server.shutdown()

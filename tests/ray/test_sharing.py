@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dataflow import Pipeline
-from tests.ray.test_faults import numbers
+from tests.ray.conftest import NODE, until
+from tests.ray.test_faults import meanwhile, numbers
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
@@ -32,3 +36,47 @@ def test_steps_that_ask_for_something_and_others_are_done_beside_each_other(opti
     plain, asking = numbers(p, 20, 20).map(slow), numbers(p, 20, 20).map(slow).map(lambda _: "asking").resources(memory="1MiB")
     several = asking.union(plain).union(numbers(p, 6, 6).map(lambda _: "cpus").resources(cpus=1))
     assert sorted(several.collect(**options)) == ["asking"] * 20 + ["cpus"] * 6 + ["plain"] * 20
+
+
+def test_cores_that_another_job_gives_back_are_used(
+    tmp_path: Path, machines: Any, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent has what is free when it comes; for the rest there is another, once it is free."""
+    import ray
+
+    from runners.ray import cluster
+
+    monkeypatch.setattr(cluster, "PENDING", 0.5)
+    monkeypatch.setattr(cluster, "GROW", 0.5)
+    node = machines.add_node(**{**NODE, "num_cpus": 2}, resources={"growing": 2})
+    folder = tmp_path / "processes"
+    folder.mkdir()
+
+    def together(n: int) -> int:
+        import os
+        import time
+
+        open(f"{folder}/{os.getpid()}", "w").close()
+        limit = time.monotonic() + 40
+        while len(os.listdir(folder)) < 2 and time.monotonic() < limit:
+            time.sleep(0.02)
+        return n
+
+    class Holder:
+        def there(self) -> bool:
+            return True
+
+    def give_back(over: threading.Event) -> None:
+        until(lambda: os.listdir(folder) or over.is_set(), 60)
+        ray.kill(holder)
+
+    try:
+        if not ray.is_initialized():
+            numbers(Pipeline(), 4, 4).collect(**options)
+        holder: Any = ray.remote(Holder).options(num_cpus=1, resources={"growing": 1}).remote()
+        ray.get(holder.there.remote())
+        with meanwhile(give_back):
+            found = numbers(Pipeline(), 4, 4).map(together).resources(custom={"growing": 1}).collect(**options)
+        assert sorted(found) == [0, 1, 2, 3] and len(os.listdir(folder)) == 2
+    finally:
+        machines.remove_node(node)

@@ -311,6 +311,21 @@ def test_a_task_that_writes_nothing_when_it_runs_again_has_no_file_any_more() ->
     assert files.current(TaskInput(files=(lost,)), phase).files == files.kept("kept")
 
 
+def test_files_that_were_copied_before_their_place_goes_are_not_missing() -> None:
+    files = FiledFiles()
+    for number, path in enumerate("abc"):
+        files.file("s", ((0, number), 0), a_file(path, f"map/{number}", "here"))
+    kept = files.kept("s")
+    assert files.move("here", {"a": ("there", "x"), "b": ("gone", "y"), "unknown": ("there", "z")})
+    files.lose("gone")
+    files.lose("here")
+    assert [(file.place, file.path) for file in files.kept("s")] == [("there", "x"), ("gone", "y"), ("here", "c")]
+    assert files.missing("s") == ["map/1", "map/2"]
+    phase = Phase(Program("p", "p", SourceRoot(Source()), Branch(), ()), kept="s")
+    assert files.current(TaskInput(files=kept[:1]), phase).files == files.kept("s")[:1]
+    assert not files.move("there", {"x": ("gone", "w")}) and files.missing("s") == ["map/1", "map/2", "map/0"]
+
+
 def test_a_file_that_comes_from_a_place_that_is_gone_is_missing_at_once() -> None:
     files = FiledFiles()
     files.lose("here")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dataflow.errors import StepError, TaskTimeoutError, WorkerCrashedError
-from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost, PlaceLost, Policy, Task
+from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost, PlaceLost, PlaceMoved, Policy, Task
 from dataflow.scheduling.scheduler import Scheduler
 from dataflow.scheduling.simulation import SimClock, SimWorkers, Weather, halves
 
@@ -437,3 +437,15 @@ def test_a_place_that_is_lost_is_told_on() -> None:
     scheduler.add([Task("map/0", "map")])
     scheduler.run()
     assert "grpc://gone" in told
+
+
+def test_a_place_whose_files_were_copied_is_told_on() -> None:
+    class Leaving(SimWorkers):
+        def wait(self, timeout: float) -> list[Any]:
+            return [PlaceMoved("grpc://going", {"a": ("grpc://new", "b")}), *super().wait(timeout)]
+
+    clock, told = SimClock(), []
+    scheduler = Scheduler(Leaving(clock), clock, place_moved=lambda *moved: told.append(moved))
+    scheduler.add([Task("map/0", "map")])
+    scheduler.run()
+    assert ("grpc://going", {"a": ("grpc://new", "b")}) in told

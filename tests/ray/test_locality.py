@@ -1,0 +1,64 @@
+"""An attempt runs where most of its bytes are, if a worker there has nothing to do; a worker has of those that wait what is nearest."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed")
+
+from dataflow.driving.pool import PooledWorker, Queued
+from dataflow.physical.program import ShuffleInput, TaskInput
+from dataflow.scheduling.events import AttemptId
+from dataflow.shard.runfile import Block, RunFile
+from runners.ray.cluster import Machine
+from runners.ray.pool import ClusterPool, _RemoteProcess
+
+pytestmark = [pytest.mark.ray]
+
+
+def worker(place: str) -> Any:
+    channel: Any = None
+    return PooledWorker(_RemoteProcess(Machine(place, {"CPU": 1}, None, place=place), "worker-0"), channel)
+
+
+def file(place: str, *lengths: int) -> RunFile:
+    """A file with a block for every ten buckets."""
+    blocks = tuple(Block(0, length, 0, 1, first=10 * at, last=10 * at + 9) for at, length in enumerate(lengths))
+    return RunFile(f"/{place}", "map/0", blocks, place=place)
+
+
+@pytest.fixture
+def pool() -> Any:
+    made: Any = object.__new__(ClusterPool)
+    made.queue, made.leaving = deque(), set()
+    return made
+
+
+def test_a_reader_of_a_shuffle_goes_to_the_machine_with_most_bytes_of_its_range(pool: Any) -> None:
+    a, b = worker("a"), worker("b")
+    files = (file("a", 1000, 10), file("b", 20, 100))
+    for first, last, best in ((0, 10, a), (10, 20, b)):
+        assert pool._best([a, b], SimpleNamespace(input=TaskInput(shuffle=ShuffleInput(files, first, last, 0)))) is best
+
+
+def test_a_reader_of_files_goes_to_the_machine_with_most_of_their_bytes(pool: Any) -> None:
+    a, b = worker("a"), worker("b")
+    assert pool._best([a, b], SimpleNamespace(input=TaskInput(files=(file("a", 5), file("b", 3), file("b", 3))))) is b
+
+
+def test_a_worker_has_of_those_that_wait_the_one_with_most_bytes_on_its_machine(pool: Any) -> None:
+    program: Any = SimpleNamespace(phase="p", resources=None)
+
+    def queued(number: int, place: str, size: int, attempt: int = 0) -> Queued:
+        return Queued(AttemptId(f"p/{number}", attempt), program, lambda: None, (file(place, size),))  # type: ignore[arg-type, return-value]
+
+    far, near, nearer = queued(0, "b", 10), queued(1, "a", 5), queued(2, "a", 6)
+    pool.queue.extend([far, near, nearer])
+    assert pool._nearest(worker("a")) is nearer and pool._nearest(worker("b")) is far and pool._nearest(worker("c")) is far
+    again = queued(3, "b", 10, 1)
+    pool.queue.appendleft(again)
+    assert pool._nearest(worker("a")) is again
