@@ -49,6 +49,10 @@ class _ColumnarSource(FileSource):
             raise InputError(Report(f"no file of {', '.join(self.paths)} can be read"))
         return layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
 
+    def file_columns(self) -> pa.Schema:
+        layout = self._layout(self.files())
+        return layout if layout is not None else pa.schema([])
+
     def _with_folders(self, layout: pa.Schema | None, files: list[FileInfo]) -> pa.Schema | None:
         """A layout with the columns that are in folder names and not in the files."""
         if layout is None:
@@ -96,6 +100,8 @@ class _ColumnarSource(FileSource):
 
     def _layout(self, files: list[FileInfo]) -> pa.Schema | None:
         """The one schema of the files; files that disagree are an error that names both."""
+        if self.chosen is not None:
+            return self.chosen.layout
         first: tuple[str, pa.Schema] | None = None
         come_from: dict[str, str] = {}
         merged: Any = None

@@ -63,6 +63,9 @@ class CsvSource(FileSource):
                 layout = layout.append(pa.field(name, kind))
         return layout
 
+    def file_columns(self) -> pa.Schema:
+        return self._layout(self.files())[1]
+
     def splits(self, target: int) -> list[Split]:
         found = self.files()
         if not found:
@@ -106,6 +109,8 @@ class CsvSource(FileSource):
 
     def _layout(self, files: list[FileInfo]) -> tuple[tuple[str, ...], pa.Schema]:
         """The column names of the first file that is not empty, and types that hold what the first rows of several have."""
+        if self.chosen is not None:
+            return tuple(self.chosen.layout.names), self.chosen.layout
         schemas: list[tuple[str, pa.Schema]] = []
         for info in files:
             with self.open(Split(info.path)) as raw:

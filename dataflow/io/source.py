@@ -8,11 +8,9 @@ file's version at listing; a file that is another one when it is read is an erro
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dataflow.errors import InputError, Report
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dataflow.expr.types import Schema
+    from dataflow.io.folders import Chosen, FolderValues
     from dataflow.plan.statistics import Statistics
 
 UNKNOWN = "what was written there had no rows and no known columns; give the write schema=, or its function a return type"
@@ -151,11 +150,13 @@ class FileSource(Source):
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     skip_bad: bool = False
     base: str = ""
+    chosen: Chosen | None = field(default=None, kw_only=True)
 
     format = "files"
 
     def describe(self) -> str:
-        return f"{self.format} {', '.join(self.paths[:3])}{' …' if len(self.paths) > 3 else ''}"
+        some = f" [{self.chosen.text}]" if self.chosen is not None else ""
+        return f"{self.format} {', '.join(self.paths[:3])}{' …' if len(self.paths) > 3 else ''}{some}"
 
     def identity(self) -> tuple[Any, ...]:
         return (type(self).__name__, repr(self), tuple(sorted((k, repr(v)) for k, v in self.options.items())))
@@ -174,6 +175,9 @@ class FileSource(Source):
                 url = prefix + info.path.lstrip("/") if prefix else info.path
                 same = url if prefix else _real(url, folders)  # one file under two names is read once
                 found.setdefault(same, FileInfo(url, info.size, info.version))
+        if self.chosen is not None:
+            wanted = set(self.chosen.folders)
+            return [info for info in found.values() if info.path.rpartition("/")[0] in wanted]
         return list(found.values())
 
     def check(self) -> list[Report]:
@@ -220,30 +224,47 @@ class FileSource(Source):
 
     def hive(self, path: str) -> dict[str, str | None]:
         """The ``key=value`` folders between a path that was given and a file; null for Hive's default partition."""
-        from urllib.parse import unquote
+        if "=" not in path:
+            return {}
+        from dataflow.io.folders import in_path  # most inputs are in no such folders
 
-        roots = [self._fixed(given) for given in self.paths]
-        root = max((r for r in roots if path.startswith(r)), key=len, default="")
-        parts = PurePosixPath(path.removeprefix(root)).parts[:-1]
-        found: dict[str, str | None] = {}
-        for part in parts:
-            name, equals, value = part.partition("=")
-            if equals and name:
-                found[unquote(name)] = None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
-        return found
+        return in_path([self._fixed(given) for given in self.paths], path)
 
-    def hive_types(self, files: list[FileInfo]) -> dict[str, pa.DataType]:
-        """The columns in folder names and their types: int64 or date32 if all values are spelled as those are written, else text."""
-        import pyarrow as pa
+    def hive_types(self, files: Sequence[FileInfo]) -> Mapping[str, pa.DataType]:
+        """The columns in folder names and their types."""
+        if self.chosen is not None:
+            return self.chosen.types
+        if not any("=" in info.path for info in files):
+            return {}
+        from dataflow.io.folders import types_in_folders
 
-        values: dict[str, set[str]] = {}
-        for folder in dict.fromkeys(info.path.rpartition("/")[0] for info in files):
-            for name, value in self.hive(f"{folder}/x").items():
-                values.setdefault(name, set()).update(() if value is None else (value,))
-        known = ((_is_int, pa.int64()), (_is_date, pa.date32()))
-        return {
-            name: next((kind for fits, kind in known if found and all(map(fits, found))), pa.string()) for name, found in values.items()
-        }
+        return types_in_folders(files, self.hive)
+
+    def folders(self) -> FolderValues | None:
+        """The values in the names of all folders, of columns that come from there alone; None where there are none."""
+        files = self.files()
+        if self.chosen is not None or not self.has_columns or not (types := self.hive_types(files)):
+            return None
+        from dataflow.io.folders import folder_values
+
+        inside = () if self.overrides else self.file_columns().names
+        return folder_values(files, self.hive, {name: kind for name, kind in types.items() if name not in inside})
+
+    overrides = False  # whether the value of a folder stands in the place of one in the file
+
+    def file_columns(self) -> pa.Schema:
+        """The columns that are in the files."""
+        raise NotImplementedError
+
+    def of_folders(self, folders: tuple[str, ...], text: str) -> Source:
+        """The same source, of which only the files in some folders are read; ``text`` says which."""
+        from dataflow.io.folders import Chosen
+
+        if not folders:
+            from dataflow.io.whole import ArrowSource
+
+            return ArrowSource(self.columns().empty_table())
+        return replace(self, chosen=Chosen(folders, self.file_columns(), self.hive_types(self.files()), text))
 
     @staticmethod
     def _fixed(given: str) -> str:
@@ -260,21 +281,6 @@ def _real(path: str, folders: dict[str, str]) -> str:
     if folder not in folders:
         folders[folder] = os.path.realpath(folder)
     return f"{folders[folder]}/{name}"
-
-
-def _is_int(text: str) -> bool:
-    """Whether a text is what an int64 is written as: "7", not "07", which is some code."""
-    digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and str(int(text)) == text and len(digits) < 19
-
-
-def _is_date(text: str) -> bool:
-    if len(text) != 10:
-        return False
-    try:
-        return dt.date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def at_least_eight(total: int, target: int) -> int:

@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -267,6 +268,67 @@ def test_what_partition_by_wrote_is_read_back_with_its_types(tmp_path):
     p.create(rows).write_parquet(str(tmp_path / "out"), partition_by=["n", "when"])
     p.run(**WHOLE)
     assert rows_of(Pipeline().read_parquet(str(tmp_path / "out")).select("n", "when", "x"), WHOLE) == sorted(rows, key=str)
+
+
+CONDITIONS = {
+    "a day": (lambda: col("d") == dt.date(2024, 1, 2), "d=2024-01-02", 2),
+    "a day and a number": (lambda: (col("d") >= dt.date(2024, 1, 3)) & (col("a") > 1), "d=2024-01-03", 1),
+    "one of two": (
+        lambda: ((col("d") == dt.date(2024, 1, 1)) & (col("a") == 1)) | (col("d") == dt.date(2024, 1, 2)), "d=2024-01-0[12]", 3,
+    ),
+    "no day": (lambda: col("d").is_null(), "d=__HIVE.*", 2),
+    "none there is": (lambda: col("d") > dt.date(2025, 1, 1), "nothing", 0),
+}  # fmt: skip
+
+
+@PLACED
+@pytest.mark.parametrize("form", ["parquet", "ipc", "csv", "jsonl"])
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_folders_that_a_condition_leaves_out_are_not_read(tmp_path, options, form, name, monkeypatch):
+    condition, wanted, count = CONDITIONS[name]
+    for day in ("2024-01-01", "2024-01-02", "2024-01-03", "__HIVE_DEFAULT_PARTITION__"):
+        folder = tmp_path / f"d={day}"
+        folder.mkdir()
+        if form == "parquet":
+            write(folder / "a.parquet", {"a": [1, 2]})
+        elif form == "ipc":
+            with pa.ipc.new_file(folder / "a.ipc", pa.schema([("a", pa.int64())])) as file:
+                file.write_table(pa.table({"a": [1, 2]}))
+        else:
+            (folder / f"a.{form}").write_text("a\n1\n2\n" if form == "csv" else '{"a": 1}\n{"a": 2}\n')
+    query = getattr(Pipeline(), f"read_{form}")(str(tmp_path)).filter(condition())
+    assert len(query.collect(runner="reference")) == count
+    kind = type(query.node.inputs[0].inputs[0].source)
+    read = []
+    before = kind.read
+
+    def watched(self, split):
+        read.append((self.chosen is not None, split.name))
+        return before(self, split)
+
+    monkeypatch.setattr(kind, "read", watched)
+    assert len(query.collect(**options)) == count
+    # those that are read to know the columns of JSON lines are of all folders
+    assert all(re.search(wanted, path) for chosen, path in read if chosen or form != "jsonl"), read
+    assert f"reads {(count + 1) // 2} of 4 folders: " in query.explain()
+
+
+@PLACED
+def test_counts_of_some_folders_are_right_beside_folders_with_other_columns(tmp_path, options):
+    """What is read of some folders has the columns and types of all."""
+    write(tmp_path / "k=1" / "a.parquet", {"a": [1], "b": [2]})
+    write(tmp_path / "k=x" / "a.parquet", {"a": [3]})
+    source = Pipeline().read_parquet(str(tmp_path), schema="union")
+    assert source.filter(col("k") == "x").collect(**options) == [{"a": 3, "b": None, "k": "x"}]
+    assert source.filter(col("k") == "1").collect(**options) == [{"a": 1, "b": 2, "k": "1"}]
+    assert source.filter(col("k") == "x").group_by().agg(n=col("b").count()).collect(**options) == [{"n": 0}]
+
+
+@PLACED
+def test_a_condition_on_folders_that_fails_fails_in_the_run(tmp_path, options):
+    write(tmp_path / "k=1" / "a.parquet", {"a": [1]})
+    write(tmp_path / "k=x" / "a.parquet", {"a": [3]})
+    assert "x" in str(error_of(Pipeline().read_parquet(str(tmp_path)).filter(col("k").cast("int64") == 1), options))
 
 
 # -- nothing, one, null
