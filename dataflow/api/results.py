@@ -188,6 +188,7 @@ def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, count
         return as_svg(plan)
     if form != "text":
         raise ValueError(f'explain gives "text", "mermaid" or "svg", not {form!r}')
+    from dataflow.io.listings import one_listing
     from dataflow.optimizer.estimates import estimate_notes
     from dataflow.optimizer.optimize import optimize
     from dataflow.optimizer.rule import Remarks
@@ -195,9 +196,10 @@ def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, count
     from dataflow.physical.stages import plan_phases
 
     remarks = Remarks()
-    better = optimize(plan, remarks, cut=cut)
-    notes = estimate_notes(better, _counted(better) if counting else None)
-    lines = ["== Logical", as_text(plan), "", "== Optimized", as_text(better, notes), "", "== Stages", stages_text(plan_phases(better))]
+    with one_listing():
+        better = optimize(plan, remarks, cut=cut)
+        notes = estimate_notes(better, _counted(better) if counting else None)
+        lines = ["== Logical", as_text(plan), "", "== Optimized", as_text(better, notes), "", "== Stages", stages_text(plan_phases(better))]
     if remarks.lines:
         lines += ["", "== Why", *remarks.lines]
     return "\n".join(lines)

@@ -13,7 +13,7 @@ import itertools
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO
@@ -204,6 +204,44 @@ class CsvSource(FileSource):
                 row += table.num_rows + len(bad)
                 if not data:
                     return
+
+    def read_all(self, splits: Sequence[Split]) -> Iterator[Piece]:
+        """The elements of splits; small files one after another are parsed together where they are plain, as to parse one takes half a
+        millisecond, whatever it holds. Whatever is wrong in one of them is said when each is read by itself."""
+        from dataflow.io.csv_together import joined, together
+
+        able = self.header and self.encoding == "utf-8"
+        for some in together(splits) if able else [[split] for split in splits]:
+            if len(some) == 1:
+                yield from self.read(some[0])
+                continue
+            at = 0
+            for count, data, rows in joined([self._small(split) for split in some], self._strays):
+                own = some[at : at + count]
+                at += count
+                piece = self._joined(own, data, rows) if count > 1 else None
+                if piece is not None:
+                    yield piece
+                else:
+                    for split in own:
+                        yield from self.read(split)
+
+    def _joined(self, splits: list[Split], data: bytes, counts: list[int]) -> Piece | None:
+        names, schema, folders = splits[0].extra
+        try:
+            table = self._parse(data, None, Place(splits[0].name, 1), [], schema)
+            self._same_columns(tuple(table.column_names), names, splits[0].name)
+        except (InputError, SchemaError):
+            return None
+        if table.num_rows != sum(counts):
+            return None
+        table = self._aligned(table, names, schema)
+        parts = tuple(zip(itertools.accumulate(counts, initial=0), (Place(split.name, 2) for split in splits), strict=False))
+        return Piece(self._with_hive(table, splits[0].name, folders), Place("", 1, parts=parts), [], len(data))
+
+    def _small(self, split: Split) -> bytes:
+        with self.open(split) as raw:
+            return raw.read()
 
     def _header(self, path: str) -> tuple[str, ...]:
         with self.open(Split(path)) as raw:

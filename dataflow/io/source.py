@@ -9,12 +9,15 @@ file's version at listing; a file that is another one when it is read is an erro
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dataflow.errors import InputError, Report
 from dataflow.io.files import FileInfo, file_system, is_remote
+from dataflow.io.listings import RealPaths, listed
 from dataflow.shard.batch import Batch
 
 if TYPE_CHECKING:
@@ -45,22 +48,32 @@ class Split:
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a batch came from: its first row counts from 1 in its split. ``gaps`` are places that gave no row (empty, or
-    set aside), counted from the batch's first, in order."""
+    set aside), counted from the batch's first, in order. ``parts`` of a batch from several places: from which row on each is."""
 
     name: str
     row: int
     split_start: int = 0
     unit: str = "row"
     gaps: tuple[int, ...] = ()
+    parts: tuple[tuple[int, Place], ...] = ()
 
     def of(self, offset: int) -> str:
         """The place of a row of the batch, for people."""
+        if self.parts:
+            first, part = self.parts[bisect_right(self.parts, offset, key=itemgetter(0)) - 1]
+            return part.of(offset - first)
         for gap in self.gaps:
             offset += gap <= offset
         row = self.row + offset
         if self.split_start:
             return f"{self.name}, {self.unit} {row} after byte {self.split_start}"
         return f"{self.name}, {self.unit} {row}"
+
+    def span(self, offset: int, count: int) -> str:
+        """The places of some rows of the batch."""
+        if count <= 1:
+            return self.of(offset)
+        return f"{self.of(offset)} to {self.of(offset + count - 1) if self.parts else self.row + offset + count - 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,11 @@ class Source:
         """The elements of a split in order."""
         raise NotImplementedError
 
+    def read_all(self, splits: Sequence[Split]) -> Iterator[Piece]:
+        """The elements of splits, one after another."""
+        for split in splits:
+            yield from self.read(split)
+
 
 @dataclass(frozen=True)
 class FileSource(Source):
@@ -163,34 +181,42 @@ class FileSource(Source):
 
     def files(self) -> list[FileInfo]:
         """All the files now, in order of path, with full URLs where remote."""
-        from dataflow.io.recovery import recover
-
-        found: dict[str, FileInfo] = {}
-        folders: dict[str, str] = {}
-        for path in self.paths:
-            fs, inner = file_system(path, self.options)
-            recover(fs, inner, self.options)
-            prefix = path.split("://")[0] + "://" if is_remote(path) else ""
-            for info in fs.find(inner):
-                url = prefix + info.path.lstrip("/") if prefix else info.path
-                same = url if prefix else _real(url, folders)  # one file under two names is read once
-                found.setdefault(same, FileInfo(url, info.size, info.version))
+        found = listed((self.paths, repr(self.options)), self._find)
         if self.chosen is not None:
             wanted = set(self.chosen.folders)
-            return [info for info in found.values() if info.path.rpartition("/")[0] in wanted]
+            return [info for info in found if info.path.rpartition("/")[0] in wanted]
+        return found
+
+    def _find(self) -> list[FileInfo]:
+        found: dict[str, FileInfo] = {}
+        real = RealPaths()
+        for path in self.paths:
+            prefix = path.split("://")[0] + "://" if is_remote(path) else ""
+            for info in self._named(path):
+                url = prefix + info.path.lstrip("/") if prefix else info.path
+                same = url if prefix else real.of(url)  # one file under two names is read once
+                found.setdefault(same, FileInfo(url, info.size, info.version) if prefix else info)
         return list(found.values())
 
-    def check(self) -> list[Report]:
+    def _named(self, path: str) -> list[FileInfo]:
+        """The files that one of the paths names, when it holds what was decided before."""
         from dataflow.io.recovery import recover
+
+        def find() -> list[FileInfo]:
+            fs, inner = file_system(path, self.options)
+            recover(fs, inner, self.options)
+            return fs.find(inner)
+
+        return listed((path, repr(self.options)), find)
+
+    def check(self) -> list[Report]:
         from dataflow.io.staging import manifest
 
         problems: list[Report] = []
         for path in self.paths:
             try:
-                fs, inner = file_system(path, self.options)
-                recover(fs, inner, self.options)
-                if not fs.find(inner):
-                    written = manifest(fs, inner)
+                if not self._named(path):
+                    written = manifest(*file_system(path, self.options))
                     unknown = written is not None and not written["files"]
                     problems.append(Report(f"no file matches {path}", hint=UNKNOWN if unknown else _nearby(path)))
             except (OSError, ValueError, ImportError) as error:
@@ -216,9 +242,11 @@ class FileSource(Source):
         """The file of a split, if it is still the one that was listed."""
         fs, inner = file_system(split.name, self.options)
         try:
-            if split.version and fs.info(inner).version != split.version:
+            file, info = fs.opened(inner)
+            if split.version and info.version != split.version:
+                file.close()
                 raise InputError(Report(f"the input changed during the run: {split.name}", hint="run again over the new file"))
-            return fs.open(inner)
+            return file
         except FileNotFoundError as error:
             raise InputError(Report(f"the input vanished during the run: {split.name}")) from error
 
@@ -273,16 +301,6 @@ class FileSource(Source):
         return given if at < 0 else given[: given.rfind("/", 0, at) + 1]
 
 
-def _real(path: str, folders: dict[str, str]) -> str:
-    """A local path without links, as `os.path.realpath` finds it, which looks at every folder on the way for every file."""
-    folder, name = os.path.split(path)
-    if os.path.islink(path) or name in ("", ".", ".."):
-        return os.path.realpath(path)
-    if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    return f"{folders[folder]}/{name}"
-
-
 def at_least_eight(total: int, target: int) -> int:
     """A split size that gives small inputs eight parts, of a megabyte or more, so that several workers have work."""
     return min(target, max(1 << 20, total // 8))
@@ -291,7 +309,6 @@ def at_least_eight(total: int, target: int) -> int:
 def _nearby(path: str) -> str:
     """A hint with names like the one that is missing."""
     import difflib
-    import os
 
     folder, name = os.path.split(path)
     if is_remote(path) or not os.path.isdir(folder or "."):
