@@ -286,10 +286,14 @@ class ParquetSource(_ColumnarSource):
         from dataflow.io.footers import answered
         from dataflow.io.whole import ArrowSource
 
-        if self.kernel_scan() is None:
+        files = self.files()
+        if self.skip_bad or self.fields or not files:
             return None
-
-        table = answered(map(self._metadata, self.files()), self.columns(), asked)
+        layout = self.columns()
+        if all(column is None for _, column in asked.values()):
+            rows = sum(rows for info in files for _, rows in self._footer(info).groups)
+            return ArrowSource(pa.table({result: pa.array([rows], pa.int64()) for result in asked}))
+        table = answered(map(self._metadata, files), layout, asked)
         return ArrowSource(table) if table is not None else None
 
     def kernel_scan(self) -> ParquetScan | None:
