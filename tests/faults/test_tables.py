@@ -21,6 +21,8 @@ import pytest
 
 from dataflow import DataflowError, Pipeline, col
 from dataflow.errors import InputError, PlanError, StepError
+from dataflow.shard import batch as batches
+from dataflow.shard.runfile import RunWriter
 
 WHOLE = {"mode": "in_process", "progress": False, "placement": "whole"}
 CUT = {"mode": "in_process", "progress": False, "placement": "partitioned", "memory": "4MiB"}
@@ -239,6 +241,37 @@ def test_ten_thousand_columns(options):
 def test_dropping_every_column_is_an_error_at_the_line():
     with pytest.raises(PlanError, match="leaves no columns"):
         Pipeline().create([{"a": 1}]).drop("a")
+
+
+# -- 24: more text than 32 bits count
+
+
+@PLACED
+@pytest.mark.parametrize("verb", ["sort", "sort by another", "group", "key"])
+def test_fault_24_no_batch_put_into_a_file_has_more_bytes_than_are_counted(options, verb, monkeypatch):
+    """Arrow counts the bytes of most texts in 32 bits: what is put end to end stays below a limit, here one of 20 kB instead of a GiB."""
+    written = []
+    before = RunWriter.write
+
+    def write(self, batch, *rest):
+        written.append(batch.nbytes)
+        return before(self, batch, *rest)
+
+    monkeypatch.setattr(RunWriter, "write", write)
+    monkeypatch.setattr(batches, "MOST_BYTES", 20_000)
+    order = random.Random(2).sample(range(3000), 3000)
+    table = pa.table({"s": [f"{at:05}" + "x" * 100 for at in order], "n": order})
+    rows = Pipeline().from_arrow(table)
+    query = {
+        "sort": lambda: rows.sort("s"),
+        "sort by another": lambda: rows.sort("n"),
+        "group": lambda: rows.group_by("s").agg(n=col("n").max()).sort("n"),
+        "key": lambda: rows.map(lambda row: row).sort(key=lambda row: row["n"]),
+    }[verb]()
+    found = query.to_arrow(**{**options, "memory": "1GiB"})
+    assert found.column("n").to_pylist() == list(range(3000))
+    if verb != "key":  # a list of Python's values is encoded in texts whose bytes 64 bits count
+        assert max(written) < 40_000, max(written)
 
 
 # -- folders of values
