@@ -173,14 +173,18 @@ class CsvSource(FileSource):
             if split.start and self.header and self.union:
                 own = self._header(split.name)
             while True:
-                data = self._guarded(split.name, lambda: plain.read(BLOCK if left < 0 else min(BLOCK, left)))
+                size = max(BLOCK, len(rest))  # twice as much while no row ends
+                data = self._guarded(split.name, partial(plain.read, size if left < 0 else min(size, left)))
                 left -= len(data) if left >= 0 else 0
                 if not data and not rest:
                     return
                 block = rest + data
                 if data:
-                    cut = 0 if self._strays(block) else _last_row_end(block)
+                    strays = self._strays(block)  # a plain file that has some is taken whole
+                    cut = 0 if strays else _last_row_end(block)
                     block, rest = block[:cut], block[cut:]
+                    if len(rest) > self.longest and (left < 0 or not strays):
+                        raise self.too_long("row", f"{split.name}, behind row {row}")
                     if not block:
                         continue
                 else:
@@ -334,6 +338,6 @@ def _last_row_end(block: bytes) -> int:
     bytes_ = np.frombuffer(block, np.uint8)
     if block.count(b'"') == 0:
         return block.rfind(b"\n") + 1
-    parity = np.cumsum(bytes_ == 34) & 1
+    parity = np.cumsum(bytes_ == 34, dtype=np.uint8) & 1  # around 256 it stays what it is
     ends = np.flatnonzero((bytes_ == 10) & (parity == 0))
     return int(ends[-1]) + 1 if len(ends) else 0

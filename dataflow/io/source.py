@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from dataflow.plan.statistics import Statistics
 
 UNKNOWN = "what was written there had no rows and no known columns; give the write schema=, or its function a return type"
+LONGEST = 256 << 20  # bytes of a line or row: a kilobyte of gzip may hold one of a megabyte, and a file one without end
 GROWTH = 3  # text as columns takes about as much as its file, compressed files five times that
 
-__all__ = ["BadRow", "FileSource", "Piece", "Place", "Source", "Split"]
+__all__ = ["LONGEST", "BadRow", "FileSource", "Piece", "Place", "Source", "Split"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ class FileSource(Source):
     skip_bad: bool = False
     base: str = ""
     chosen: Chosen | None = field(default=None, kw_only=True)
+    longest: int = field(default=LONGEST, kw_only=True)  # bytes of one line or row of text
 
     format = "files"
 
@@ -249,6 +251,11 @@ class FileSource(Source):
             return file
         except FileNotFoundError as error:
             raise InputError(Report(f"the input vanished during the run: {split.name}")) from error
+
+    def too_long(self, what: str, place: str) -> InputError:
+        """The error of a record that does not end."""
+        sentence = f"a {what} is longer than {self.longest:,} bytes"
+        return InputError(Report(sentence, location=place, hint=f'if it should be, read_{self.format}(…, longest="2GiB")'))
 
     def hive(self, path: str) -> dict[str, str | None]:
         """The ``key=value`` folders between a path that was given and a file; null for Hive's default partition."""

@@ -26,19 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "MOST_BYTES",
-    "Batch",
-    "Lines",
-    "NotPairs",
-    "Pairs",
-    "Records",
-    "Rows",
-    "Same",
-    "Values",
-    "in_parts",
-    "numpy_offsets",
-    "raw_pairs",
-]
+    "MOST_BYTES", "Batch", "Lines", "NotPairs", "Pairs", "Records", "Rows", "Same", "Values", "in_parts", "numpy_offsets", "raw_pairs",
+]  # fmt: skip
 
 
 class NotPairs(TypeError):
