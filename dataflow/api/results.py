@@ -70,10 +70,15 @@ class Results(Deferred[T]):
         import pyarrow as pa
 
         from dataflow.io.schema import conform, table_of, unify
+        from dataflow.shard.batch import Rows
         from dataflow.shard.codec import decode_batch
         from dataflow.shard.runfile import read_block
 
         with self._elements(None, options) as elements:
+            if isinstance(elements, list):  # of a runner that keeps no files
+                empty = self._nothing()
+                declared = {field.name: field.type for field in empty.schema}
+                return table_of(Rows(elements), declared) if elements else empty
             batches = [decode_batch(read_block(file, block)) for file in elements.files for block in file.blocks]
             tables = [table_of(batch) for batch in batches if len(batch)]
         if not tables:
