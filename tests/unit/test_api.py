@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from dataflow import DoFn, Pipeline, Tagged, counter
+from dataflow import DoFn, Pipeline, Tagged, col, counter
 from dataflow.errors import PlanError, PreflightError, StepError
 
 QUIET: dict[str, Any] = {"progress": False}
