@@ -702,3 +702,22 @@ def test_a_file_of_thousands_of_row_groups(tmp_path, options):
     path = write(tmp_path / "a.parquet", table, row_group_size=10, write_page_checksum=True)
     found = Pipeline().read_parquet(path).filter(col("n") >= 10_000).group_by("s").agg(col("n").count())
     assert sum(row["n"] for row in found.collect(**options)) == 10_000
+
+
+# -- SQL over files that cannot be read
+
+
+@pytest.mark.parametrize(
+    ("form", "data"),
+    [("parquet", b"rubbish" * 100), ("csv", b"a,b\n1,2\n3\n"), ("csv.gz", b"\x1f\x8b rubbish"), ("jsonl", b'{"a": 1\n'), ("parquet", None)],
+)
+def test_fault_32_sql_over_a_file_that_cannot_be_read_names_it(tmp_path, form, data):
+    path = tmp_path / f"bad.{form}"
+    if data is not None:
+        path.write_bytes(data)
+    p = Pipeline()
+    with pytest.raises(DataflowError) as caught:
+        p.sql("select a from t", t=getattr(p, f"read_{form.split('.')[0]}")(str(path)))
+    assert "the table 't' cannot be read" in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 20
