@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_origin, is_typeddict
 
 from dataflow.api.base import Deferred, pair_type
 from dataflow.api.building import check_callable, name_of, plan_error
-from dataflow.plan.nodes import Relation, View
+from dataflow.plan.nodes import Read, Relation, View
 from dataflow.plan.origin import caller
 from dataflow.plan.steps import OnError
 
@@ -76,6 +76,8 @@ class Aggregating(Deferred[T]):
         """
         from dataflow.algebra.aggregators import Count
 
+        if isinstance(self.node, Relation) or (isinstance(self.node, Read) and getattr(self.node.source, "scans", False)):
+            return self._counted()
         return self.combine(Count(), label="size")
 
     def reduce(self, fn: Callable[[T, T], T], label: str | None = None) -> PObject[T | None]:
@@ -189,6 +191,13 @@ class Aggregating(Deferred[T]):
         """
         return self._view("singleton")
 
+    def _counted(self) -> PObject[int]:
+        """How many records: by a query, which a file's metadata may answer."""
+        from dataflow.expr.functions import len_
+
+        one = cast("PCollection[Any]", self).group_by().agg(n=len_(), label="size")
+        return cast("PObject[int]", one.map(_number, label="size value").as_singleton())
+
     def _view(self, kind: Any) -> PObject[Any]:
         from dataflow.api.pobject import PObject
 
@@ -218,6 +227,10 @@ class Aggregating(Deferred[T]):
 
 def _same(values: Iterable[T]) -> Iterable[T]:
     return values
+
+
+def _number(record: dict[str, Any]) -> int:
+    return int(record["n"])
 
 
 class _Nothing:

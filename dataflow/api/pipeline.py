@@ -16,6 +16,7 @@ from dataflow.api.settings import settings
 from dataflow.api.table import PTable
 from dataflow.plan.nodes import Node, Read
 from dataflow.plan.origin import caller
+from dataflow.sizes import parse_size
 
 __all__ = ["Pipeline"]
 
@@ -103,6 +104,7 @@ class Pipeline:
         *,
         encoding: str = "utf-8",
         errors: str = "strict",
+        longest: int | str = "256MiB",
         on_error: str = "raise",
         storage_options: Mapping[str, Any] | None = None,
         label: str | None = None,
@@ -115,16 +117,24 @@ class Pipeline:
         ['to be', 'or not']
 
         ``paths``: files, folders, globs, lists of these, anywhere fsspec reaches. ``on_error="skip"`` sets lines aside
-        that are not text in the encoding.
+        that are not text in the encoding. A line of more bytes than ``longest`` is an error.
         """
         from dataflow.io.text import TextSource
 
         _known_encoding(encoding)
-        source = TextSource(_paths(paths), dict(storage_options or {}), _skips(on_error), encoding=encoding, errors=errors)
+        source = TextSource(
+            _paths(paths), dict(storage_options or {}), _skips(on_error), encoding=encoding, errors=errors, longest=parse_size(longest)
+        )
         return self._read(source, label or "read_text", str)
 
     def read_jsonl(
-        self, paths: Paths, *, on_error: str = "raise", storage_options: Mapping[str, Any] | None = None, label: str | None = None
+        self,
+        paths: Paths,
+        *,
+        longest: int | str = "256MiB",
+        on_error: str = "raise",
+        storage_options: Mapping[str, Any] | None = None,
+        label: str | None = None,
     ) -> PCollection[Any]:
         """The values of JSON-lines files; objects are dicts.
 
@@ -133,11 +143,12 @@ class Pipeline:
         >>> Pipeline().read_jsonl("memory://read-jsonl/").collect()
         [{'n': 1}, {'n': 2}]
 
-        ``on_error="skip"`` sets bad lines aside.
+        ``on_error="skip"`` sets bad lines aside. A line of more bytes than ``longest`` is an error.
         """
         from dataflow.io.jsonl import JsonLinesSource
 
-        return self._read(JsonLinesSource(_paths(paths), dict(storage_options or {}), _skips(on_error)), label or "read_jsonl")
+        source = JsonLinesSource(_paths(paths), dict(storage_options or {}), _skips(on_error), longest=parse_size(longest))
+        return self._read(source, label or "read_jsonl")
 
     def read_csv(
         self,
@@ -149,6 +160,7 @@ class Pipeline:
         schema: Any = None,
         encoding: str = "utf-8",
         columns: str = "equal",
+        longest: int | str = "256MiB",
         on_error: str = "raise",
         storage_options: Mapping[str, Any] | None = None,
         label: str | None = None,
@@ -161,6 +173,7 @@ class Pipeline:
         [{'name': 'tea', 'price': 2}]
 
         ``columns="union"``: files may have different columns. ``on_error="skip"``: ragged rows are set aside.
+        A row of more bytes than ``longest`` is an error: often a quote that is never closed.
         """
         from dataflow.io.csv import CsvSource
 
@@ -170,7 +183,7 @@ class Pipeline:
         )
         source = CsvSource(
             _paths(paths), dict(storage_options or {}), _skips(on_error), delimiter=delimiter, header=header, names=tuple(names),
-            schema=types, encoding=encoding, union=_union(columns),
+            schema=types, encoding=encoding, union=_union(columns), longest=parse_size(longest),
         )  # fmt: skip
         return self._read(source, label or "read_csv", dict[str, Any])
 

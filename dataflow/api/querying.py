@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dataflow.api.building import plan_error
+from dataflow.errors import DataflowError, PlanError, Report
 from dataflow.plan.nodes import Read
-from dataflow.plan.origin import caller
+from dataflow.plan.origin import Origin, caller
+from dataflow.plan.traversal import topological
 
 if TYPE_CHECKING:
     from dataflow.api.collection import PCollection
     from dataflow.api.pipeline import Pipeline
 
 __all__ = ["query"]
+
+
+def _check_files(name: str, table: PCollection[Any], origin: Origin) -> None:
+    """Say which files of a table cannot be read, where that is why its columns are not known."""
+    for node in topological((table.node,)):
+        if not isinstance(node, Read):
+            continue
+        source: Any = node.source
+        try:
+            reports = source.check()
+            if not reports and source.has_columns:
+                source.columns()
+        except (DataflowError, OSError, ValueError, ImportError) as error:
+            reports = [error.report if isinstance(error, DataflowError) else Report(str(error))]
+        if reports:
+            first = reports[0]
+            sentence = f"the table {name!r} cannot be read: {first.sentence}"
+            raise PlanError(replace(first, sentence=sentence, declared=str(origin), declared_text=origin.text()))
 
 
 def query(pipeline: Pipeline, text: str, tables: Mapping[str, Any]) -> PCollection[dict[str, Any]]:
@@ -33,6 +54,7 @@ def query(pipeline: Pipeline, text: str, tables: Mapping[str, Any]) -> PCollecti
             raise plan_error(f"the table {name!r} belongs to another pipeline", origin)
         schema = pipeline.columns(table.node)
         if schema is None:
+            _check_files(name, table, origin)
             hint = _how_to_say(table)
             raise plan_error(f"the columns of the table {name!r} are not known before it runs", origin, hint)
         nodes[name], schemas[name] = pipeline.table(table.node), schema

@@ -70,10 +70,15 @@ class Results(Deferred[T]):
         import pyarrow as pa
 
         from dataflow.io.schema import conform, table_of, unify
+        from dataflow.shard.batch import Rows
         from dataflow.shard.codec import decode_batch
         from dataflow.shard.runfile import read_block
 
         with self._elements(None, options) as elements:
+            if isinstance(elements, list):  # of a runner that keeps no files
+                empty = self._nothing()
+                declared = {field.name: field.type for field in empty.schema}
+                return table_of(Rows(elements), declared) if elements else empty
             batches = [decode_batch(read_block(file, block)) for file in elements.files for block in file.blocks]
             tables = [table_of(batch) for batch in batches if len(batch)]
         if not tables:
@@ -188,6 +193,7 @@ def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, count
         return as_svg(plan)
     if form != "text":
         raise ValueError(f'explain gives "text", "mermaid" or "svg", not {form!r}')
+    from dataflow.io.listings import one_listing
     from dataflow.optimizer.estimates import estimate_notes
     from dataflow.optimizer.optimize import optimize
     from dataflow.optimizer.rule import Remarks
@@ -195,9 +201,10 @@ def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, count
     from dataflow.physical.stages import plan_phases
 
     remarks = Remarks()
-    better = optimize(plan, remarks, cut=cut)
-    notes = estimate_notes(better, _counted(better) if counting else None)
-    lines = ["== Logical", as_text(plan), "", "== Optimized", as_text(better, notes), "", "== Stages", stages_text(plan_phases(better))]
+    with one_listing():
+        better = optimize(plan, remarks, cut=cut)
+        notes = estimate_notes(better, _counted(better) if counting else None)
+        lines = ["== Logical", as_text(plan), "", "== Optimized", as_text(better, notes), "", "== Stages", stages_text(plan_phases(better))]
     if remarks.lines:
         lines += ["", "== Why", *remarks.lines]
     return "\n".join(lines)

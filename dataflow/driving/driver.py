@@ -21,6 +21,7 @@ from dataflow.driving.in_process import InProcess
 from dataflow.driving.kernel_limits import limit_kernel
 from dataflow.errors import DataflowError, PreflightError
 from dataflow.execution.sides import KeptIterable, load_side
+from dataflow.io.listings import one_listing
 from dataflow.optimizer.optimize import optimize, placing
 from dataflow.optimizer.rule import Remarks, Rule
 from dataflow.physical.phases import PhysicalPlan
@@ -118,7 +119,7 @@ class Driver:
 
     @contextmanager
     def _job(self, plan: tuple[Node, ...]) -> Generator[Job]:
-        with _patient_collector():
+        with _patient_collector(), one_listing():
             yield from self._started(plan)
 
     def _started(self, plan: tuple[Node, ...]) -> Generator[Job]:

@@ -147,9 +147,7 @@ class TaskContext:
         """The rows of the current root batch, for when the one row is not known."""
         if self.place is None:
             return ""
-        count = len(self.root) if self.root is not None else 1
-        first = self.place.of(self.root_offset)
-        return first if count <= 1 else f"{first} to {self.place.row + self.root_offset + count - 1}"
+        return self.place.span(self.root_offset, len(self.root) if self.root is not None else 1)
 
     def receive(self, piece: Piece, label: str) -> None:
         """Account for a piece of the source."""

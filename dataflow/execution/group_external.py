@@ -21,7 +21,7 @@ from dataflow.execution.group_in_memory import groups_in_memory, in_value_order,
 from dataflow.execution.shuffle import with_column
 from dataflow.physical.program import GroupRoot
 from dataflow.shard.arrow import from_numpy, taken, to_numpy
-from dataflow.shard.batch import Batch, Pairs, Rows
+from dataflow.shard.batch import MOST_BYTES, Batch, Pairs, Rows
 from dataflow.shard.codec import HASH, decode_batch, encode_batch
 from dataflow.shard.merge import merge_rounds
 from dataflow.shard.runfile import Block, RunFile, RunWriter, read_block
@@ -166,7 +166,7 @@ def _sorted_runs(parts: Iterator[pa.RecordBatch], context: TaskContext, budget: 
     for part in parts:
         held.setdefault(str(part.schema) + str(part.schema.metadata), []).append(part)
         size += part.nbytes
-        if size > budget:
+        if size > min(budget, MOST_BYTES):
             flush()
     flush()
     file = writer.close()

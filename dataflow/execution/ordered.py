@@ -17,6 +17,7 @@ from dataflow.execution.context import TaskContext
 from dataflow.execution.shuffle import sort_column
 from dataflow.kernels.sorting import has_native_order, key_at, sort_order, upper_bound
 from dataflow.physical.program import ShuffleInput, SortRoot
+from dataflow.shard import batch as batches
 from dataflow.shard.arrow import taken
 from dataflow.shard.batch import Batch, Rows
 from dataflow.shard.codec import decode, decode_batch
@@ -33,7 +34,7 @@ def read_sorted(root: SortRoot, given: ShuffleInput, context: TaskContext) -> It
     runs = [(file, run) for file in given.files for run in _runs(file)]
     size = sum(block.size for file in given.files for block in file.blocks if _overlaps(block, given))
     context.bytes_read += size
-    if size <= context.memory // 3:
+    if size <= min(context.memory // 3, batches.MOST_BYTES):
         parts = [part.batch for file, run in runs for part in _parts(file, run, given)]
         rounds: Iterator[list[pa.RecordBatch]] = iter([parts] if parts else [])
     else:

@@ -21,7 +21,9 @@ from dataflow.execution.first_halves import pays, without_groups
 from dataflow.execution.leaves import Leaf, counts, leaf_of_scan, leaf_of_stream, leaf_of_table, results, stops_early
 from dataflow.execution.sides import KeptIterable
 from dataflow.expr.typing import ExprError
+from dataflow.io.bundling import bundled
 from dataflow.io.checksums import has_checksums
+from dataflow.io.listings import Listings, one_listing
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Source, Split
 from dataflow.io.whole import ArrowSource
@@ -55,10 +57,11 @@ def count_records(root: Relation, sources: Sequence[Source]) -> dict[int, int]:
 
 def _source_leaf(source: Source, root: Relation) -> Leaf:
     """A source as the kernel scans it, if it can; not where it would stop early, and read what it has not verified."""
-    scan = source.kernel_scan()
-    if scan is not None and not (stops_early(root) and has_checksums(scan.paths[0])):
-        return leaf_of_scan(scan)
-    return _read_leaf(source)
+    with one_listing() as known:
+        scan = source.kernel_scan()
+        if scan is not None and not (stops_early(root) and has_checksums(scan.paths[0])):
+            return leaf_of_scan(scan)
+        return _read_leaf(source, known)
 
 
 def _places(leaves: list[Leaf]) -> str:
@@ -176,7 +179,7 @@ def _kept_leaf(kept: KeptIterable) -> Leaf:
     return leaf_of_stream(lambda names: (conform(table, layout) for table in _blocks(kept)), layout)
 
 
-def _read_leaf(source: Source) -> Leaf:
+def _read_leaf(source: Source, known: Listings) -> Leaf:
     """The records of a source that the kernel cannot scan, read as the query wants them; a table at hand as it is."""
     if isinstance(source, ArrowSource):
         return leaf_of_table(source.table)
@@ -189,10 +192,11 @@ def _read_leaf(source: Source) -> Leaf:
         wanted = layout
         if names is not None and hasattr(source, "pruned"):
             chosen, wanted = source.pruned(tuple(names)), pa.schema([layout.field(name) for name in names])
-        for split in chosen.splits(1 << 26):
-            for piece in chosen.read(split):
-                if len(piece.batch):
-                    yield conform(table_of(piece.batch, None), wanted)
+        with one_listing(known):  # the kernel asks in a thread of its own
+            splits = chosen.splits(1 << 26)
+        for piece in bundled(chosen.read_all(splits)):
+            if len(piece.batch):
+                yield conform(table_of(piece.batch, None), wanted)
 
     return leaf_of_stream(tables, layout)
 

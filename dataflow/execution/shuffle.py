@@ -31,6 +31,7 @@ from dataflow.execution.runner import exited
 from dataflow.io.schema import table_of
 from dataflow.kernels.sorting import key_at, sort_order
 from dataflow.physical.program import KeepLeaf, ShuffleLeaf
+from dataflow.shard import batch as batches
 from dataflow.shard.arrow import from_numpy, taken, to_numpy
 from dataflow.shard.batch import Batch, NotPairs, Pairs, Records, raw_pairs
 from dataflow.shard.codec import HASH, ORDER, coding_of, decode, encode, encode_batch
@@ -49,7 +50,7 @@ class ShuffleWriter:
 
     def __init__(self, leaf: ShuffleLeaf, context: TaskContext, share: int) -> None:
         self.leaf, self.context = leaf, context
-        self.budget = max(share // 3, 1 << 16)
+        self.budget = min(max(share // 3, 1 << 16), batches.MOST_BYTES)
         self.combiner = MapCombiner(leaf.combiner) if leaf.combiner is not None else None
         self.held: dict[str, list[pa.RecordBatch]] = {}
         self.bytes = 0
@@ -60,6 +61,10 @@ class ShuffleWriter:
 
     def push(self, batch: Batch) -> None:
         """Take a batch."""
+        for part in batches.in_parts(batch):
+            self._push(part)
+
+    def _push(self, batch: Batch) -> None:
         if not len(batch):
             return
         try:
@@ -195,9 +200,9 @@ class ShuffleWriter:
     def _flush(self) -> None:
         """Write what is held as sorted runs."""
         while self.held:
-            _, batches = self.held.popitem()
-            whole = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
-            batches.clear()  # no third copy while the rows are put in order
+            _, held = self.held.popitem()
+            whole = pa.concat_batches(held) if len(held) > 1 else held[0]
+            held.clear()  # no third copy while the rows are put in order
             if self.leaf.kind == "sort":
                 order = sort_order(*sort_column(whole))
                 segments = [Segment(0, len(order), False)]
@@ -290,6 +295,10 @@ class KeepWriter:
 
     def push(self, batch: Batch) -> None:
         """Take a batch."""
+        for part in batches.in_parts(batch):
+            self._push(part)
+
+    def _push(self, batch: Batch) -> None:
         if self.leaf.limit is not None:
             batch = batch.slice(0, self.leaf.limit - self.rows) if self.rows + len(batch) > self.leaf.limit else batch
         if not len(batch):

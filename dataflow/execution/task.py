@@ -28,6 +28,7 @@ from dataflow.execution.group import read_groups, read_range
 from dataflow.execution.ordered import read_sorted
 from dataflow.execution.shuffle import KeepWriter, ShuffleWriter
 from dataflow.execution.sides import load_side
+from dataflow.io.bundling import bundled
 from dataflow.io.source import Piece, Source
 from dataflow.physical.program import (
     DealRoot,
@@ -281,8 +282,7 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
 
 def _pieces(program: Program, source: Source, given: TaskInput) -> Iterator[Piece]:
     try:
-        for split in given.splits:
-            yield from source.read(split)
+        yield from bundled(source.read_all(given.splits))
     except (InputError, SchemaError) as error:
         raise of_source(error, program) from error.__cause__
 

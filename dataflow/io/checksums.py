@@ -17,10 +17,11 @@ from typing import Any, BinaryIO
 from dataflow.errors import InputError, Report
 from dataflow.io.files import LocalFiles
 
-__all__ = ["Verification", "chunks_of", "has_checksums", "verify_chunk"]
+__all__ = ["Verification", "chunks_of", "has_checksums", "skipped", "varint", "verify_chunk"]
 
 WINDOW = 1 << 20
 HEADER = 1 << 13
+FIRST = 512
 MOST_KNOWN = 1 << 16  # column chunks that are remembered as verified
 
 _known: dict[tuple[Any, ...], None] = {}
@@ -67,6 +68,9 @@ class Verification:
         if (path, version) in _known:  # has no checksums
             return
         with open(path, "rb") as file:
+            if _has_none(file):
+                _remember((path, version))
+                return
             for place, name, start, size in chunks_of(path, self.columns, self.rows):
                 if self.stopped.is_set():
                     return
@@ -83,6 +87,14 @@ class Verification:
                     _remember((path, version))
                     return
                 _remember(key)
+
+
+def _has_none(file: BinaryIO) -> bool:
+    """Whether the page at the begin of a file has no checksum, so that no page has one; to parse a footer takes much longer."""
+    try:
+        return file.read(4) == b"PAR1" and _page_header(file.read(FIRST))[2] is None
+    except (IndexError, ValueError):  # no page, or one with long statistics: the footer will tell
+        return False
 
 
 def _remember(key: tuple[Any, ...]) -> None:
@@ -187,20 +199,21 @@ def _page_header(data: bytes) -> tuple[int, int, int | None]:
         if step:
             number += step
         else:
-            raw, at = _varint(data, at)
+            raw, at = varint(data, at)
             number = (raw >> 1) ^ -(raw & 1)
         if kind == 5 and number in (3, 4):
-            raw, at = _varint(data, at)
+            raw, at = varint(data, at)
             value = (raw >> 1) ^ -(raw & 1)
             compressed, crc = (value, crc) if number == 3 else (compressed, value)
         else:
-            at = _skipped(data, at, kind, 0)
+            at = skipped(data, at, kind, 0)
     if compressed < 0:
         raise ValueError("no size")
     return at, compressed, crc
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of the compact protocol, and the place behind it."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -213,7 +226,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             raise ValueError("a number is too long")
 
 
-def _skipped(data: bytes, at: int, kind: int, depth: int) -> int:
+def skipped(data: bytes, at: int, kind: int, depth: int) -> int:
     """The place behind a value of the compact protocol."""
     if depth > 8:
         raise ValueError("nested too deeply")
@@ -223,11 +236,11 @@ def _skipped(data: bytes, at: int, kind: int, depth: int) -> int:
         case 3:
             return at + 1
         case 4 | 5 | 6:
-            return _varint(data, at)[1]
+            return varint(data, at)[1]
         case 7:
             return at + 8
         case 8:
-            length, at = _varint(data, at)
+            length, at = varint(data, at)
             if at + length > len(data):
                 raise IndexError
             return at + length
@@ -235,17 +248,17 @@ def _skipped(data: bytes, at: int, kind: int, depth: int) -> int:
             count, item = data[at] >> 4, data[at] & 15
             at += 1
             if count == 15:
-                count, at = _varint(data, at)
+                count, at = varint(data, at)
             for _ in range(count):
-                at = _skipped(data, at, item, depth + 1) if item > 2 else at + 1
+                at = skipped(data, at, item, depth + 1) if item > 2 else at + 1
             return at
         case 12:
             while data[at]:
                 inner, step = data[at] & 15, data[at] >> 4
                 at += 1
                 if not step:
-                    _, at = _varint(data, at)
-                at = _skipped(data, at, inner, depth + 1)
+                    _, at = varint(data, at)
+                at = skipped(data, at, inner, depth + 1)
             return at + 1
         case _:
             raise ValueError(f"no such type {kind}")

@@ -11,7 +11,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["IpcSource", "ParquetSource"]
 
 ROWS = 65_536
+AHEAD = 1 << 18
 DECODED = 2  # dictionaries and run lengths grow to about twice when they are decoded, on TPC-H
 
 
@@ -48,6 +49,10 @@ class _ColumnarSource(FileSource):
         if layout is None:
             raise InputError(Report(f"no file of {', '.join(self.paths)} can be read"))
         return layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
+
+    def file_columns(self) -> pa.Schema:
+        layout = self._layout(self.files())
+        return layout if layout is not None else pa.schema([])
 
     def _with_folders(self, layout: pa.Schema | None, files: list[FileInfo]) -> pa.Schema | None:
         """A layout with the columns that are in folder names and not in the files."""
@@ -96,6 +101,8 @@ class _ColumnarSource(FileSource):
 
     def _layout(self, files: list[FileInfo]) -> pa.Schema | None:
         """The one schema of the files; files that disagree are an error that names both."""
+        if self.chosen is not None:
+            return self.chosen.layout
         first: tuple[str, pa.Schema] | None = None
         come_from: dict[str, str] = {}
         merged: Any = None
@@ -279,10 +286,14 @@ class ParquetSource(_ColumnarSource):
         from dataflow.io.footers import answered
         from dataflow.io.whole import ArrowSource
 
-        if self.kernel_scan() is None:
+        files = self.files()
+        if self.skip_bad or self.fields or not files:
             return None
-
-        table = answered(map(self._metadata, self.files()), self.columns(), asked)
+        layout = self.columns()
+        if all(column is None for _, column in asked.values()):
+            rows = sum(rows for info in files for _, rows in self._footer(info).groups)
+            return ArrowSource(pa.table({result: pa.array([rows], pa.int64()) for result in asked}))
+        table = answered(map(self._metadata, files), layout, asked)
         return ArrowSource(table) if table is not None else None
 
     def kernel_scan(self) -> ParquetScan | None:
@@ -301,18 +312,14 @@ class ParquetSource(_ColumnarSource):
         return ParquetScan(tuple(info.path for info in files), layout, self.only, versions=tuple(info.version for info in files))
 
     def _file(self, path: str) -> Any:
-        import pyarrow.parquet as pq
-
         fs, inner = file_system(path, self.options)
-        return pq.ParquetFile(
-            fs.open(inner), page_checksum_verification=True, thrift_string_size_limit=1 << 26, thrift_container_size_limit=1 << 22
-        )
+        return _parquet(fs.open(inner))
 
     def _schema_of(self, info: FileInfo) -> pa.Schema:
         return self._footer(info).schema
 
     def _footer(self, info: FileInfo) -> Footer:
-        return self._guarded(info.path, lambda: footer_of(info, self._file))
+        return self._guarded(info.path, lambda: footer_of(info, self._file, None if is_remote(info.path) else _end_of))
 
     def _metadata(self, info: FileInfo) -> Any:
         return self._guarded(info.path, lambda: metadata_of(info, self._file))
@@ -354,9 +361,9 @@ class ParquetSource(_ColumnarSource):
         if reason:
             yield _skipped(split, reason)
             return
-        self.open(split).close()
         row = 1
-        with self._guarded(split.name, lambda: self._file(split.name)) as file:
+        ahead = is_remote(split.name) or split.bytes > AHEAD  # to read ahead takes threads, and half a millisecond
+        with self.open(split) as raw, self._guarded(split.name, lambda: _parquet(raw, ahead)) as file:
             names = list(self.only) if self.only else None
             groups = list(range(split.start, split.stop))
             fields = dict(self.fields)
@@ -421,6 +428,24 @@ class IpcSource(_ColumnarSource):
                 table = pa.table(batch)
                 wanted = layout if self.only is None else pa.schema([layout.field(n) for n in self.only])
                 yield Piece(self._aligned(table, wanted, split.name), Place(f"{split.name}, batch {index}", row), bytes=batch.nbytes)
+
+
+def _parquet(raw: BinaryIO, ahead: bool = False) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(
+        raw, page_checksum_verification=True, thrift_string_size_limit=1 << 26, thrift_container_size_limit=1 << 22, pre_buffer=ahead
+    )
+
+
+def _end_of(path: str, count: int) -> bytes:
+    """The last bytes of a local file."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(handle).st_size
+        return os.pread(handle, count, max(0, size - count))
+    finally:
+        os.close(handle)
 
 
 def _only_nulls(schema: pa.Schema, layout: pa.Schema) -> bool:

@@ -40,6 +40,7 @@ class FileSystem(Protocol):
     def exists(self, path: str) -> bool: ...
     def names(self, path: str) -> list[str]: ...
     def open(self, path: str) -> BinaryIO: ...
+    def opened(self, path: str) -> tuple[BinaryIO, FileInfo]: ...
     def create(self, path: str) -> BinaryIO: ...
     def make_dir(self, path: str) -> None: ...
     def move(self, source: str, target: str) -> None: ...
@@ -135,24 +136,32 @@ class LocalFiles:
     def _walk(self, root: str) -> Iterator[FileInfo]:
         """The files below a folder, links to folders followed, each folder once."""
         seen: set[tuple[int, int]] = set()
-
-        def fail(error: OSError) -> None:
-            raise error
-
-        for folder, folders, names in os.walk(root, followlinks=True, onerror=fail):
+        stack = [root]
+        while stack:
+            folder = stack.pop()
             here = os.stat(folder)
             if (here.st_dev, here.st_ino) in seen:
-                folders[:] = []
                 continue
             seen.add((here.st_dev, here.st_ino))
-            folders[:] = sorted(name for name in folders if not is_hidden(name))
-            for name in names:
-                if not is_hidden(name):
-                    yield self.info(os.path.join(folder, name))
+            folders = []
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if is_hidden(entry.name):
+                        continue
+                    path = os.path.join(folder, entry.name)
+                    if entry.is_dir():
+                        folders.append(path)
+                    else:
+                        yield _info(path, entry.stat())
+            stack.extend(sorted(folders, reverse=True))
 
     def info(self, path: str) -> FileInfo:
-        found = os.stat(path)
-        return FileInfo(path, found.st_size, f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}")
+        return _info(path, os.stat(path))
+
+    def opened(self, path: str) -> tuple[BinaryIO, FileInfo]:
+        """A file, and what it is: also if another one takes its name now."""
+        file = self.open(path)
+        return file, _info(path, os.fstat(file.fileno()))
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)
@@ -217,6 +226,10 @@ class LocalFiles:
             os.close(handle)
 
 
+def _info(path: str, found: os.stat_result) -> FileInfo:
+    return FileInfo(path, found.st_size, f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}")
+
+
 class RemoteFiles:
     """Any fsspec file system. Objects cannot be renamed together, so a commit there copies, and readers of ours trust its manifest."""
 
@@ -247,6 +260,10 @@ class RemoteFiles:
 
     def info(self, path: str) -> FileInfo:
         return self._info(path, self.fs.info(path))
+
+    def opened(self, path: str) -> tuple[BinaryIO, FileInfo]:
+        found = self.info(path)
+        return self.open(path), found
 
     def exists(self, path: str) -> bool:
         self.fs.invalidate_cache()

@@ -54,4 +54,5 @@ def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[
 def is_exact(kind: pa.DataType) -> bool:
     """Whether bounds in a footer are values of the column: those of text may be cut, those of floats leave NaN out."""
     is_ = pa.types
-    return bool(is_.is_integer(kind) or is_.is_date32(kind) or is_.is_timestamp(kind) or is_.is_decimal128(kind))
+    in_units = is_.is_timestamp(kind) and kind.unit != "ns"  # a footer's nanoseconds become Python's, which are too coarse, or pandas'
+    return bool(is_.is_integer(kind) or is_.is_date32(kind) or in_units or is_.is_decimal128(kind))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.errors import InputError, Report, SchemaError, shorten
+from dataflow.io.folders import FolderValues, value_of
 from dataflow.io.schema import table_of, unify
 from dataflow.io.source import BadRow, Piece, Place, Split
 from dataflow.io.text import TextSource, line_number
@@ -26,9 +26,12 @@ class JsonLinesSource(TextSource):
 
     format = "jsonl"
     has_columns = True
+    overrides = True
 
     def columns(self) -> Any:
         """The columns of the first records of the first files; None where they are no objects or do not agree."""
+        if self.chosen is not None:
+            return self.chosen.layout
         layouts = []
         files = self.files()
         kinds = self.hive_types(files)
@@ -45,13 +48,20 @@ class JsonLinesSource(TextSource):
         except SchemaError:
             return None
 
+    def folders(self) -> FolderValues | None:
+        return super().folders() if self.columns() is not None else None
+
+    def file_columns(self) -> Any:
+        """The columns of the records, which have the values of their folders."""
+        return self.columns()
+
     def splits(self, target: int) -> list[Split]:
         kinds = self.hive_types(self.files())
         return [replace(split, extra=kinds) for split in super().splits(target)]
 
     def read(self, split: Split) -> Iterator[Piece]:
         row = 1
-        extra = {name: _valued(value, (split.extra or {}).get(name)) for name, value in self.hive(split.name).items()}
+        extra = {name: value_of(value, (split.extra or {}).get(name)) for name, value in self.hive(split.name).items()}
         for data in self.blocks(split):
             piece = self._decoded(data, split, row)
             assert isinstance(piece.batch, Lines)
@@ -90,14 +100,3 @@ class JsonLinesSource(TextSource):
                 bad.append(BadRow(where, shorten(line), str(error)))
                 gaps.append(index)
         return values, bad, tuple(gaps)
-
-
-def _valued(text: str | None, kind: Any) -> Any:
-    """A folder's value as Python's of the type that all of them have."""
-    match str(kind):
-        case "int64" if text is not None:
-            return int(text)
-        case "date32[day]" if text is not None:
-            return dt.date.fromisoformat(text)
-        case _:
-            return text

@@ -8,27 +8,30 @@ file's version at listing; a file that is another one when it is read is an erro
 
 from __future__ import annotations
 
-import datetime as dt
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dataflow.errors import InputError, Report
 from dataflow.io.files import FileInfo, file_system, is_remote
+from dataflow.io.listings import RealPaths, listed
 from dataflow.shard.batch import Batch
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from dataflow.expr.types import Schema
+    from dataflow.io.folders import Chosen, FolderValues
     from dataflow.plan.statistics import Statistics
 
 UNKNOWN = "what was written there had no rows and no known columns; give the write schema=, or its function a return type"
+LONGEST = 256 << 20  # bytes of a line or row: a kilobyte of gzip may hold one of a megabyte, and a file one without end
 GROWTH = 3  # text as columns takes about as much as its file, compressed files five times that
 
-__all__ = ["BadRow", "FileSource", "Piece", "Place", "Source", "Split"]
+__all__ = ["LONGEST", "BadRow", "FileSource", "Piece", "Place", "Source", "Split"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +49,32 @@ class Split:
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a batch came from: its first row counts from 1 in its split. ``gaps`` are places that gave no row (empty, or
-    set aside), counted from the batch's first, in order."""
+    set aside), counted from the batch's first, in order. ``parts`` of a batch from several places: from which row on each is."""
 
     name: str
     row: int
     split_start: int = 0
     unit: str = "row"
     gaps: tuple[int, ...] = ()
+    parts: tuple[tuple[int, Place], ...] = ()
 
     def of(self, offset: int) -> str:
         """The place of a row of the batch, for people."""
+        if self.parts:
+            first, part = self.parts[bisect_right(self.parts, offset, key=itemgetter(0)) - 1]
+            return part.of(offset - first)
         for gap in self.gaps:
             offset += gap <= offset
         row = self.row + offset
         if self.split_start:
             return f"{self.name}, {self.unit} {row} after byte {self.split_start}"
         return f"{self.name}, {self.unit} {row}"
+
+    def span(self, offset: int, count: int) -> str:
+        """The places of some rows of the batch."""
+        if count <= 1:
+            return self.of(offset)
+        return f"{self.of(offset)} to {self.of(offset + count - 1) if self.parts else self.row + offset + count - 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +152,11 @@ class Source:
         """The elements of a split in order."""
         raise NotImplementedError
 
+    def read_all(self, splits: Sequence[Split]) -> Iterator[Piece]:
+        """The elements of splits, one after another."""
+        for split in splits:
+            yield from self.read(split)
+
 
 @dataclass(frozen=True)
 class FileSource(Source):
@@ -151,42 +169,56 @@ class FileSource(Source):
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     skip_bad: bool = False
     base: str = ""
+    chosen: Chosen | None = field(default=None, kw_only=True)
+    longest: int = field(default=LONGEST, kw_only=True)  # bytes of one line or row of text
 
     format = "files"
 
     def describe(self) -> str:
-        return f"{self.format} {', '.join(self.paths[:3])}{' …' if len(self.paths) > 3 else ''}"
+        some = f" [{self.chosen.text}]" if self.chosen is not None else ""
+        return f"{self.format} {', '.join(self.paths[:3])}{' …' if len(self.paths) > 3 else ''}{some}"
 
     def identity(self) -> tuple[Any, ...]:
         return (type(self).__name__, repr(self), tuple(sorted((k, repr(v)) for k, v in self.options.items())))
 
     def files(self) -> list[FileInfo]:
         """All the files now, in order of path, with full URLs where remote."""
-        from dataflow.io.recovery import recover
+        found = listed((self.paths, repr(self.options)), self._find)
+        if self.chosen is not None:
+            wanted = set(self.chosen.folders)
+            return [info for info in found if info.path.rpartition("/")[0] in wanted]
+        return found
 
+    def _find(self) -> list[FileInfo]:
         found: dict[str, FileInfo] = {}
-        folders: dict[str, str] = {}
+        real = RealPaths()
         for path in self.paths:
-            fs, inner = file_system(path, self.options)
-            recover(fs, inner, self.options)
             prefix = path.split("://")[0] + "://" if is_remote(path) else ""
-            for info in fs.find(inner):
+            for info in self._named(path):
                 url = prefix + info.path.lstrip("/") if prefix else info.path
-                same = url if prefix else _real(url, folders)  # one file under two names is read once
-                found.setdefault(same, FileInfo(url, info.size, info.version))
+                same = url if prefix else real.of(url)  # one file under two names is read once
+                found.setdefault(same, FileInfo(url, info.size, info.version) if prefix else info)
         return list(found.values())
 
-    def check(self) -> list[Report]:
+    def _named(self, path: str) -> list[FileInfo]:
+        """The files that one of the paths names, when it holds what was decided before."""
         from dataflow.io.recovery import recover
+
+        def find() -> list[FileInfo]:
+            fs, inner = file_system(path, self.options)
+            recover(fs, inner, self.options)
+            return fs.find(inner)
+
+        return listed((path, repr(self.options)), find)
+
+    def check(self) -> list[Report]:
         from dataflow.io.staging import manifest
 
         problems: list[Report] = []
         for path in self.paths:
             try:
-                fs, inner = file_system(path, self.options)
-                recover(fs, inner, self.options)
-                if not fs.find(inner):
-                    written = manifest(fs, inner)
+                if not self._named(path):
+                    written = manifest(*file_system(path, self.options))
                     unknown = written is not None and not written["files"]
                     problems.append(Report(f"no file matches {path}", hint=UNKNOWN if unknown else _nearby(path)))
             except (OSError, ValueError, ImportError) as error:
@@ -212,69 +244,68 @@ class FileSource(Source):
         """The file of a split, if it is still the one that was listed."""
         fs, inner = file_system(split.name, self.options)
         try:
-            if split.version and fs.info(inner).version != split.version:
+            file, info = fs.opened(inner)
+            if split.version and info.version != split.version:
+                file.close()
                 raise InputError(Report(f"the input changed during the run: {split.name}", hint="run again over the new file"))
-            return fs.open(inner)
+            return file
         except FileNotFoundError as error:
             raise InputError(Report(f"the input vanished during the run: {split.name}")) from error
 
+    def too_long(self, what: str, place: str) -> InputError:
+        """The error of a record that does not end."""
+        sentence = f"a {what} is longer than {self.longest:,} bytes"
+        return InputError(Report(sentence, location=place, hint=f'if it should be, read_{self.format}(…, longest="2GiB")'))
+
     def hive(self, path: str) -> dict[str, str | None]:
         """The ``key=value`` folders between a path that was given and a file; null for Hive's default partition."""
-        from urllib.parse import unquote
+        if "=" not in path:
+            return {}
+        from dataflow.io.folders import in_path  # most inputs are in no such folders
 
-        roots = [self._fixed(given) for given in self.paths]
-        root = max((r for r in roots if path.startswith(r)), key=len, default="")
-        parts = PurePosixPath(path.removeprefix(root)).parts[:-1]
-        found: dict[str, str | None] = {}
-        for part in parts:
-            name, equals, value = part.partition("=")
-            if equals and name:
-                found[unquote(name)] = None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
-        return found
+        return in_path([self._fixed(given) for given in self.paths], path)
 
-    def hive_types(self, files: list[FileInfo]) -> dict[str, pa.DataType]:
-        """The columns in folder names and their types: int64 or date32 if all values are spelled as those are written, else text."""
-        import pyarrow as pa
+    def hive_types(self, files: Sequence[FileInfo]) -> Mapping[str, pa.DataType]:
+        """The columns in folder names and their types."""
+        if self.chosen is not None:
+            return self.chosen.types
+        if not any("=" in info.path for info in files):
+            return {}
+        from dataflow.io.folders import types_in_folders
 
-        values: dict[str, set[str]] = {}
-        for folder in dict.fromkeys(info.path.rpartition("/")[0] for info in files):
-            for name, value in self.hive(f"{folder}/x").items():
-                values.setdefault(name, set()).update(() if value is None else (value,))
-        known = ((_is_int, pa.int64()), (_is_date, pa.date32()))
-        return {
-            name: next((kind for fits, kind in known if found and all(map(fits, found))), pa.string()) for name, found in values.items()
-        }
+        return types_in_folders(files, self.hive)
+
+    def folders(self) -> FolderValues | None:
+        """The values in the names of all folders, of columns that come from there alone; None where there are none."""
+        files = self.files()
+        if self.chosen is not None or not self.has_columns or not (types := self.hive_types(files)):
+            return None
+        from dataflow.io.folders import folder_values
+
+        inside = () if self.overrides else self.file_columns().names
+        return folder_values(files, self.hive, {name: kind for name, kind in types.items() if name not in inside})
+
+    overrides = False  # whether the value of a folder stands in the place of one in the file
+
+    def file_columns(self) -> pa.Schema:
+        """The columns that are in the files."""
+        raise NotImplementedError
+
+    def of_folders(self, folders: tuple[str, ...], text: str) -> Source:
+        """The same source, of which only the files in some folders are read; ``text`` says which."""
+        from dataflow.io.folders import Chosen
+
+        if not folders:
+            from dataflow.io.whole import ArrowSource
+
+            return ArrowSource(self.columns().empty_table())
+        return replace(self, chosen=Chosen(folders, self.file_columns(), self.hive_types(self.files()), text))
 
     @staticmethod
     def _fixed(given: str) -> str:
         """The part of a path before its first wildcard, up to a folder."""
         at = min((given.find(c) for c in "*?[" if c in given), default=-1)
         return given if at < 0 else given[: given.rfind("/", 0, at) + 1]
-
-
-def _real(path: str, folders: dict[str, str]) -> str:
-    """A local path without links, as `os.path.realpath` finds it, which looks at every folder on the way for every file."""
-    folder, name = os.path.split(path)
-    if os.path.islink(path) or name in ("", ".", ".."):
-        return os.path.realpath(path)
-    if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    return f"{folders[folder]}/{name}"
-
-
-def _is_int(text: str) -> bool:
-    """Whether a text is what an int64 is written as: "7", not "07", which is some code."""
-    digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and str(int(text)) == text and len(digits) < 19
-
-
-def _is_date(text: str) -> bool:
-    if len(text) != 10:
-        return False
-    try:
-        return dt.date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def at_least_eight(total: int, target: int) -> int:
@@ -285,7 +316,6 @@ def at_least_eight(total: int, target: int) -> int:
 def _nearby(path: str) -> str:
     """A hint with names like the one that is missing."""
     import difflib
-    import os
 
     folder, name = os.path.split(path)
     if is_remote(path) or not os.path.isdir(folder or "."):

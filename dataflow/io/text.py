@@ -171,7 +171,9 @@ class TextSource(FileSource):
                 plain = decompressed(split.name, raw)
                 if not self._splittable():  # a line end may be other bytes than 0A alone: decoded first, as UTF-8 from here on
                     plain = recoded(plain, self.encoding, self.errors)
-                yield from _whole_lines(plain, split.start, split.stop)
+                yield from _whole_lines(plain, split.start, split.stop, self.longest)
+            except _TooLong as error:
+                raise self.too_long("line", split.name) from error
             except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
                 raise InputError(Report(f"a compressed file is truncated or corrupt: {error}", location=split.name)) from error
             except UnicodeDecodeError as error:
@@ -242,7 +244,11 @@ def line_number(source: FileSource, split: Split, row: int) -> int:
     return before + row
 
 
-def _whole_lines(raw: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+class _TooLong(Exception):
+    """A line that is longer than it may be."""
+
+
+def _whole_lines(raw: BinaryIO, start: int, stop: int, longest: int) -> Iterator[bytes]:
     """Blocks of whole lines of those that start in [start, stop); ``stop`` -1: to the end, not seekable."""
     position = 0
     if start:
@@ -283,6 +289,8 @@ def _whole_lines(raw: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
             held = [data[cut:]] if cut < len(data) else []
         else:
             held.append(data)
+            if sum(map(len, held)) > longest:
+                raise _TooLong
     last = b"".join(held)
     if last:
         yield last

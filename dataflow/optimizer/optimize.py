@@ -41,14 +41,16 @@ def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
     from dataflow.optimizer.rules.narrow_aggregates import narrow_aggregates
     from dataflow.optimizer.rules.prune_columns import prune_columns
     from dataflow.optimizer.rules.prune_fields import prune_fields
+    from dataflow.optimizer.rules.prune_folders import prune_folders
     from dataflow.optimizer.rules.push_filters import push_filters
     from dataflow.optimizer.rules.push_limits import push_limits
     from dataflow.optimizer.rules.simplify_expressions import simplify_expressions
 
     return (
         simplify_expressions,
-        answer_from_metadata,
         push_filters,
+        prune_folders,
+        answer_from_metadata,
         narrow_aggregates,
         reorder_joins,
         push_aggregates,

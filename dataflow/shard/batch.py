@@ -25,7 +25,9 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Batch", "Lines", "NotPairs", "Pairs", "Records", "Rows", "Same", "Values", "numpy_offsets", "raw_pairs"]
+__all__ = [
+    "MOST_BYTES", "Batch", "Lines", "NotPairs", "Pairs", "Records", "Rows", "Same", "Values", "in_parts", "numpy_offsets", "raw_pairs",
+]  # fmt: skip
 
 
 class NotPairs(TypeError):
@@ -229,6 +231,25 @@ class Same(Sequence[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         return Same(self.value, len(range(*index.indices(self.times)))) if isinstance(index, slice) else self.value
+
+
+MOST_BYTES = 1 << 30  # that are put end to end: Arrow counts the bytes of most texts in 32 bits, and some of its kernels count twice
+
+
+def in_parts(batch: Batch, most: int | None = None) -> Iterator[Batch]:
+    """A batch in parts that can be encoded: records of no more bytes than 32 bits count, but for a single one.
+
+    >>> import pyarrow as pa
+    >>> [len(part) for part in in_parts(Records(pa.table({"s": ["x" * 100] * 5})), 250)]
+    [2, 1, 2]
+    """
+    most = MOST_BYTES if most is None else most
+    if not isinstance(batch, Records) or len(batch) < 2 or batch.table.nbytes <= most:
+        yield batch
+        return
+    half = len(batch) // 2
+    yield from in_parts(batch.slice(0, half), most)
+    yield from in_parts(batch.slice(half, len(batch)), most)
 
 
 _FIRST, _SECOND = itemgetter(0), itemgetter(1)

@@ -19,7 +19,7 @@ from dataflow.sql.marking import MarkingParser
 __all__ = ["parse"]
 
 MOST_CHARACTERS = 500_000  # the tokenizer takes 17 seconds for a million of the worst kind
-MOST_NESTED = 50  # brackets within brackets: the parser takes about 13 Python frames for each, of 1,000
+MOST_NESTED = 40  # brackets within brackets: the parser takes about 24 Python frames for each, of 1,000
 MOST_CHAINED = 120  # operands of one chain of + - * /: later floors walk such a tree recursively
 _OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
 _CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}

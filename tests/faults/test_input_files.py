@@ -1054,3 +1054,23 @@ def test_fault_46_bytes_that_arrive_while_reading_do_not_change_the_rows(tmp_pat
         out.write("2")
     with pytest.raises(InputError):
         list(source.read(split))
+
+
+# -- 35: a record without end
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl", "csv"])
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_fault_35_a_record_that_does_not_end_is_an_error_that_names_file_and_option(tmp_path, form, ending):
+    path = tmp_path / f"bomb.{form}{ending}"
+    data = {"text": b"ab\n", "jsonl": b'"ab"\n', "csv": b"a,b\n1,x\n"}[form] + (b'2,"' if form == "csv" else b'"') + b"x" * (12 << 20)
+    path.write_bytes(gzip.compress(data) if ending else data)
+    read = getattr(Pipeline(), f"read_{form}")
+    text = str(error_of(read(str(path), longest="5MiB")))
+    assert str(path) in text
+    assert "longer than 5,242,880 bytes" in text
+    assert f"read_{form}(…, longest=" in text
+    whole = tmp_path / f"whole.{form}{ending}"
+    ends = {"text": b"\n", "jsonl": b'"\n', "csv": b'"\n'}[form]
+    whole.write_bytes(gzip.compress(data + ends) if ending else data + ends)
+    assert len(read(str(whole), longest="20MiB").collect(**HERE)) == 2

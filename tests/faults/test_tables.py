@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import pytest
 
 from dataflow import DataflowError, Pipeline, col
 from dataflow.errors import InputError, PlanError, StepError
+from dataflow.shard import batch as batches
+from dataflow.shard.runfile import RunWriter
 
 WHOLE = {"mode": "in_process", "progress": False, "placement": "whole"}
 CUT = {"mode": "in_process", "progress": False, "placement": "partitioned", "memory": "4MiB"}
@@ -240,6 +243,37 @@ def test_dropping_every_column_is_an_error_at_the_line():
         Pipeline().create([{"a": 1}]).drop("a")
 
 
+# -- 24: more text than 32 bits count
+
+
+@PLACED
+@pytest.mark.parametrize("verb", ["sort", "sort by another", "group", "key"])
+def test_fault_24_no_batch_put_into_a_file_has_more_bytes_than_are_counted(options, verb, monkeypatch):
+    """Arrow counts the bytes of most texts in 32 bits: what is put end to end stays below a limit, here one of 20 kB instead of a GiB."""
+    written = []
+    before = RunWriter.write
+
+    def write(self, batch, *rest):
+        written.append(batch.nbytes)
+        return before(self, batch, *rest)
+
+    monkeypatch.setattr(RunWriter, "write", write)
+    monkeypatch.setattr(batches, "MOST_BYTES", 20_000)
+    order = random.Random(2).sample(range(3000), 3000)
+    table = pa.table({"s": [f"{at:05}" + "x" * 100 for at in order], "n": order})
+    rows = Pipeline().from_arrow(table)
+    query = {
+        "sort": lambda: rows.sort("s"),
+        "sort by another": lambda: rows.sort("n"),
+        "group": lambda: rows.group_by("s").agg(n=col("n").max()).sort("n"),
+        "key": lambda: rows.map(lambda row: row).sort(key=lambda row: row["n"]),
+    }[verb]()
+    found = query.to_arrow(**{**options, "memory": "1GiB"})
+    assert found.column("n").to_pylist() == list(range(3000))
+    if verb != "key":  # a list of Python's values is encoded in texts whose bytes 64 bits count
+        assert max(written) < 40_000, max(written)
+
+
 # -- folders of values
 
 
@@ -267,6 +301,67 @@ def test_what_partition_by_wrote_is_read_back_with_its_types(tmp_path):
     p.create(rows).write_parquet(str(tmp_path / "out"), partition_by=["n", "when"])
     p.run(**WHOLE)
     assert rows_of(Pipeline().read_parquet(str(tmp_path / "out")).select("n", "when", "x"), WHOLE) == sorted(rows, key=str)
+
+
+CONDITIONS = {
+    "a day": (lambda: col("d") == dt.date(2024, 1, 2), "d=2024-01-02", 2),
+    "a day and a number": (lambda: (col("d") >= dt.date(2024, 1, 3)) & (col("a") > 1), "d=2024-01-03", 1),
+    "one of two": (
+        lambda: ((col("d") == dt.date(2024, 1, 1)) & (col("a") == 1)) | (col("d") == dt.date(2024, 1, 2)), "d=2024-01-0[12]", 3,
+    ),
+    "no day": (lambda: col("d").is_null(), "d=__HIVE.*", 2),
+    "none there is": (lambda: col("d") > dt.date(2025, 1, 1), "nothing", 0),
+}  # fmt: skip
+
+
+@PLACED
+@pytest.mark.parametrize("form", ["parquet", "ipc", "csv", "jsonl"])
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_folders_that_a_condition_leaves_out_are_not_read(tmp_path, options, form, name, monkeypatch):
+    condition, wanted, count = CONDITIONS[name]
+    for day in ("2024-01-01", "2024-01-02", "2024-01-03", "__HIVE_DEFAULT_PARTITION__"):
+        folder = tmp_path / f"d={day}"
+        folder.mkdir()
+        if form == "parquet":
+            write(folder / "a.parquet", {"a": [1, 2]})
+        elif form == "ipc":
+            with pa.ipc.new_file(folder / "a.ipc", pa.schema([("a", pa.int64())])) as file:
+                file.write_table(pa.table({"a": [1, 2]}))
+        else:
+            (folder / f"a.{form}").write_text("a\n1\n2\n" if form == "csv" else '{"a": 1}\n{"a": 2}\n')
+    query = getattr(Pipeline(), f"read_{form}")(str(tmp_path)).filter(condition())
+    assert len(query.collect(runner="reference")) == count
+    kind = type(query.node.inputs[0].inputs[0].source)
+    read = []
+    before = kind.read
+
+    def watched(self, split):
+        read.append((self.chosen is not None, split.name))
+        return before(self, split)
+
+    monkeypatch.setattr(kind, "read", watched)
+    assert len(query.collect(**options)) == count
+    # those that are read to know the columns of JSON lines are of all folders
+    assert all(re.search(wanted, path) for chosen, path in read if chosen or form != "jsonl"), read
+    assert f"reads {(count + 1) // 2} of 4 folders: " in query.explain()
+
+
+@PLACED
+def test_counts_of_some_folders_are_right_beside_folders_with_other_columns(tmp_path, options):
+    """What is read of some folders has the columns and types of all."""
+    write(tmp_path / "k=1" / "a.parquet", {"a": [1], "b": [2]})
+    write(tmp_path / "k=x" / "a.parquet", {"a": [3]})
+    source = Pipeline().read_parquet(str(tmp_path), schema="union")
+    assert source.filter(col("k") == "x").collect(**options) == [{"a": 3, "b": None, "k": "x"}]
+    assert source.filter(col("k") == "1").collect(**options) == [{"a": 1, "b": 2, "k": "1"}]
+    assert source.filter(col("k") == "x").group_by().agg(n=col("b").count()).collect(**options) == [{"n": 0}]
+
+
+@PLACED
+def test_a_condition_on_folders_that_fails_fails_in_the_run(tmp_path, options):
+    write(tmp_path / "k=1" / "a.parquet", {"a": [1]})
+    write(tmp_path / "k=x" / "a.parquet", {"a": [3]})
+    assert "x" in str(error_of(Pipeline().read_parquet(str(tmp_path)).filter(col("k").cast("int64") == 1), options))
 
 
 # -- nothing, one, null
@@ -607,3 +702,22 @@ def test_a_file_of_thousands_of_row_groups(tmp_path, options):
     path = write(tmp_path / "a.parquet", table, row_group_size=10, write_page_checksum=True)
     found = Pipeline().read_parquet(path).filter(col("n") >= 10_000).group_by("s").agg(col("n").count())
     assert sum(row["n"] for row in found.collect(**options)) == 10_000
+
+
+# -- SQL over files that cannot be read
+
+
+@pytest.mark.parametrize(
+    ("form", "data"),
+    [("parquet", b"rubbish" * 100), ("csv", b"a,b\n1,2\n3\n"), ("csv.gz", b"\x1f\x8b rubbish"), ("jsonl", b'{"a": 1\n'), ("parquet", None)],
+)
+def test_fault_32_sql_over_a_file_that_cannot_be_read_names_it(tmp_path, form, data):
+    path = tmp_path / f"bad.{form}"
+    if data is not None:
+        path.write_bytes(data)
+    p = Pipeline()
+    with pytest.raises(DataflowError) as caught:
+        p.sql("select a from t", t=getattr(p, f"read_{form.split('.')[0]}")(str(path)))
+    assert "the table 't' cannot be read" in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 20

@@ -170,8 +170,32 @@ def _shared(p: Pipeline) -> Rows:
 @pytest.mark.parametrize("name", CASES)
 def test_a_query_is_planned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    p = Pipeline()
-    node = CASES[name](p).node
+    check_plan(name, CASES[name](Pipeline()))
+
+
+OVER_FILES: dict[str, Callable[[Rows], Rows]] = {
+    "folders that a condition leaves out are not read": lambda sales: sales.filter((col("day") > "2024-01-01") & (col("price") > 1)),
+    "of a condition with other columns the folders are asked too": lambda sales: (
+        sales.filter(((col("day") == "2024-01-01") & (col("price") > 1)) | (col("day") == "2024-01-02"))
+        .group_by("day")
+        .agg(n=col("id").count())
+    ),
+    "where no folder is left nothing is read": lambda sales: sales.filter(col("day") == "none"),
+}
+
+
+@pytest.mark.parametrize("name", OVER_FILES)
+def test_a_query_over_folders_is_planned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for day in ("2024-01-01", "2024-01-02", "2024-01-03", "closed"):
+        folder = Path("sales") / f"day={day}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"id": range(9), "price": [i * 0.5 for i in range(9)]}), folder / "a.parquet")
+    check_plan(name, OVER_FILES[name](Pipeline().read_parquet("sales", label="sales")))
+
+
+def check_plan(name: str, query: Rows) -> None:
+    node = query.node
     plan = (View(label="view", origin=node.origin, element=node.element, input=node, kind="list"),)
     lines = ["== logical", as_text(plan)]
     remarks = Remarks()

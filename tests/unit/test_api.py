@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from dataflow import DoFn, Pipeline, Tagged, counter
+from dataflow import DoFn, Pipeline, Tagged, col, counter
 from dataflow.errors import PlanError, PreflightError, StepError
 
 QUIET: dict[str, Any] = {"progress": False}
@@ -220,3 +220,12 @@ def test_sample_is_the_same_in_every_run_and_even() -> None:
     assert first == second and len(set(first)) == 50
     part = c.sample(fraction=0.25).collect()
     assert 400 < len(part) < 600 and set(part) <= set(range(2000))
+
+
+@pytest.mark.parametrize("make", [lambda p: p.create([{"a": 1, "b": "x"}]), lambda p: p.create([("k", 1)]), lambda p: p.create(["x", "y"])])
+def test_the_reference_runner_gives_arrow_too(make):
+    found = make(Pipeline()).to_arrow(runner="reference")
+    assert found.to_pylist() == make(Pipeline()).to_arrow().to_pylist()
+    records = Pipeline().create([{"a": 1}, {"a": 2}])
+    assert records.filter(col("a") > 5).to_arrow(runner="reference").schema.names == ["a"]
+    assert records.filter(col("a") > 1).to_arrow(runner="reference").to_pylist() == [{"a": 2}]

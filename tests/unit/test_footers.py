@@ -68,6 +68,66 @@ def test_bounds_of_floats_and_text_are_read(folder: Path, column: str) -> None:
     assert answered == read
 
 
+QUERIES = {
+    "select count(*) from t": True,
+    "select count(*), min(i), max(i) from t": True,
+    "select count(1) n, count(i), max(m) - min(m) as span from t": True,
+    "select max(x) from (select i as x, s from t) q": True,
+    "with q as (select d, i + 1 as j from t) select min(d), count(*) from q": True,
+    "select max(i + 1) from t": False,
+    "select count(*) from t where i > 3": False,
+    "select count(distinct i) from t": False,
+    "select max(f) from t": False,
+    "select count(*) filter (where i > 3) from t": False,
+    "select count(*) from (select i from t limit 5) q": False,
+    "select sum(i), max(i) from t": False,
+}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_sql_is_answered_from_the_footers_too(folder: Path, query: str) -> None:
+    p = Pipeline()
+    rows = p.sql(query, t=p.read_parquet(str(folder)))
+    assert ("answered:" in rows.explain()) == QUERIES[query]
+    assert repr(rows.collect()) == repr(rows.collect(runner="reference"))
+    assert repr(rows.collect(placement="partitioned")) == repr(rows.collect(runner="reference"))
+
+
+def _without_data(path: Path) -> bytes:
+    data = path.read_bytes()
+    length = int.from_bytes(data[-8:-4], "little") + 8
+    return b"PAR1" + bytes(len(data) - length - 4) + data[-length:]
+
+
+def test_the_number_of_records_is_answered_through_choices_of_columns(folder: Path) -> None:
+    rows = Pipeline().read_parquet(str(folder))
+    assert rows.size().get() == 30
+    assert rows.select("i").size().get() == 30
+    (folder / "0.parquet").write_bytes(_without_data(folder / "0.parquet"))  # which a footer does not tell
+    assert Pipeline().read_parquet(str(folder)).size().get() == 30
+    assert Pipeline().create([{"a": 1}]).filter(col("a") > 3).size().get() == 0
+    chosen = rows.select("i", x=col("d")).rename({"x": "y"}).drop("i").with_columns(z=col("y")).group_by().agg(a=col("z").max(), n=len_())
+    assert "answered:" in chosen.explain()
+    assert chosen.collect() == [{"a": dt.date(2024, 1, 10), "n": 30}]
+
+
+def test_folders_that_a_condition_chooses_are_counted_from_their_footers(tmp_path: Path) -> None:
+    for day in (1, 2):
+        (tmp_path / f"day={day}").mkdir()
+        pq.write_table(pa.table({"n": range(10 * day)}), tmp_path / f"day={day}" / "a.parquet")
+    p = Pipeline()
+    rows = p.sql("select count(*) c, max(n) m from t where day = 2", t=p.read_parquet(str(tmp_path)))
+    assert "answered:" in rows.explain()
+    assert rows.collect() == [{"c": 20, "m": 19}]
+
+
+def test_bounds_in_nanoseconds_are_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"t": pa.array([1, 1001], pa.timestamp("ns"))}), tmp_path / "a.parquet")
+    rows = Pipeline().read_parquet(str(tmp_path)).group_by().agg(m=col("t").max())
+    assert "answered:" not in rows.explain()
+    assert rows.to_arrow().column("m").cast("int64").to_pylist() == [1001]
+
+
 def test_a_condition_or_another_aggregate_means_reading(folder: Path) -> None:
     rows = Pipeline().read_parquet(str(folder))
     assert "answered:" not in rows.group_by().agg(col("i").sum()).explain()
