@@ -1,9 +1,9 @@
 """Columns as a format can hold them: views of text and bytes, and dictionaries, where it knows none.
 
-              text as a view    dictionary of views    dictionary
-    parquet   as it is          of text                as it is
-    csv       text              of text                as it is
-    avro      text              text                   text
+              text as a view    dictionary of views    dictionary    run-end encoded
+    parquet   as it is          of text                as it is      values
+    csv       text              of text                as it is      values
+    avro      text              text                   text          values
 
 Polars gives its text as views, and its categories as dictionaries of views.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from dataflow.kernels.carrying import full_type, spelled_in_full
+from dataflow.shard.arrow import call
 
 __all__ = ["spelled"]
 
@@ -23,6 +24,8 @@ def spelled(table: pa.Table, form: str) -> pa.Table:
         return table
     for at, field in enumerate(table.schema):
         column = table.column(at)
+        if pa.types.is_run_end_encoded(field.type):
+            column = call("run_end_decode", column)
         if pa.types.is_dictionary(field.type):
             if full_type(field.type.value_type) is not None:
                 column = pa.chunked_array([spelled_in_full(chunk) for chunk in column.chunks])

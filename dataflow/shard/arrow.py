@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow._compute import DictionaryEncodeOptions, TakeOptions, call_function
+from pyarrow._compute import DictionaryEncodeOptions, RunEndEncodeOptions, TakeOptions, call_function
 
 __all__ = ["blobs", "call", "cast", "dictionary_encoded", "empty_table", "from_numpy", "raw_numpy", "strings", "taken", "to_numpy"]
 
@@ -41,7 +41,12 @@ def call(kernel: str, *args: Any) -> Any:
 
 
 def taken(rows: Any, indices: np.ndarray) -> Any:
-    """Rows of an array, batch or table by their places."""
+    """Rows of an array, batch or table by their places. Arrow takes none of run-end encoded arrays: those are decoded for it."""
+    if isinstance(rows, (pa.Table, pa.RecordBatch)) and any(map(pa.types.is_run_end_encoded, rows.schema.types)):
+        return type(rows).from_arrays([taken(column, indices) for column in rows.columns], schema=rows.schema)
+    if isinstance(rows, (pa.Array, pa.ChunkedArray)) and pa.types.is_run_end_encoded(rows.type):
+        values = taken(call("run_end_decode", rows), indices)
+        return call_function("run_end_encode", [values], RunEndEncodeOptions(rows.type.run_end_type))
     return call_function("take", [rows, from_numpy(indices)], _TAKE)
 
 

@@ -201,6 +201,21 @@ def test_a_column_that_no_query_can_carry_is_an_error_that_names_it_and_its_type
     assert "test_table_types.py" in str(caught.value)
 
 
+def test_run_ends_are_sorted_and_joined_in_pieces_and_written_as_their_values(tmp_path):
+    runs = pa.table({"r": pc.run_end_encode(pa.array(["b", "b", "a", None])), "x": [3, 1, 2, 0]})
+    p = Pipeline()
+    options = {"placement": "partitioned", "memory": "64MiB", "mode": "in_process", "progress": False}
+    rows = p.from_arrow(runs)
+    ordered = rows.sort("x").to_arrow(**options)
+    assert ordered.schema.field("r").type == runs.schema.field("r").type and ordered.column("x").to_pylist() == [0, 1, 2, 3]
+    assert pc.run_end_decode(ordered.column("r")).to_pylist() == [None, "b", "a", "b"]
+    met = rows.join(p.from_arrow(pa.table({"x": [1, 3]})), "x").sort("x").collect(**options)
+    assert met == [{"r": "b", "x": 1}, {"r": "b", "x": 3}]
+    rows.sort("x").write_parquet(str(tmp_path / "out"))
+    p.run(progress=False)
+    assert p.read_parquet(str(tmp_path / "out")).collect() == rows.sort("x").collect(runner="reference")
+
+
 @PLACED
 def test_expressions_compute_on_dictionaries_views_and_run_ends(options):
     table = pa.table({
