@@ -40,7 +40,7 @@ SCANNED = 1 << 25
 __all__ = ["count_records", "kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
 
 
-def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Batch]:
+def run_query(root: QueryRoot, label: str, sides: dict[str, Any], context: TaskContext) -> Iterator[Batch]:
     """The records of a query, in batches, in order where it has one."""
     leaves: list[Leaf] = []
     with named(root.origin, label, lambda: _places(leaves)):
@@ -48,6 +48,8 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any]) -> Iterator[Ba
             leaves.append(_kept_leaf(sides[given]) if isinstance(given, str) else _source_leaf(given, root.relation))
         for table in results(root.relation, leaves, whole=True):
             yield Records(table)
+    scanned = [given for given, leaf in zip(root.inputs, leaves, strict=True) if not isinstance(given, str) and leaf.scan is not None]
+    context.bytes_read += sum(split.bytes for source in scanned for split in source.splits(1 << 62))
 
 
 def count_records(root: Relation, sources: Sequence[Source]) -> dict[int, int]:

@@ -274,7 +274,7 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
         case QueryRoot() as root:
             from dataflow.execution.queries import run_query
 
-            for batch in run_query(root, program.label, context.sides):
+            for batch in run_query(root, program.label, context.sides, context):
                 yield batch, None
         case OperateRoot(fn=fn, args=args):
             yield Rows([_operated(program, fn, args, context)]), None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataflow.execution.task import TaskResult
-from dataflow.physical.program import ScanRoot, SourceRoot
+from dataflow.physical.program import QueryRoot, ScanRoot, SourceRoot
 from dataflow.plan.steps import OnError, Step
 from dataflow.scheduling.result import PhaseSummary, RunResult, RunState, StepSummary
 from dataflow.scheduling.skipped import SkippedRecords
@@ -33,7 +33,7 @@ class Accounts:
             step.rows_out += stats.rows_out
             step.skipped += stats.skipped
             step.seconds += stats.seconds
-        if isinstance(work.program.root, (SourceRoot, ScanRoot)):
+        if isinstance(work.program.root, (SourceRoot, ScanRoot, QueryRoot)):
             final.bytes_read += result.bytes_read
         final.bytes_spilled += result.bytes_spilled
         phase = self.phases.setdefault(work.phase, PhaseSummary(work.phase))

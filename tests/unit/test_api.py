@@ -229,3 +229,12 @@ def test_the_reference_runner_gives_arrow_too(make):
     records = Pipeline().create([{"a": 1}, {"a": 2}])
     assert records.filter(col("a") > 5).to_arrow(runner="reference").schema.names == ["a"]
     assert records.filter(col("a") > 1).to_arrow(runner="reference").to_pylist() == [{"a": 2}]
+
+
+def test_a_query_that_runs_whole_says_what_it_read(tmp_path):
+    p = Pipeline()
+    p.from_arrow(pa.table({"a": range(1000), "b": ["x"] * 1000})).write_parquet(str(tmp_path / "in"))
+    p.run(progress=False)
+    p = Pipeline()
+    p.read_parquet(str(tmp_path / "in")).filter(col("a") > 10).select("a").write_parquet(str(tmp_path / "out"))
+    assert p.run(progress=False).bytes_read >= 1000
