@@ -198,7 +198,7 @@ def test_nothing_is_lost_torn_or_seen_out_of_order(
     total: Counter[str] = Counter()
     for number in range(ROUNDS):
         total += one_round(SETTINGS[setting], place(number), nursery, tmp_path / f"histories{number}", random.Random(f"{setting} {number}"))
-    record_property("report", total)
+    record_property("report", str(dict(total)))
     print(f"{setting}: {dict(total)}")
     assert total["committed"] > 100 and total["lists"] and total["runs of observers"] > 50
     assert total["unknown"] > 0, "nobody was killed while it committed"

@@ -85,7 +85,7 @@ def test_the_roots_sum_is_the_number_of_uniques_whoever_dies(
         nursery.close()
     assert read_histories(tmp_path)[1] == []
     report = {"uniques": UNIQUES, "kills": kills, "seconds": round(took, 1), "of them loading": round(loaded, 1)}
-    record_property("report", report)
+    record_property("report", str(report))
     print(report)
 
 
