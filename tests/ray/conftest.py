@@ -15,13 +15,6 @@ STORE = 80 << 20  # the least that Ray accepts is 75 MiB
 NODE = {"num_cpus": 1, "object_store_memory": STORE, "include_log_monitor": False}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those of the cluster run in one: a second cluster would cost more than it saves."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 @pytest.fixture(scope="session")
 def machines() -> Iterator[Any]:
     """The cluster, as Ray's own tests have it."""
