@@ -319,7 +319,14 @@ class ParquetSource(_ColumnarSource):
         return self._footer(info).schema
 
     def _footer(self, info: FileInfo) -> Footer:
-        return self._guarded(info.path, lambda: footer_of(info, self._file, None if is_remote(info.path) else _end_of))
+        return self._guarded(info.path, lambda: footer_of(info, self._file, None if is_remote(info.path) else self._end_of))
+
+    def _end_of(self, path: str, count: int) -> bytes:
+        """The last bytes of a file."""
+        fs, inner = file_system(path, self.options)
+        with fs.open(inner) as raw:
+            raw.seek(max(0, raw.seek(0, os.SEEK_END) - count))
+            return raw.read(count)
 
     def _metadata(self, info: FileInfo) -> Any:
         return self._guarded(info.path, lambda: metadata_of(info, self._file))
@@ -436,16 +443,6 @@ def _parquet(raw: BinaryIO, ahead: bool = False) -> Any:
     return pq.ParquetFile(
         raw, page_checksum_verification=True, thrift_string_size_limit=1 << 26, thrift_container_size_limit=1 << 22, pre_buffer=ahead
     )
-
-
-def _end_of(path: str, count: int) -> bytes:
-    """The last bytes of a local file."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        size = os.fstat(handle).st_size
-        return os.pread(handle, count, max(0, size - count))
-    finally:
-        os.close(handle)
 
 
 def _only_nulls(schema: pa.Schema, layout: pa.Schema) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from dataflow import DataflowError, Pipeline, col
 from dataflow.io import footer_shapes
 from dataflow.io.bundling import bundled
-from dataflow.io.columnar import _end_of
+from dataflow.io.columnar import ParquetSource
 from dataflow.io.csv import CsvSource
 from dataflow.io.files import FileInfo, LocalFiles
 from dataflow.io.source import Piece, Place
@@ -52,7 +52,7 @@ def test_footers_told_by_their_bytes_say_what_parquet_says(tmp_path: Path) -> No
         size = draw.choice([None, None, 2])
         pq.write_table(table, path, row_group_size=size, compression=draw.choice(["none", "zstd"]), write_statistics=draw.random() < 0.5)
         info = LocalFiles().info(path)
-        data = footer_shapes.footer_bytes(info.size, lambda count, path=path: _end_of(path, count))
+        data = footer_shapes.footer_bytes(info.size, lambda count, path=path: ParquetSource((path,))._end_of(path, count))
         with pq.ParquetFile(path) as file:
             meta, schema = file.metadata, file.schema_arrow
         found = footer_shapes.alike(data, info.size, shapes)
