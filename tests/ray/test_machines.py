@@ -317,7 +317,8 @@ def test_fault_56_a_machine_that_is_cut_off_for_seconds(tmp_path: Path, options:
     assert (tmp_path / "cut").exists()
     assert whole(tmp_path / "out") == sorted([k, sum(range(k, 4000, 7))] for k in range(7))
     if seconds == 5:
-        assert result.retries == 0 and not [line for line in result.log if "gone" in line], result.log
+        waited = sum("it waited at a worker that is gone" in line for line in result.log)  # behind one that a backup overtook
+        assert result.retries == waited and not [line for line in result.log if "is gone, and the files" in line], result.log
 
 
 # -- 18: machines that cannot run us
