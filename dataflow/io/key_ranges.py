@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from dataflow.errors import InputError, Report
 from dataflow.io.columnar import ParquetSource
+from dataflow.io.files import FileInfo
 from dataflow.io.source import Piece, Source, Split, at_least_eight
 from dataflow.record import record
 
@@ -157,19 +158,21 @@ class RangedParquet(Source):
         found = self.ranges(at_least_eight(self.estimated_bytes(), target))
         if found is None:
             raise InputError(Report(f"{self.describe()}: the files have changed since the run was planned", hint="run it again"))
+        sides = [(part.files(), part.layout()) for part in self.parts]  # once: files and footers may be many
         return [
-            Split(self.parts[0].files()[one.groups[0][0].file].path, at, at + 1, one.bytes, extra=("", "", self._parts(one)))
+            Split(sides[0][0][one.groups[0][0].file].path, at, at + 1, one.bytes, extra=("", "", self._parts(one, sides)))
             for at, one in enumerate(found)
         ]
 
-    def _parts(self, one: KeyRange) -> tuple[Any, ...]:
+    def _parts(self, one: KeyRange, sides: Sequence[tuple[list[FileInfo], pa.Schema]]) -> tuple[Any, ...]:
+        """The bounds of a range, and of each source the row groups that touch it; where none does, the first."""
         parts: list[Split] = []
-        for part, groups in zip(self.parts, one.groups, strict=True):
-            files = part.files()
-            some = groups or tuple(Group(*group) for group in (part.row_groups_by(self.keys[len(parts)]) or ())[:1])
+        for (files, layout), groups in zip(sides, one.groups, strict=True):
+            at = len(parts)
+            some = groups or tuple(Group(*group) for group in (self.parts[at].row_groups_by(self.keys[at]) or ())[:1])
             info = files[some[0].file]
             rows = (some[0].first, sum(group.rows for group in some))
-            parts.append(Split(info.path, some[0].number, some[-1].number + 1, one.bytes, info.version, (part.layout(), "", rows)))
+            parts.append(Split(info.path, some[0].number, some[-1].number + 1, one.bytes, info.version, (layout, "", rows)))
         return (one.low, one.high, *parts)
 
     def scan_splits(self, splits: Sequence[Split]) -> tuple[ParquetScan, ...]:
