@@ -45,11 +45,9 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any], context: TaskC
     leaves: list[Leaf] = []
     with named(root.origin, label, lambda: _places(leaves)):
         for given in root.inputs:
-            leaves.append(_kept_leaf(sides[given]) if isinstance(given, str) else _source_leaf(given, root.relation))
+            leaves.append(_kept_leaf(sides[given]) if isinstance(given, str) else _source_leaf(given, root.relation, context))
         for table in results(root.relation, leaves, whole=True):
             yield Records(table)
-    scanned = [given for given, leaf in zip(root.inputs, leaves, strict=True) if not isinstance(given, str) and leaf.scan is not None]
-    context.bytes_read += sum(split.bytes for source in scanned for split in source.splits(1 << 62))
 
 
 def count_records(root: Relation, sources: Sequence[Source]) -> dict[int, int]:
@@ -57,11 +55,14 @@ def count_records(root: Relation, sources: Sequence[Source]) -> dict[int, int]:
     return counts(root, [_source_leaf(source, root) for source in sources])
 
 
-def _source_leaf(source: Source, root: Relation) -> Leaf:
-    """A source as the kernel scans it, if it can; not where it would stop early, and read what it has not verified."""
+def _source_leaf(source: Source, root: Relation, context: TaskContext | None = None) -> Leaf:
+    """A source as the kernel scans it, if it can; not where it would stop early, and read what it has not verified. The ``context`` is
+    told how much that is, of which the kernel says nothing."""
     with one_listing() as known:
         scan = source.kernel_scan()
         if scan is not None and not (stops_early(root) and has_checksums(scan.paths[0])):
+            if context is not None:
+                context.bytes_read += source.scanned_bytes()
             return leaf_of_scan(scan)
         return _read_leaf(source, known)
 

@@ -212,14 +212,21 @@ class ParquetSource(_ColumnarSource):
         return narrowed_schema(super().columns(), dict(self.fields))
 
     def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
-        """About how much the records take in memory, from the footers of at most a hundred files."""
+        """About how much the records take in memory, see `_page_bytes`."""
+        return int(DECODED * self._page_bytes(names))
+
+    def scanned_bytes(self) -> int:
+        return int(self._page_bytes(self.only))
+
+    def _page_bytes(self, names: tuple[str, ...] | None) -> float:
+        """About how many bytes the pages of some columns are uncompressed, from the footers of at most a hundred files."""
         files = self.files()
         looked, total, size = files[:100], 0, 0
         for info in looked:
             size += info.size
             for meta in self._metadatas([info]):
                 total += leaf_bytes(meta, names, dict(self.fields))
-        return int(DECODED * total * (sum(info.size for info in files) / max(1, size)))
+        return total * (sum(info.size for info in files) / max(1, size))
 
     def statistics(self, schema: Schema) -> Statistics | None:
         """What the footers of at most sixteen files, spread over all, say of these columns."""
@@ -259,14 +266,15 @@ class ParquetSource(_ColumnarSource):
     def row_groups_by(self, column: str) -> list[tuple[int, int, int, int, int, Any, Any]] | None:
         """All row groups, of which the footers tell between which values a column without nulls lies: the number of the file, of the group
         and of its first row in it, how many rows, their bytes in memory as far as they are read, the least and the greatest value. None
-        where they do not, or where the kernel cannot scan the files."""
+        where they do not, where the groups are not in order of it, which the first of many footers tell, or where the kernel cannot scan
+        the files."""
         from dataflow.io.footers import is_exact
 
         layout = self.columns()
         at = layout.get_field_index(column)
         if at < 0 or not is_exact(layout.field(at).type) or self.kernel_scan() is None:
             return None
-        found = []
+        found: list[tuple[int, int, int, int, int, Any, Any]] = []
         for file, meta in enumerate(map(self._metadata, self.files())):
             share = leaf_bytes(meta, self.only, dict(self.fields)) / max(1, leaf_bytes(meta, None, {})) if self.only is not None else 1.0
             place = next((at for at in range(meta.num_columns) if meta.schema.column(at).path == column), None)
@@ -275,6 +283,8 @@ class ParquetSource(_ColumnarSource):
                 group = meta.row_group(number)
                 stats = group.column(place).statistics if place is not None else None
                 if stats is None or not stats.has_min_max or not stats.has_null_count or stats.null_count:
+                    return None
+                if found and stats.min < found[-1][-1]:
                     return None
                 size = int(group.total_byte_size * share * DECODED)
                 found.append((file, number, first, group.num_rows, size, stats.min, stats.max))

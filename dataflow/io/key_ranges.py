@@ -17,6 +17,7 @@ the plan shuffles.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -73,9 +74,13 @@ def key_ranges(sides: Sequence[Sequence[Group]], target: int, most: int | None =
     """
     if not all(side and _in_order(side) for side in sides):
         return None
+    bounds = [([group.low for group in side], [group.high for group in side]) for side in sides]  # both in order
     found, low = [], None
     for high in (*_cuts(sides, target), None):
-        groups = tuple(_touching(side, low, high) for side in sides)
+        groups = tuple(
+            tuple(side[0 if low is None else bisect_left(highs, low) : None if high is None else bisect_left(lows, high)])
+            for side, (lows, highs) in zip(sides, bounds, strict=True)
+        )
         found.append(KeyRange(low, high, groups))
         if any(len({group.file for group in some}) > 1 for some in groups) or (most is not None and found[-1].bytes > most):
             return None
@@ -101,10 +106,6 @@ def _cuts(sides: Sequence[Sequence[Group]], target: int) -> Iterator[Any]:
         if (held >= target or one.file != two.file) and two.low != last:
             yield two.low
             held, last = 0, two.low
-
-
-def _touching(side: Sequence[Group], low: Any, high: Any) -> tuple[Group, ...]:
-    return tuple(group for group in side if (low is None or group.high >= low) and (high is None or group.low < high))
 
 
 @dataclass(frozen=True)

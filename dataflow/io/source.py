@@ -135,6 +135,10 @@ class Source:
         """About how much the elements take in memory; ``names``: of those columns."""
         return 0
 
+    def scanned_bytes(self) -> int:
+        """About how much the kernel reads of files that it scans itself."""
+        return 0
+
     def statistics(self, schema: Schema) -> Statistics | None:
         """What is known of these columns from metadata or a sample, None where nothing is; see `io.statistics`."""
         return None
