@@ -104,16 +104,19 @@ class ShardedStore:
         Whoever finds it begun goes on with it; nobody puts an entry before it is done. A shard that has nothing while the first says
         it is done was lost, or exchanged for another.
         """
-        if self.shards[0].get("meta", _RECORD) is None:
-            for store in self.shards:
-                self._must_be_new(store)
-            self._record(0, None, self._text(0, secrets.token_hex(8).encode()) + _BEGUN)
-        first = self.shards[0].get("meta", _RECORD) or b""
+        while (first := self.shards[0].get("meta", _RECORD)) is None:
+            taken = next((store for store in self.shards if self._holds(store) or store.get("meta", _RECORD) is not None), None)
+            if taken is None:
+                self._record(0, None, self._text(0, secrets.token_hex(8).encode()) + _BEGUN)
+            elif self.shards[0].get("meta", _RECORD) is None:  # and so nobody else began meanwhile
+                raise self._not_new(taken)
         name = first.removesuffix(_BEGUN).rpartition(b" ")[2]
         if first == self._text(0, name) + _BEGUN:
-            for index, store in enumerate(self.shards):
-                if index and store.get("meta", _RECORD) is None:
-                    self._must_be_new(store)
+            for index, store in enumerate(self.shards[1:], 1):
+                holds = self._holds(store)  # before its record is read: what others put since has a record before it
+                if store.get("meta", _RECORD) is None:
+                    if holds:
+                        raise self._not_new(store)
                     self._record(index, None, self._text(index, name))
             self._belongs(1, name)
             self._record(0, first, self._text(0, name))
@@ -132,15 +135,18 @@ class ShardedStore:
                     )
                 )
 
-    def _must_be_new(self, store: Store) -> None:
-        full = any(next(store.scan(family, b"", _HIGHEST, limit=1), None) for family in FAMILIES if family != "meta")
-        if full or store.get("meta", _RECORD) is not None:
-            raise StoreError(
-                Report(
-                    f"{store.name} is no new shard: it holds entries, or belongs to another store",
-                    hint="a store that was used by itself, or as a part of another, cannot become a shard: its rows would not be found",
-                )
+    @staticmethod
+    def _holds(store: Store) -> bool:
+        return any(next(store.scan(family, b"", _HIGHEST, limit=1), None) for family in FAMILIES if family != "meta")
+
+    @staticmethod
+    def _not_new(store: Store) -> StoreError:
+        return StoreError(
+            Report(
+                f"{store.name} is no new shard: it holds entries, or belongs to another store",
+                hint="a store that was used by itself, or as a part of another, cannot become a shard: its rows would not be found",
             )
+        )
 
     def _text(self, index: int, name: bytes) -> bytes:
         return b"%d of %d in %b" % (index, len(self.shards), name)

@@ -102,6 +102,29 @@ def test_an_opening_that_was_stopped_half_way_goes_on() -> None:
     ShardedStore(stores)
 
 
+def test_another_may_open_and_write_between_any_two_steps_of_an_opening() -> None:
+    class Watched(MemoryStore):
+        def __getattribute__(self, name: str):  # type: ignore[no-untyped-def]
+            if name in {"get", "scan", "mutate"} and until:
+                until.pop()
+                if not until:
+                    ShardedStore(stores).write([Edit("data", pack(("a",)), b"")])
+                    done.append(name)
+            return super().__getattribute__(name)
+
+    done: list[str] = []
+    until: list[None] = []
+    for step in range(1, 100):
+        stores = [Watched(), Watched(), Watched()]
+        until = [None] * step
+        ShardedStore(stores)
+        if until:
+            break
+        ShardedStore(stores)
+    assert step > 20 and len(done) == step - 1
+    assert set(done) == {"get", "scan", "mutate"}
+
+
 def test_one_row_at_once_and_meta_by_itself() -> None:
     store = ShardedStore(shards(3))
     a, b = pack(("a",)), pack(("b",))
