@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from dataflow.shard.arrow import blobs, from_numpy, strings, taken, to_numpy
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Rows, Same, Values
-from dataflow.shard.narrow import widened
+from dataflow.shard.narrow import unnoted, widened
 
 __all__ = ["HASH", "ORDER", "Coding", "decode", "decode_batch", "encode", "encode_batch", "to_list"]
 
@@ -173,7 +173,8 @@ def encode_batch(batch: Batch) -> pa.RecordBatch:
                 if kind is not None:  # most of Arrow's kernels, `take` among them, know no views
                     arrays[at] = arrays[at].cast(kind)
                     fields[at] = field.with_type(kind)
-            meta = {b"df": json.dumps(["records"]).encode(), **(table.schema.metadata or {})}
+                fields[at] = unnoted(fields[at])
+            meta = {**(table.schema.metadata or {}), b"df": json.dumps(["records"]).encode()}  # whatever the records' own says
             return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, meta))
         case Lines():
             return _named(["v"], [batch.arrow()], ["values", "p"])

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dataflow.shard.arrow import call, from_numpy, raw_numpy, to_numpy
 
-__all__ = ["narrowed", "widened"]
+__all__ = ["narrowed", "unnoted", "widened"]
 
 FITS = 18  # digits: 10^18 < 2^63
 _NOTE = b"decimal"
@@ -39,14 +39,20 @@ def widened(array: pa.Array, field: pa.Field) -> tuple[pa.Array, pa.Field]:
     if field.metadata is None or _NOTE not in field.metadata:
         return array, field
     kind = pa.decimal128(*json.loads(field.metadata[_NOTE]))
-    rest = {key: value for key, value in field.metadata.items() if key != _NOTE}
     low = raw_numpy(array)
     words = np.empty((len(array), 2), np.int64)
     words[:, 0] = low
     np.right_shift(low, 63, out=words[:, 1])
     nulls = _bits(_there(array)) if array.null_count else None
     made = pa.Array.from_buffers(kind, len(array), [nulls, pa.py_buffer(words)])
-    return made, pa.field(field.name, kind, field.nullable, rest or None)
+    return made, unnoted(field).with_type(kind)
+
+
+def unnoted(field: pa.Field) -> pa.Field:
+    """A field of the user's without a note that looks like ours, which would be believed."""
+    if field.metadata is None or _NOTE not in field.metadata:
+        return field
+    return field.with_metadata({key: value for key, value in field.metadata.items() if key != _NOTE})
 
 
 def _numbers(array: pa.Array, check: bool) -> pa.Array | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from decimal import Decimal
 
 import pyarrow as pa
@@ -47,3 +48,19 @@ def test_a_fields_own_metadata_stays():
     found = decode_batch(narrowed(encode_batch(Records(table)), by_value=False))
     assert isinstance(found, Records)
     assert found.table.schema.field("x").equals(field, check_metadata=True)
+
+
+def test_notes_of_a_users_table_that_look_like_ours_are_not_believed():
+    """Bytes of a table whose metadata says that they are pickles are never unpickled, and numbers do not become decimals."""
+
+    class Harm:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle from data was opened",))
+
+    fields = [pa.field("x", pa.binary()), pa.field("n", pa.int64(), metadata={"decimal": "[9, 2]", "unit": "EUR"})]
+    schema = pa.schema(fields, metadata={"df": '["rows", "x"]'})
+    table = pa.Table.from_arrays([pa.array([pickle.dumps(Harm())]), pa.array([125])], schema=schema)
+    found = decode_batch(narrowed(encode_batch(Records(table)), by_value=True))
+    assert isinstance(found, Records)
+    assert found.table.column("n").to_pylist() == [125] and found.table.schema.field("n").metadata == {b"unit": b"EUR"}
+    assert found.table.column("x").to_pylist() == table.column("x").to_pylist()
