@@ -49,10 +49,12 @@ class Indices:
 
 
 def narrowed(given: TaskInput) -> TaskInput:
-    """An input without the blocks that lie outside its range."""
+    """An input without the blocks that lie outside its range, nor the files in which none is left; but shares of a key count the files."""
     if given.shuffle is None:
         return given
-    files = tuple(narrow for file in given.shuffle.files if (narrow := _within(file, given.shuffle)).blocks)
+    files = tuple(_within(file, given.shuffle) for file in given.shuffle.files)
+    if not given.shuffle.shares:
+        files = tuple(file for file in files if file.blocks)
     return replace(given, shuffle=replace(given.shuffle, files=files))
 
 
