@@ -48,7 +48,7 @@ class StepStats:
 class TaskContext:
     """The state of one attempt. ``memory`` is in bytes; ``mark`` is told the rows about to be processed. ``digests``, of a task
     that runs twice to be compared: a checksum of all that each step gave. ``shared``: where files go that other tasks read, if not
-    to ``spill``."""
+    to ``spill``. ``ordered``: whether records must come in the same order in each attempt, also where the plan has none."""
 
     task: str
     attempt: int
@@ -70,6 +70,7 @@ class TaskContext:
     cursor: Iterator[Any] | None = None
     digests: dict[str, int] | None = None
     shared: str = ""
+    ordered: bool = False
     _files: int = 0
 
     def pulse(self) -> int:

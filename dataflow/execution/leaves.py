@@ -72,8 +72,9 @@ def leaf_of_scan(scan: ParquetScan) -> Leaf:
     return Leaf(layout, frame, scan)
 
 
-def results(root: Relation, leaves: Sequence[Leaf], *, whole: bool = False) -> Iterator[pa.Table]:
-    """The records of a tree over its inputs, ``whole`` collections or pieces. One table at least, of no rows where there are none."""
+def results(root: Relation, leaves: Sequence[Leaf], *, whole: bool = False, ordered: bool = False) -> Iterator[pa.Table]:
+    """The records of a tree over its inputs, ``whole`` collections or pieces. One table at least, of no rows where there are none.
+    ``ordered``: in the same order each time."""
     from dataflow.execution.sums import sums_named
     from dataflow.io.checksums import Verification
     from dataflow.kernels.carrying import check_carried
@@ -95,7 +96,7 @@ def results(root: Relation, leaves: Sequence[Leaf], *, whole: bool = False) -> I
     root = with_key_filters(root, leaves)
     flow = lineage(root, [leaf.layout.names for leaf in leaves])
     frames = [leaf.frame({name for index, name in flow.read if index == at}) for at, leaf in enumerate(leaves)]
-    found = query(root, {id(node): frames[node.index] for node in givens})
+    found = query(root, {id(node): frames[node.index] for node in givens}, ordered=ordered)
     carried = _carried(flow, [leaf.layout for leaf in leaves], found.schema)
     verifications = [
         Verification(tuple(zip(leaf.scan.paths, leaf.scan.versions, strict=True)), _names(flow, at), leaf.scan.rows)

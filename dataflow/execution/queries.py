@@ -46,7 +46,7 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any], context: TaskC
     with named(root.origin, label, lambda: _places(leaves)):
         for given in root.inputs:
             leaves.append(_kept_leaf(sides[given]) if isinstance(given, str) else _source_leaf(given, root.relation, context))
-        for table in results(root.relation, leaves, whole=True):
+        for table in results(root.relation, leaves, whole=True, ordered=context.ordered):
             yield Records(table)
 
 
@@ -83,7 +83,7 @@ def run_scan(root: ScanRoot, splits: tuple[Split, ...], label: str, context: Tas
         with named(root.origin, label, names[0] if len(names) == 1 else f"one of {len(names)} files, {names[0]} to {names[-1]}"):
             leaves = [*map(leaf_of_scan, root.source.scan_splits(some)), *sides]
             relation = root.relation if single is None or pays(root.relation, leaves) else single
-            for table in results(relation, leaves):
+            for table in results(relation, leaves, ordered=context.ordered):
                 if table.num_rows:
                     yield Records(table)
 
@@ -115,7 +115,7 @@ def run_piece(root: PieceRoot, given: ShuffleInput, label: str, context: TaskCon
     if not any(parts) and (given.first or given.hashes is not None):
         return  # nothing fell here; the first piece alone answers for a collection that is empty altogether
     with named(root.origin, label):
-        for table in results(root.relation, [leaf_of_table(united(tables)) for tables in parts]):
+        for table in results(root.relation, [leaf_of_table(united(tables)) for tables in parts], ordered=context.ordered):
             if table.num_rows:
                 yield Records(table)
 

@@ -57,7 +57,7 @@ class QueryStep(Runner):
         with named(self.step.origin, self.step.label, self.context.whereabouts()):
             leaves = [leaf_of_table(whole), *self.others]
             relation = self.step.arg if self.single is None or pays(self.step.arg, leaves) else self.single
-            for table in results(relation, leaves):
+            for table in results(relation, leaves, ordered=self.context.ordered):
                 if table.num_rows:
                     self.stats.rows_out += table.num_rows
                     yield Records(table), None

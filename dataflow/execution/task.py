@@ -55,6 +55,7 @@ from dataflow.shard.runfile import RunFile, read_block
 
 __all__ = ["Attempt", "TaskResult", "run_task"]
 
+ALIKE = 16 << 20  # bytes of memory of the parts of a task that was cut by rows: groups come in an order that depends on it
 READ_AHEAD = 8  # the part of an attempt's memory for what comes from other machines before it is asked for
 
 
@@ -104,12 +105,15 @@ def run_task(
     begun = perf_counter()
     given = attempt.input
     sides = {name: load_side(value) for name, value in attempt.sides.items()}
-    context = TaskContext(attempt.task, attempt.attempt, attempt.memory, attempt.spill, given.seed, sides, mark, shared=attempt.shared)
+    cut = given.rows != (0, None)  # rows are told by their number: all parts of a task must count them alike
+    memory = min(attempt.memory, ALIKE) if cut else attempt.memory
+    context = TaskContext(attempt.task, attempt.attempt, memory, attempt.spill, given.seed, sides, mark, shared=attempt.shared)
+    context.ordered = cut
     if attempt.compared:
         context.digests = {}
     if watch:
         watch(context)
-    share = attempt.memory // max(1, sum(isinstance(leaf, ShuffleLeaf) for leaf in program.leaves))
+    share = memory // max(1, sum(isinstance(leaf, ShuffleLeaf) for leaf in program.leaves))
     writers: list[Any] = []
     with collect_counters() as counters:
         try:

@@ -37,7 +37,8 @@ _AGAIN = "#r"  # what Polars adds to a right key of the left's name
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """Both sides ready to be joined. ``both``: the types of all columns that a condition may name; ``new``: the right's."""
+    """Both sides ready to be joined. ``both``: the types of all columns that a condition may name; ``new``: the right's; ``order``: of
+    the rows that come out, as Polars is told it."""
 
     left: pl.LazyFrame
     right: pl.LazyFrame
@@ -46,20 +47,29 @@ class _Sides:
     both: Schema
     new: list[str]
     null_equal: bool
+    order: Any
 
     def inner(self, left: pl.LazyFrame, right: pl.LazyFrame) -> pl.LazyFrame:
         if not self.left_on:
-            return left.join(right, how="cross", suffix=_AGAIN)
+            return left.join(right, how="cross", suffix=_AGAIN, maintain_order=self.order)
         return self.joined(left, right, "inner")
 
     def joined(self, left: pl.LazyFrame, right: pl.LazyFrame, how: Any) -> pl.LazyFrame:
         return left.join(
-            right, left_on=self.left_on, right_on=self.right_on, how=how, nulls_equal=self.null_equal, coalesce=False, suffix=_AGAIN
-        )
+            right, left_on=self.left_on, right_on=self.right_on, how=how, nulls_equal=self.null_equal, coalesce=False, suffix=_AGAIN,
+            maintain_order=self.order,
+        )  # fmt: skip
+
+    def by_number(self, left: pl.LazyFrame, right: pl.LazyFrame, number: str, how: Any) -> pl.LazyFrame:
+        """Joined on the number of a row."""
+        return left.join(right, on=number, how=how, maintain_order=self.order)
 
 
-def join(node: Join, left: pl.LazyFrame, left_schema: Schema, right: pl.LazyFrame, right_schema: Schema, schema: Schema) -> pl.LazyFrame:
-    """The join of two frames, with the columns of ``schema`` (semi and anti: of the left)."""
+def join(
+    node: Join, left: pl.LazyFrame, left_schema: Schema, right: pl.LazyFrame, right_schema: Schema, schema: Schema, *, ordered: bool = False
+) -> pl.LazyFrame:
+    """The join of two frames, with the columns of ``schema`` (semi and anti: of the left). ``ordered``: in the order of the left's rows
+    and then the right's, else as they come."""
     shared = shared_keys(node)
     renames = {name: (name + node.suffix if name in left_schema else name) for name in right_schema if name not in shared}
     left_on, right_on, left_made, right_made = _keys(node, left_schema, right_schema, renames)
@@ -72,7 +82,8 @@ def join(node: Join, left: pl.LazyFrame, left_schema: Schema, right: pl.LazyFram
         residual = [one for one in residual if one not in alone]
         for one in alone:
             b = b.filter(lower(one, both))
-    sides = _Sides(a, b, left_on, right_on, both, list(renames.values()), node.null_equal)
+    order = "left_right" if ordered else None
+    sides = _Sides(a, b, left_on, right_on, both, list(renames.values()), node.null_equal, order)
     if how == "single":
         return _single(node, sides, residual).select(list(schema))
     if how in ("inner", "cross"):
@@ -144,18 +155,20 @@ def _conditioned(node: Join, sides: _Sides, residual: list[ExprNode], schema: Sc
     hits = inner.select("#row").unique()
     match how:
         case "semi" | "anti":
-            return a.join(hits, on="#row", how=how)
+            return sides.by_number(a, hits, "#row", how)
         case "mark":
-            return a.join(hits.with_columns(pl.lit(True).alias(mark)), on="#row", how="left").with_columns(pl.col(mark).fill_null(False))
+            return sides.by_number(a, hits.with_columns(pl.lit(True).alias(mark)), "#row", "left").with_columns(
+                pl.col(mark).fill_null(False)
+            )
         case "left":
-            return a.join(inner.select("#row", *sides.new), on="#row", how="left")
+            return sides.by_number(a, inner.select("#row", *sides.new), "#row", "left")
         case _:
             pass
     inner = inner.cache()
-    rest = b.join(inner.select("#other").unique(), on="#other", how="anti")
+    rest = sides.by_number(b, inner.select("#other").unique(), "#other", "anti")
     parts = [_of_both(inner, "right", shared, schema), rest.with_columns(pl.col(name).cast(to_polars(schema[name])) for name in shared)]
     if how == "full":
-        parts.append(a.join(inner.select("#row").unique(), on="#row", how="anti"))
+        parts.append(sides.by_number(a, inner.select("#row").unique(), "#row", "anti"))
     return pl.concat([part.drop("#row", "#other", strict=False) for part in parts], how="diagonal_relaxed")
 
 
@@ -206,7 +219,7 @@ def _single(node: Join, sides: _Sides, residual: list[ExprNode]) -> pl.LazyFrame
         inner = sides.inner(a, b)
         for one in residual:
             inner = inner.filter(lower(one, sides.both))
-        return a.join(_at_most_one(inner.select("#row", *sides.new), ["#row"]), on="#row", how="left")
+        return sides.by_number(a, _at_most_one(inner.select("#row", *sides.new), ["#row"]), "#row", "left")
     keys = [key.name for key in node.right_on if isinstance(key, Column)]
     if len(keys) != len(node.right_on) or not _unique(node.right, frozenset(keys)):
         if sides.left_on:  # a key twice that no left row has does no harm
@@ -217,7 +230,7 @@ def _single(node: Join, sides: _Sides, residual: list[ExprNode]) -> pl.LazyFrame
     if not _one_row(node.right):
         b = b.cache()
         b = pl.concat([b, b.select(pl.len().alias("#n")).filter(pl.col("#n") == 0)], how="diagonal")  # a row of nulls, if it is empty
-    return a.join(b, how="cross", suffix=_AGAIN)
+    return a.join(b, how="cross", suffix=_AGAIN, maintain_order=sides.order)
 
 
 def _at_most_one(b: pl.LazyFrame, on: list[str]) -> pl.LazyFrame:

@@ -51,9 +51,10 @@ class Frame:
     schema: Schema
 
 
-def query(root: Relation, inputs: Mapping[int, Frame]) -> Frame:
-    """The query of a tree of relational nodes; ``inputs`` by the id of the node that stands for each."""
-    return _frames(root, inputs)[id(root)]
+def query(root: Relation, inputs: Mapping[int, Frame], *, ordered: bool = False) -> Frame:
+    """The query of a tree of relational nodes; ``inputs`` by the id of the node that stands for each. ``ordered``: records come in the
+    same order each time it runs over the same inputs, also where the plan has no order, which costs the kernel time."""
+    return _frames(root, inputs, ordered)[id(root)]
 
 
 def counts(root: Relation, inputs: Mapping[int, Frame]) -> dict[int, int]:
@@ -63,7 +64,7 @@ def counts(root: Relation, inputs: Mapping[int, Frame]) -> dict[int, int]:
     return {at: one.item() for at, one in zip(frames, found, strict=True)}
 
 
-def _frames(root: Relation, inputs: Mapping[int, Frame]) -> dict[int, Frame]:
+def _frames(root: Relation, inputs: Mapping[int, Frame], ordered: bool = False) -> dict[int, Frame]:
     done: dict[int, Frame] = dict(inputs)
     readers = Counter(id(child) for node in topological((root,)) for child in node.inputs)
     for node in topological((root,)):
@@ -73,7 +74,7 @@ def _frames(root: Relation, inputs: Mapping[int, Frame]) -> dict[int, Frame]:
         given = [done[id(child)] for child in node.inputs]
         schema = schema_of(node, tuple(frame.schema for frame in given))
         assert schema is not None
-        lazy = _lowered(node, given, schema)
+        lazy = _lowered(node, given, schema, ordered)
         done[id(node)] = Frame(lazy.cache() if readers[id(node)] > 1 and not _is_read(node, inputs) else lazy, schema)
     return done
 
@@ -92,7 +93,7 @@ def _is_read(node: Node, inputs: Mapping[int, Frame]) -> bool:
     return id(node) in inputs
 
 
-def _lowered(node: Relation, given: list[Frame], schema: Schema) -> pl.LazyFrame:
+def _lowered(node: Relation, given: list[Frame], schema: Schema, ordered: bool) -> pl.LazyFrame:
     first = given[0]
     lazy = first.lazy
     match node:
@@ -101,9 +102,9 @@ def _lowered(node: Relation, given: list[Frame], schema: Schema) -> pl.LazyFrame
         case Where(predicate=predicate):
             return lazy.filter(lower(predicate, first.schema))
         case GroupAggregate():
-            return _aggregate(node, first, schema)
+            return _aggregate(node, first, schema, ordered)
         case Join():
-            return join(node, given[0].lazy, given[0].schema, given[1].lazy, given[1].schema, schema)
+            return join(node, given[0].lazy, given[0].schema, given[1].lazy, given[1].schema, schema, ordered=ordered)
         case AsOfJoin():
             return _as_of(node, given[0], given[1], schema)
         case OrderBy(keys=keys, limit=limit):
@@ -117,7 +118,7 @@ def _lowered(node: Relation, given: list[Frame], schema: Schema) -> pl.LazyFrame
         case Limit(count=count, offset=offset):
             return lazy.slice(offset, count)
         case Distinct(columns=columns):
-            return lazy.unique(list(columns) if columns is not None else None, keep="any", maintain_order=False)
+            return lazy.unique(list(columns) if columns is not None else None, keep="first" if ordered else "any", maintain_order=ordered)
         case Explode(columns=columns):
             return lazy.explode(list(columns), empty_as_null=True, keep_nulls=True)
         case Unnest(columns=columns):
@@ -162,15 +163,17 @@ def _project(node: Project, frame: Frame, schema: Schema) -> pl.LazyFrame:
     return frame.lazy.select(lowered)
 
 
-def _aggregate(node: GroupAggregate, frame: Frame, schema: Schema) -> pl.LazyFrame:
+def _aggregate(node: GroupAggregate, frame: Frame, schema: Schema, ordered: bool) -> pl.LazyFrame:
     keys = named(node.keys, tuple(frame.schema))
     aggs = aggregates_of(node, tuple(frame.schema))
     sets = node.sets if node.sets is not None else (tuple(range(len(keys))),)
-    parts = [_one_set(frame, keys, aggs, tuple(list(keys)[at] for at in chosen), schema) for chosen in sets]
+    parts = [_one_set(frame, keys, aggs, tuple(list(keys)[at] for at in chosen), schema, ordered) for chosen in sets]
     return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical")
 
 
-def _one_set(frame: Frame, keys: dict[str, ExprNode], aggs: dict[str, ExprNode], chosen: tuple[str, ...], schema: Schema) -> pl.LazyFrame:
+def _one_set(
+    frame: Frame, keys: dict[str, ExprNode], aggs: dict[str, ExprNode], chosen: tuple[str, ...], schema: Schema, ordered: bool
+) -> pl.LazyFrame:
     def grouping(node: ExprNode) -> ExprNode:
         """``grouping(key)``: 1 where the key is not in this set. A key that is not in the set is null within aggregates' results."""
         if isinstance(node, Call) and node.operation == "grouping":
@@ -186,7 +189,8 @@ def _one_set(frame: Frame, keys: dict[str, ExprNode], aggs: dict[str, ExprNode],
     if not chosen:
         found = frame.lazy.select(lowered or [pl.len().alias("#")])
     else:
-        found = frame.lazy.group_by([lower(keys[name], frame.schema).alias(name) for name in chosen], maintain_order=False).agg(lowered)
+        by = [lower(keys[name], frame.schema).alias(name) for name in chosen]
+        found = frame.lazy.group_by(by, maintain_order=ordered).agg(lowered)
     missing = [pl.lit(None, dtype=to_polars(schema[name])).alias(name) for name in keys if name not in chosen]
     if missing:
         found = found.with_columns(missing)
