@@ -54,6 +54,14 @@ class FiledFiles:
         self._missing.setdefault(name, {})[filed] = None
         return False
 
+    def differs(self, name: str, filed: Filed, file: RunFile | None) -> bool:
+        """Whether what a task wrote is not, block by block, what it wrote before: the same rows, but in another order. Of a file that was
+        removed that is not known."""
+        before = self.files.get(name, {}).get(filed)
+        if before is None:
+            return False
+        return not before.blocks or [block.crc for block in before.blocks] != [block.crc for block in (file.blocks if file else ())]
+
     def _no_more(self, name: str, filed: Filed, file: RunFile) -> None:
         """A file does not count any more."""
         self._there.get(file.place, {}).pop((name, filed), None)

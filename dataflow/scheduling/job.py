@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -174,22 +175,35 @@ class Job:
         self.bisection.seen(task, result)
         self.state.running.pop(task.id, None)
         late = False
+        other: list[str] = []
         for place, (leaf, output) in enumerate(zip(work.program.leaves, result.outputs, strict=True)):
             filed = (work.order, place)  # several branches of one pass may feed the same sink or shuffle
             match leaf:
                 case SinkLeaf(index=index):
                     self.written.setdefault(index, {})[filed] = output
                 case ShuffleLeaf(shuffle=name) | KeepLeaf(name=name):
+                    other += [name] if self.files.differs(name, filed, output) else []
                     late |= not self.files.file(name, filed, output)
         again = self.lineage.made_again(task)
         if late:
             self.lineage.late()
+        self._read_again(other)
         if again:
+            self.open.get(work.phase, set()).discard(task.id)
             return  # its numbers were counted the first time
         self.open[work.phase].discard(task.id)
         self.result.tasks += 1
         self.accounts.count(work, result)
         self._enough(work.phase)
+
+    def _read_again(self, names: Iterable[str]) -> None:
+        """Rows came in another order when they were made again: readers that tell them by their number all read anew, also those that are
+        done. Else some rows would be read twice, and others by nobody."""
+        for name in names:
+            for task in self.lineage.by_number(name):
+                if task.group in self.open:
+                    self.open[task.group].add(task.id)
+                self.lineage.anew(task)
 
     def _enough(self, phase: str) -> None:
         """If only a few rows were asked for and the first tasks gave them, the others need not run."""
@@ -201,7 +215,7 @@ class Job:
     def _replaced(self, task: Task, parts: list[Task]) -> None:
         """Other tasks stand for one that is no more."""
         if self.lineage.replaced(task, parts):  # what it wrote the first time stands beside what its parts will write
-            self._unfile(task.payload)
+            self._read_again(self._unfile(task.payload))
             return
         opened = self.open[task.group]
         opened.discard(task.id)
@@ -209,13 +223,16 @@ class Job:
         self.state.tasks_total += len(parts) - 1
         self.enough.replaced(task.group, parts)
 
-    def _unfile(self, work: Work) -> None:
-        """Forget what a task wrote."""
+    def _unfile(self, work: Work) -> list[str]:
+        """Forget what a task wrote; gives the names under which there were files."""
+        names: list[str] = []
         for place, leaf in enumerate(work.program.leaves):
             if isinstance(leaf, SinkLeaf):
                 self.written.get(leaf.index, {}).pop((work.order, place), None)
             else:
-                self.files.forget(leaf.shuffle if isinstance(leaf, ShuffleLeaf) else leaf.name, (work.order, place))
+                names.append(leaf.shuffle if isinstance(leaf, ShuffleLeaf) else leaf.name)
+                self.files.forget(names[-1], (work.order, place))
+        return names
 
     def _discard(self, task: Task, result: TaskResult) -> None:
         """Remove the files of an attempt that came second."""

@@ -19,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dataflow.physical.phases import Phase, PhysicalPlan
+from dataflow.physical.program import DealRoot
 from dataflow.scheduling.events import Clock, Task
 from dataflow.scheduling.filed import FiledFiles
 from dataflow.scheduling.scheduler import Scheduler
+from dataflow.scheduling.work import Work
 
 __all__ = ["Lineage"]
 
@@ -102,6 +104,18 @@ class Lineage:
             self.remaking.setdefault(task.group, set()).add(producer)
             self.scheduler().add([task], front=True)
 
+    def by_number(self, name: str) -> list[Task]:
+        """The tasks that read files of a name and tell their rows by number: shares of a key, parts of a task, what was dealt in turn."""
+        readers = {phase.name for phase in self.plan().phases if name in self._reads(phase)}
+        return [task for task in self.work.values() if task.group in readers and _by_number(task.payload)]
+
+    def anew(self, task: Task) -> None:
+        """Have a task run again, whether it is done or runs now."""
+        if task.id in self.scheduler().states:
+            self.scheduler().begin_again(task.id)
+        else:
+            self._again(task.id)
+
     def _restore(self) -> None:
         """Have everything made again that is not there and is to be read."""
         plan = self.plan()
@@ -154,3 +168,9 @@ class Lineage:
         """The names of the files that the tasks of a phase may read."""
         parts = self.plan().parts
         return (parts[name][0] if name in parts else name for name in phase.needs())
+
+
+def _by_number(work: Work) -> bool:
+    given = work.input
+    shared = given.shuffle is not None and bool(given.shuffle.shares)
+    return shared or given.rows != (0, None) or isinstance(work.program.root, DealRoot)

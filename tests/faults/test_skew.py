@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -178,3 +180,39 @@ def test_many_keys_of_one_bucket_are_cut_by_the_rest_of_their_hash(what):
 
     found = re.search(rf"^{what} +(\d+)", agrees(query), re.MULTILINE)
     assert int(found[1]) > 4
+
+
+class Row(TypedDict):
+    k: int
+    x: int
+    text: str
+
+
+def test_fault_34_a_file_that_is_made_again_in_another_order_is_read_again_by_all_shares_of_its_key(tmp_path):
+    """A share is some rows of a file by their numbers: after the first was read, the file is damaged, and comes back upside down."""
+    damaged = []
+    rows = table(ROWS, 50, True, "x").to_pylist()
+
+    def spread(n: int) -> Iterator[Row]:
+        return iter(rows[::-1] if damaged else rows)
+
+    def damage(record):
+        if record["k"] == HOT and not damaged:
+            (path,) = (os.path.join(at, file) for at, _, files in os.walk(tmp_path) for file in files if "create" in file)
+            damaged.append(path)
+            with open(path, "r+b") as file:
+                data = bytearray(file.read())
+                for at in range(100, len(data), 100):
+                    data[at] ^= 1
+                file.seek(0)
+                file.write(data)
+        return record["x"], record["y"]
+
+    p = Pipeline()
+    joined = p.create([0]).flat_map(spread).join(p.from_arrow(table(ROWS, 400, False, "y")), "k", how="left")
+    found = joined.map(damage).collect(**CUT, spill_folders=[str(tmp_path)])
+    assert damaged and "on the left" in p.measured
+    partners = defaultdict(list)
+    for one in table(ROWS, 400, False, "y").to_pylist():
+        partners[one["k"]].append(one["y"])
+    assert Counter(found) == Counter((one["x"], y) for one in rows for y in partners.get(one["k"], [None]))
