@@ -9,6 +9,7 @@ import gc
 import os
 import shutil
 import signal
+import stat
 import tempfile
 import threading
 import time
@@ -217,7 +218,19 @@ def _keep_trace(error: DataflowError, run: str) -> None:
 
 def _left_of(run: str) -> str:
     """The folder of what a run leaves for people: its trace if it failed, the records it skipped."""
-    return os.path.join(tempfile.gettempdir(), f"dataflow-runs-{os.getuid()}", run)
+    return os.path.join(_own_folder(os.path.join(tempfile.gettempdir(), f"dataflow-runs-{os.getuid()}")), run)
+
+
+def _own_folder(path: str) -> str:
+    """A folder that this user alone may look into, made if it is not there; a new one where another's is at the path, or a link is."""
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        return tempfile.mkdtemp(prefix=f"{os.path.basename(path)}-")
+    if found.st_mode & 0o077:
+        os.chmod(path, 0o700)
+    return path
 
 
 def _forget_old(folder: str) -> None:
