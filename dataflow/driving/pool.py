@@ -222,6 +222,8 @@ class WorkerPool:
             self._end(worker)
         if mine and wanted:
             self.queue.appendleft(queued)
+        if (behind := self.ahead.double.get(worker)) is not None and behind.attempt in self.unwanted:
+            self._ask_back(worker, behind)  # it could not be asked for both
 
     def _idle(self, worker: PooledWorker, well: bool = True) -> None:
         """A worker has done what it was given first."""
@@ -368,6 +370,7 @@ class WorkerPool:
         with contextlib.suppress(KeyError, ValueError):
             self.selector.unregister(worker.channel.sock)
         worker.channel.sock.close()
+        worker.buffer.clear()  # what it still said is not heard: nothing of it would be undone
         self.free.pop(worker, None)
         if (queued := self.ahead.forget(worker)) is not None:
             self.news.append(Lost(queued.attempt, "it waited at a worker that is gone"))
