@@ -139,6 +139,7 @@ class Scheduler:
         self.groups: dict[str, _Group] = {}
         self.active = 0
         self.idle_deaths = 0
+        self.widest = 0  # the most attempts that could run since a task was done: so many die with their machines at once
         self.log: list[str] = []
         self.retries = self.backups = self.compared = 0
         self._next_backup_check = 0.0
@@ -160,6 +161,17 @@ class Scheduler:
             self.groups[state.task.group].total -= 1
             for number in list(state.running):
                 self._cancel(state, number)
+
+    def begin_again(self, task_id: str) -> None:
+        """Have the attempts of a task give way to another: what they read is not what it was."""
+        state = self.states[task_id]
+        if state.running:
+            for number in list(state.running):
+                self._cancel(state, number)
+            if state.held is not None:
+                self.discard(state.task, state.held)
+                state.held = None
+            self._again(state)
 
     @property
     def idle(self) -> bool:
@@ -195,6 +207,7 @@ class Scheduler:
     def _fill(self) -> None:
         """Start what may start."""
         now = self.clock.now()
+        self.widest = max(self.widest, self.workers.slots)
         while self.delayed and self.delayed[0][0] <= now:
             self.queue.append(heapq.heappop(self.delayed)[1])
         for group in [group for group in self.parked if self.ready(group)]:
@@ -282,7 +295,7 @@ class Scheduler:
                 self._lost(state, event)
 
     def _finished(self, state: _State, result: Any, seconds: float) -> None:
-        self.idle_deaths = 0
+        self.idle_deaths, self.widest = 0, self.workers.slots
         for number in list(state.running):
             self._cancel(state, number)
         if state.held is not None:
@@ -383,7 +396,7 @@ class Scheduler:
     def _one_more_death(self, event: Died | Lost) -> None:
         """Many deaths with nothing done between them mean that it is not the tasks."""
         self.idle_deaths += 1
-        if self.idle_deaths >= self.policy.pool_deaths * max(4, 2 * self.workers.slots):
+        if self.idle_deaths >= self.policy.pool_deaths * max(4, 2 * self.widest):
             raise WorkerCrashedError(
                 Report(
                     f"workers die without any task getting done ({event.how}, {self.idle_deaths} times)",

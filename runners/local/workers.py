@@ -72,7 +72,7 @@ class LocalWorkers:
 
     def wait(self, timeout: float) -> Sequence[News]:
         if self.here:
-            events: list[News] = [self.here.run()]
+            events: list[News] = [self.here.run(), *self.here.beats()]
             if self.away and self.pool is not None:
                 events += self.pool.wait(0)
         elif self.pool is not None:

@@ -15,7 +15,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from dataflow.driving.in_process import InProcess
-from dataflow.scheduling.events import AttemptId, Left, News
+from dataflow.driving.pool import BEAT
+from dataflow.scheduling.events import AttemptId, Left, News, Progress
 from dataflow.scheduling.work import Work
 from runners.ray.settings import RaySettings
 
@@ -110,13 +111,17 @@ class RayWorkers:
             if item is not None:
                 self.waiting.remove(item)
                 self.here.start(*item)
-        events: list[News] = [self.here.run()] if self.here else []
+        events: list[News] = [self.here.run(), *self.here.beats()] if self.here else []
+        ran = bool(events)
+        if self.pool is None and self.waiting:
+            pulse = int(time.monotonic() / BEAT)
+            events += [Progress(attempt, 0, 0, pulse) for attempt, _ in self.waiting]
         if self.pool is not None:
             from runners.ray.failures import said_by_ray
 
             with said_by_ray():
-                events += self.pool.wait(0.0 if events else timeout)
-        elif not events:
+                events += self.pool.wait(0.0 if ran else timeout)
+        elif not ran:
             time.sleep(min(timeout, 0.05))
         return events
 

@@ -449,3 +449,34 @@ def test_a_place_whose_files_were_copied_is_told_on() -> None:
     scheduler.add([Task("map/0", "map")])
     scheduler.run()
     assert ("grpc://going", {"a": ("grpc://new", "b")}) in told
+
+
+def test_fault_06_a_machine_that_goes_with_all_it_ran_is_one_misfortune():
+    """A cluster of one large machine loses it, and has one core until another comes: that is no sign of tasks that kill."""
+    run = Run(0, Weather(), plain(64), slots=32)
+    run.scheduler._fill()
+    lost = [AttemptId(task.id, 0) for task in plain(64)[:32]]
+    assert all(state.running for state in run.scheduler.live.values()) and len(run.scheduler.live) == 32
+    run.workers.slots = 1
+    for attempt in lost:
+        run.workers.cancel(attempt)
+        run.scheduler._on_event(Lost(attempt, "its machine is gone"))
+    run.go()
+    assert sorted(task.id for task, _ in run.done) == [task.id for task in plain(64)]
+
+
+def test_what_waits_for_its_turn_in_this_process_does_not_hang(tmp_path):
+    """Small tasks run one after another, and those behind have not begun."""
+    from dataflow import Pipeline
+
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_text(f"{number}\n")
+
+    def slowly(line):
+        import time
+
+        time.sleep(0.15)
+        return int(line)
+
+    found = Pipeline().read_text(str(tmp_path / "*.txt")).map(slowly).collect(workers=8, task_timeout=0.4)
+    assert sorted(found) == list(range(8))
