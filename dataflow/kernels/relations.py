@@ -108,13 +108,13 @@ def _lowered(node: Relation, given: list[Frame], schema: Schema, ordered: bool) 
         case AsOfJoin():
             return _as_of(node, given[0], given[1], schema)
         case OrderBy(keys=keys, limit=limit):
-            ordered = lazy.sort(
+            found = lazy.sort(
                 [lower(key.expr, first.schema) for key in keys],
                 descending=[key.descending for key in keys],
                 nulls_last=[key.nulls_last for key in keys],
                 maintain_order=True,
             )
-            return ordered.head(limit) if limit is not None else ordered
+            return found.head(limit) if limit is not None else found
         case Limit(count=count, offset=offset):
             return lazy.slice(offset, count)
         case Distinct(columns=columns):

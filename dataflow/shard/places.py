@@ -12,13 +12,16 @@ storage that all machines see is at no place, and does not go with a machine.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from dataflow.errors import DataflowError, Report
+from dataflow.errors import DataflowError, Report, redact
 
 __all__ = ["Transport", "connect", "create_file", "expect_reads", "is_shared", "make_folder", "read_range", "remove_file", "remove_folder"]
+
+_log = logging.getLogger("dataflow")
 
 
 class Transport(Protocol):
@@ -76,10 +79,14 @@ def make_folder(path: str) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """Remove a folder of the run in shared storage, with all that is in it."""
-    with contextlib.suppress(FileNotFoundError):
+    """Remove a folder of the run in shared storage, with all in it. What cannot be removed stays, with a warning: the run is done."""
+    try:
         fs, inner = _storage(path)
         fs.rm(inner, recursive=True)
+    except FileNotFoundError:
+        return
+    except Exception as error:  # a straggler writes there still, or the storage does not answer
+        _log.warning("%s could not be removed: %s", redact(path), redact(str(error)))
 
 
 def read_range(place: str, path: str, offset: int, length: int) -> bytes | memoryview:

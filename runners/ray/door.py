@@ -11,13 +11,16 @@ import hmac
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 
+from dataflow.errors import DataflowError
 from runners.ray.relay import secured
 
 __all__ = ["Door", "knock"]
 
 PATIENCE = 10.0
+PAUSE = 0.1
 LONGEST = 1000  # bytes of an introduction
 
 
@@ -26,6 +29,7 @@ class Door:
 
     def __init__(self, host: str, token: str, enter: Callable[[int, socket.socket], None]) -> None:
         self.token, self.enter = token, enter
+        self._closed = False
         self._listening = socket.create_server((host, 0), backlog=1024)
         self.address: tuple[str, int] = self._listening.getsockname()[:2]
         threading.Thread(target=self._listen, name="door", daemon=True).start()
@@ -35,7 +39,10 @@ class Door:
             try:
                 connection, _ = self._listening.accept()
             except OSError:
-                return  # closed
+                if self._closed:
+                    return
+                time.sleep(PAUSE)  # no file handle is free, say: who knocks waits
+                continue
             threading.Thread(target=self._ask, args=(connection,), daemon=True).start()  # who says nothing keeps nobody waiting
 
     def _ask(self, connection: socket.socket) -> None:
@@ -49,7 +56,7 @@ class Door:
             number = int(said["number"])
             if not hmac.compare_digest(str(said["token"]), self.token):
                 raise ValueError("not of this run")
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, DataflowError):
             connection.close()
             return
         connection.settimeout(None)
@@ -57,6 +64,7 @@ class Door:
 
     def close(self) -> None:
         """Let nobody in any more."""
+        self._closed = True
         self._listening.shutdown(socket.SHUT_RDWR)  # which wakes the thread
         self._listening.close()
 

@@ -32,7 +32,7 @@ class Leaving:
         self.pool, self.machine = pool, machine
         self.hand_over = machine.until - (machine.until - time.monotonic()) * SHARE
         self.moved: dict[str, tuple[str, str]] = {}
-        self.asked = self.done = False
+        self.asked = self.copied = self.done = False
         self.portions: list[list[str]] = []
         self.copying = 0
         self.readers: set[AttemptId] | None = None  # which may read where the files were
@@ -41,6 +41,8 @@ class Leaving:
         """The next step, if it is time for it."""
         if self.done or self.machine.place in self.pool.gone:
             return
+        if self.copied and self.readers is None:  # not before the scheduler has heard of it: it gave attempts the old places until then
+            self.readers = self._in_hand()
         if self.readers is not None:
             if not self.readers & self._in_hand() or time.monotonic() > self.machine.until:
                 self.done = True
@@ -97,6 +99,6 @@ class Leaving:
         """All is copied that can be."""
         if self.copying:
             return
-        self.readers = self._in_hand()
+        self.copied = True
         if self.moved:
             self.pool.news.append(PlaceMoved(self.machine.place, self.moved))

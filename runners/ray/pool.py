@@ -25,7 +25,7 @@ from typing import Any
 
 import ray
 
-from dataflow.driving.pool import Death, PooledWorker, Queued, WorkerPool
+from dataflow.driving.pool import MISSTARTS, Death, PooledWorker, Queued, WorkerPool
 from dataflow.driving.sending import MANY, Indices
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
@@ -47,6 +47,7 @@ _log = logging.getLogger("dataflow")
 
 ASK = 0.5  # seconds between looks at the machines
 ANSWER = 5.0
+ENTRY = 30.0  # seconds from the start of a worker until it has come in
 HOMELESS = 60.0  # seconds that a step waits for a machine that may come
 SAY = 5.0  # seconds after which it says that it waits
 IDLE = 0.5  # seconds to tear down for a worker that has nothing to do, and makes room
@@ -90,6 +91,7 @@ class ClusterPool(WorkerPool):
         self.known: dict[str, Machine] = {}  # by place
         self.gone: set[str] = set()
         self.starting: dict[int, tuple[Machine, Resources | None]] = {}
+        self.launched: dict[int, float] = {}  # when those of them that have not come in yet were started
         self.seats: dict[Machine, Counter[Resources | None]] = {}  # workers that are there or coming, by what their steps ask for
         self.leaving: set[PooledWorker] = set()  # take no more, as others need what they hold
         self.dying: dict[PooledWorker, None] = {}  # of which it is being asked how they ended
@@ -184,18 +186,32 @@ class ClusterPool(WorkerPool):
         self.starting[number] = (one, asked)
         self._seats(one)[asked] += 1
         gpus = asked.gpus if asked is not None else 0.0
-        self.mail.when(one.call("launch", number, self.run, self.door.address, gpus), self._launched, one)
+        self.mail.when(one.call("launch", number, self.run, self.door.address, gpus), self._launched, one, number)
 
-    def _launched(self, one: Machine, done: Future[Any]) -> None:
+    def _launched(self, one: Machine, number: int, done: Future[Any]) -> None:
         error = done.exception()
         if isinstance(error, ray.exceptions.RayTaskError):
-            raise cannot_start(str(error)) from error
-        if error is not None:
+            self._not_started(number, str(error))
+        elif error is not None:
             self._gone(one)
+        elif number in self.starting:
+            self.launched[number] = time.monotonic()
+
+    def _not_started(self, number: int, how: str) -> None:
+        """A worker that was to come does not. Another may."""
+        machine, asked = self.starting.pop(number, (None, None))
+        self.launched.pop(number, None)
+        if machine is None:
+            return
+        self._seats(machine)[asked] -= 1
+        self.misstarts += 1
+        if self.misstarts >= MISSTARTS:
+            raise cannot_start(how)
 
     def _enter(self, number: int, connection: socket.socket) -> None:
         """A worker has come in."""
         machine, asked = self.starting.pop(number, (None, None))
+        self.launched.pop(number, None)
         if machine is None or machine.place in self.gone:
             connection.close()
             return
@@ -288,6 +304,8 @@ class ClusterPool(WorkerPool):
         self.known = current
         for one in self.doubted:
             self._ask(one)
+        for number in [number for number, since in self.launched.items() if time.monotonic() - since > ENTRY]:
+            self._not_started(number, f"a worker was started, and did not come to {self.door.address[0]}:{self.door.address[1]}")
         for one in [one for one in current.values() if not one.stays]:
             self.going.setdefault(one.place, Leaving(self, one)).look()
 
@@ -317,7 +335,7 @@ class ClusterPool(WorkerPool):
 
     def _failed(self, failed: Failed) -> None:
         """A file that cannot be read is no failure of the reader, if its machine is gone."""
-        where = failed.report.location if failed.kind == "corrupt" and failed.report is not None else ""
+        where = failed.report.location if failed.kind in ("corrupt", "gone") and failed.report is not None else ""
         one = next((one for place, one in self.known.items() if where.startswith(place)), None)
         if any(where.startswith(place) for place in self.gone):
             self.news.append(Lost(failed.attempt, "a machine whose files it read is gone"))

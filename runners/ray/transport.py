@@ -15,7 +15,7 @@ from runners.ray.tls import flight_client
 __all__ = ["FlightTransport", "copied"]
 
 PATIENCE = 30.0  # seconds for one range; a machine that is gone answers at once or never
-LONGEST = 600.0  # for many ranges, as their reader takes them
+PORTION = 60.0  # for many ranges, an eighth of an attempt's memory: their reader waits for the first, and then asks for it itself
 
 
 class FlightTransport:
@@ -51,7 +51,7 @@ class FlightTransport:
         """The bytes of many ranges of a place."""
         files = [(path, [n for one in of for n in one[2:]]) for path, of in itertools.groupby(ranges, key=lambda one: one[1])]
         lengths = iter([one[3] for one in ranges])
-        for part in self._answers(place, "ranges", LONGEST, files=files):
+        for part in self._answers(place, "ranges", PORTION, files=files):
             data, at = memoryview(part.body), 0
             while at < len(data):
                 length = next(lengths)
@@ -59,7 +59,7 @@ class FlightTransport:
                 at += length
 
     def read(self, place: str, path: str, offset: int, length: int) -> memoryview:
-        """A range of a file. Raises FileNotFoundError where the file, or the whole place, is gone."""
+        """A range of a file. Raises FileNotFoundError where the file or the whole place is gone, ConnectionError for what may pass."""
         if self._fetcher is not None and (data := self._fetcher.take((place, path, offset, length))) is not None:
             return data
         import pyarrow.flight as flight
@@ -68,6 +68,8 @@ class FlightTransport:
             parts = self._ask(place, "read", path=path, offset=offset, length=length)
         except (flight.FlightUnavailableError, flight.FlightTimedOutError, flight.FlightCancelledError, KeyError) as error:
             raise FileNotFoundError(f"{place}{path}: {error}") from error
+        except (flight.FlightError, OSError) as error:  # what went wrong there, without its number: no file handle is free, say
+            raise ConnectionError(f"{place}{path}: {error}") from error
         return memoryview(b"".join(part.body for part in parts)) if len(parts) > 1 else memoryview(parts[0].body)
 
     def remove(self, place: str, path: str) -> None:

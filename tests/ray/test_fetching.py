@@ -112,3 +112,18 @@ def test_an_answer_that_ends_early_leaves_the_rest_to_the_reader() -> None:
     fetcher = Fetcher(ask, ranges, 1000)
     found = [fetcher.take(one) for one in ranges]
     assert found[0] == b"0123456789" and found[1:] == [None] * 9 and fetcher.in_flight == 0
+
+
+@pytest.mark.parametrize("said", ["internal", "no number"])
+def test_what_went_wrong_on_the_other_machine_may_pass(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """No file handle was free there, or its disk did not answer: the reader is tried again, as it would be here."""
+    import pyarrow.flight as flight
+
+    error = flight.FlightInternalError("Too many open files") if said == "internal" else OSError("IOError: [Errno 24] Too many open files")
+
+    def failing(*given: Any, **asked: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(FlightTransport, "_answers", failing)
+    with pytest.raises(ConnectionError, match="Too many open files"):
+        FlightTransport((), "token").read("grpc://127.0.0.1:1", "/tmp/file", 0, 1)

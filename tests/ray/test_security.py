@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -239,3 +240,28 @@ def test_with_tls_who_has_no_certificate_of_the_cluster_stays_outside(
     assert came.empty()
     door.close()
     server.shutdown()
+
+
+def test_a_door_stays_open_though_a_connection_could_not_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a free file handle, say: who knocks waits until there is one."""
+    from runners.ray.door import Door, knock
+
+    use(monkeypatch, {})
+    failures = iter([OSError(errno.EMFILE, "Too many open files"), OSError(errno.ECONNABORTED, "Software caused connection abort")])
+    accept = socket.socket.accept
+
+    def failing(self: socket.socket) -> Any:
+        connection = accept(self)
+        if (failure := next(failures, None)) is not None:
+            connection[0].close()
+            raise failure
+        return connection
+
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    came: queue.SimpleQueue[tuple[int, socket.socket]] = queue.SimpleQueue()
+    door = Door("127.0.0.1", "the-token", lambda number, connection: came.put((number, connection)))
+    kept = [knock(door.address, "the-token", number) for number in range(3)]
+    assert came.get(timeout=20)[0] == 2
+    door.close()
+    for one in kept:
+        one.close()

@@ -56,9 +56,9 @@ class Operations:
             assert type(time) is int
 
     def engine_writes(self, chunk: Sequence[int], group: int = 100) -> None:
-        begin, commit, intent = self.db.engine.begin, self.db.engine.commit_many, self.cells.intent
+        begin_many, commit, intent = self.db.engine.begin_many, self.db.engine.commit_many, self.cells.intent
         for at in range(0, len(chunk), group):
-            snapshots = [begin() for _ in chunk[at : at + group]]
+            snapshots = begin_many(len(chunk[at : at + group]))
             commit([intent(number, snapshot.start) for number, snapshot in zip(chunk[at : at + group], snapshots, strict=True)])
             for snapshot in snapshots:
                 snapshot.close()
