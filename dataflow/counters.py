@@ -8,8 +8,9 @@ counters added to the run's, so a record that was processed twice is counted onc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import local
+
+from dataflow.record import record
 
 __all__ = ["Counter", "collect_counters", "counter"]
 
@@ -21,7 +22,7 @@ class _Current(local):
 _current = _Current()
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Counter:
     """A number by name. Made by `counter`; cheap to make again in each call."""
 

@@ -38,7 +38,9 @@ bad price
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from dataflow.record import record
 
 __all__ = [
     "ConflictError",
@@ -106,7 +108,7 @@ def shorten(value: object, limit: int = 200) -> str:
     return f"{text[:half]}…{text[len(text) - (limit - half - 1) :]}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Report:
     """What is known of a failure. Plain data: it travels between processes and into the journal."""
 

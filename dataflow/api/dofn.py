@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from dataflow.record import record
 
 __all__ = ["DoFn", "Tagged"]
 
@@ -12,7 +13,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Tagged(Generic[U]):
     """A result for the output of that tag instead of the main one."""
 

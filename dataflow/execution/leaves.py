@@ -6,7 +6,6 @@ Leaf, Leaf ─> lineage ─> frames of what the kernel takes ─> kernels.relati
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from dataflow.execution.runtime_filters import with_key_filters
 from dataflow.plan.nodes import Relation
 from dataflow.plan.relational import Explode, Given, Limit, OrderBy, Project, Union, Unnest, Unpivot, Where
 from dataflow.plan.traversal import topological
+from dataflow.record import record
 from dataflow.shard.arrow import empty_table
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Leaf", "counts", "leaf_of_scan", "leaf_of_stream", "leaf_of_table", "results", "stops_early"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Leaf:
     """An input of a query: its columns as Arrow has them, and the frame of it, given the columns that expressions read. ``scan``: of
     files that the kernel reads; ``table``: of what is at hand."""

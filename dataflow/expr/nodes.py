@@ -13,11 +13,12 @@ Names of operations and functions are those of `operations`, which gives each it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 from typing import Literal as OneOf
 
 from dataflow.expr.types import DType
+from dataflow.record import record
 
 __all__ = [
     "Aggregate", "Alias", "AllColumns", "Apply", "Call", "Case", "Cast", "Column", "ExprNode", "Frame", "Literal", "Ranking",
@@ -29,19 +30,19 @@ _CHAINS = ("and", "or")
 _OF_DIFFERENT = ("count", "n_unique", "approx_n_unique", "min", "max", "any", "all")  # equal values count once anyway
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class ExprNode:
     """The common part."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Column(ExprNode):
     """A column by its name."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Literal(ExprNode):
     """A value. Without ``type`` an int or float takes the type of what it meets, if it fits there (1 + int8 column is int8)."""
 
@@ -59,7 +60,7 @@ class Literal(ExprNode):
         return hash((type(self.value), repr(self.value), self.type))
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Call(ExprNode):
     """An operation on every row: ``operation`` of ``args``, with ``options`` that are plain values.
 
@@ -78,7 +79,7 @@ class Call(ExprNode):
             object.__setattr__(self, "args", tuple(flat))
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Cast(ExprNode):
     """The value as another type. A value that has no such form is an error if ``strict``, else null."""
 
@@ -87,7 +88,7 @@ class Cast(ExprNode):
     strict: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Case(ExprNode):
     """The value of the first branch whose condition is true (null is not), else ``otherwise``."""
 
@@ -95,7 +96,7 @@ class Case(ExprNode):
     otherwise: ExprNode
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Aggregate(ExprNode):
     """One value of many. Rows where ``where`` is not true are left out. ``order``: for first, last, collect. ``distinct``: of
     equal values the first only; for functions to which that makes no difference it is never set."""
@@ -113,7 +114,7 @@ class Aggregate(ExprNode):
             object.__setattr__(self, "function", "n_unique" if self.function == "count" else self.function)
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Ranking(ExprNode):
     """A function of a row's place in its window: row_number, rank, lag, …."""
 
@@ -122,7 +123,7 @@ class Ranking(ExprNode):
     options: Options = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class SortKey:
     """One key of an order. ``nulls_last`` is stated always; NaN is the largest number."""
 
@@ -131,7 +132,7 @@ class SortKey:
     nulls_last: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Frame:
     """Which rows around the current one a window function sees: ``start`` to ``end``, both counted in rows ("rows") or in
     values of the one order key ("range"), negative before; None is unbounded."""
@@ -141,7 +142,7 @@ class Frame:
     end: Any = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Window(ExprNode):
     """A function for every row over the rows of its partition. Without ``frame``: with an order, from the first row to the
     current one and its peers (SQL's default); without, the whole partition."""
@@ -152,7 +153,7 @@ class Window(ExprNode):
     frame: Frame | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Apply(ExprNode):
     """A Python function of values (``batches``: of Arrow arrays), with the type of its result."""
 
@@ -162,7 +163,7 @@ class Apply(ExprNode):
     batches: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Alias(ExprNode):
     """A name for a result."""
 
@@ -170,7 +171,7 @@ class Alias(ExprNode):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class AllColumns(ExprNode):
     """Every column but some; stands alone in select, or under operations that then apply to each."""
 

@@ -14,13 +14,14 @@ import re
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, cast
+
+from dataflow.record import record
 
 __all__ = ["FileInfo", "FileSystem", "LocalFiles", "RemoteFiles", "file_system", "is_hidden", "is_remote", "join"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class FileInfo:
     """A file as it was when it was listed. ``version`` changes whenever its content does, as far as can be known."""
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dataflow.errors import OutputError
 from dataflow.io.files import FileSystem, file_system
+from dataflow.record import record
 
 __all__ = ["FORMATS", "FileSink", "WriteMode", "WrittenFile", "hive_folder"]
 
@@ -51,7 +52,7 @@ class FileSink:
         return fs, os.path.realpath(path) if fs.can_move_directories and os.path.islink(path) else path
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class WrittenFile:
     """A finished file of an attempt: ``path`` in the staging folder, ``folder`` its Hive folder."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from dataflow.errors import InputError, Report
 from dataflow.io.files import FileInfo, file_system, is_remote
 from dataflow.io.listings import RealPaths, listed
+from dataflow.record import record
 from dataflow.shard.batch import Batch
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ GROWTH = 3  # text as columns takes about as much as its file, compressed files 
 __all__ = ["LONGEST", "BadRow", "FileSource", "Piece", "Place", "Source", "Split"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Split:
     """A part of a source that one task reads whole. ``start`` and ``stop`` mean bytes, row groups, …, as the source likes."""
 
@@ -46,7 +47,7 @@ class Split:
     extra: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Place:
     """Where a batch came from: its first row counts from 1 in its split. ``gaps`` are places that gave no row (empty, or
     set aside), counted from the batch's first, in order. ``parts`` of a batch from several places: from which row on each is."""
@@ -77,7 +78,7 @@ class Place:
         return f"{self.of(offset)} to {self.of(offset + count - 1) if self.parts else self.row + offset + count - 1}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class BadRow:
     """A row of the input that could not be read, where the source was told to skip such rows."""
 

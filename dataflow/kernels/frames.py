@@ -13,7 +13,6 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -24,11 +23,12 @@ from dataflow.expr.types import DType
 from dataflow.kernels.aggregates import AGGREGATE_KERNELS
 from dataflow.kernels.lowered import Lowered, divided
 from dataflow.kernels.types import to_polars
+from dataflow.record import record
 
 __all__ = ["Bounds", "bounds", "over_frame"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Bounds:
     """The first and last place of every row's frame, which may be outside of the partition; ``rows``: the same for all, in rows."""
 
@@ -122,7 +122,7 @@ def over_frame(
     return frames.listed(function, distinct) if distinct else frames.of(function)
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class _Frames:
     value: Lowered
     frame: Bounds

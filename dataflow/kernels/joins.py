@@ -15,7 +15,6 @@ other equal parts, and rows numbered twice need not get the same numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -29,13 +28,14 @@ from dataflow.plan.columns_out import named, shared_keys
 from dataflow.plan.nodes import Node
 from dataflow.plan.relational import GroupAggregate, Join, Limit, OrderBy, Project, Where
 from dataflow.plan.traversal import topological
+from dataflow.record import record
 
 __all__ = ["join"]
 
 _AGAIN = "#r"  # what Polars adds to a right key of the left's name
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class _Sides:
     """Both sides ready to be joined. ``both``: the types of all columns that a condition may name; ``new``: the right's; ``order``: of
     the rows that come out, as Polars is told it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -12,11 +11,12 @@ import polars as pl
 from dataflow.expr.nodes import ExprNode, Literal
 from dataflow.expr.types import NULL, DType, Schema, promoted
 from dataflow.kernels.types import to_polars
+from dataflow.record import record
 
 __all__ = ["Kernel", "Lowered", "Walk", "as_type", "divided", "literal", "meeting_type", "met", "nothing", "own", "series"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Lowered:
     """A Polars expression and the plan's type of its value. Of a decimal also, where known: ``stored``, the integer it is stored
     as (seven digits at scale 2 for 12345.67), so that arithmetic can go on with that; ``constant``, a literal's value."""
@@ -30,7 +30,7 @@ class Lowered:
 Kernel = Callable[[list[Lowered], Mapping[str, Any], DType], pl.Expr]  # (arguments, options, type of the result)
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Walk:
     """The walk over expressions of these columns, given to those kernels that lower parts of their node themselves."""
 

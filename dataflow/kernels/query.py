@@ -6,7 +6,6 @@ import atexit
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -15,6 +14,7 @@ import pyarrow as pa
 from dataflow.kernels.carrying import out_of, storage_table
 from dataflow.kernels.relations import Frame
 from dataflow.kernels.types import schema_from_arrow, to_arrow, to_polars
+from dataflow.record import record
 from dataflow.shard.arrow import empty_table
 
 __all__ = ["ParquetScan", "as_frame", "batches", "frame_of_stream", "frame_of_table", "scan_parquet"]
@@ -24,7 +24,7 @@ AHEAD = 2
 LAST_WAIT = 10.0  # seconds for a query to stop when Python ends
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class ParquetScan:
     """Local Parquet files of one layout."""
 

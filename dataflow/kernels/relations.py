@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import polars as pl
 
@@ -39,11 +38,12 @@ from dataflow.plan.relational import (
     Where,
 )  # fmt: skip
 from dataflow.plan.traversal import topological
+from dataflow.record import record
 
 __all__ = ["Frame", "counts", "query"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Frame:
     """A lazy query and the columns it gives."""
 

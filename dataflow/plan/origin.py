@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import linecache
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from dataflow.record import record
 
 __all__ = ["ENGINE_FOLDERS", "Origin", "caller", "is_engine_file"]
 
@@ -18,7 +19,7 @@ def is_engine_file(file: str) -> bool:
     return file.startswith(ENGINE_FOLDERS) or file.startswith("<frozen")
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Origin:
     """One place in the user's code."""
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dataflow.physical.program import Share, ShuffleInput, TaskInput
+from dataflow.record import record
 from dataflow.scheduling.inputs import BUCKETS, range_count
 from dataflow.scheduling.result import shown_bytes
 from dataflow.shard.runfile import Block, RunFile
@@ -42,7 +43,7 @@ NAMES = ("left", "right")
 Range = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Pieces:
     """What the tasks of an exchange read, and what to say of it."""
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dataflow.record import record
+
 __all__ = ["Output", "PhaseSummary", "RunResult", "RunState", "SkippedRecord", "StepSummary", "shown_bytes"]
 
 
@@ -38,7 +40,7 @@ class PhaseSummary:
     remarks: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Output:
     """One target: its path, and how many rows, bytes and files were committed to it."""
 
@@ -48,7 +50,7 @@ class Output:
     files: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class SkippedRecord:
     """A record that was set aside: its step and where that is declared, its file and row, itself, the exception."""
 

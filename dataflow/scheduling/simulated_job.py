@@ -29,6 +29,7 @@ from dataflow.execution.task import Attempt, TaskResult
 from dataflow.io.source import Piece, Source, Split
 from dataflow.physical.phases import Phase, PhysicalPlan
 from dataflow.physical.program import Branch, GroupRoot, KeepLeaf, Program, ShuffleLeaf, SourceRoot
+from dataflow.record import record
 from dataflow.scheduling.events import Policy, Task
 from dataflow.scheduling.job import Job
 from dataflow.scheduling.simulated_machines import Fleet, SimMachines
@@ -42,7 +43,7 @@ BUCKETS = 1 << 16
 SPLIT = 64 << 20  # bytes; the paper's input pieces are of 16 to 64 MB
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Scenario:
     """What is run where. ``blocks``: of the file that a map task writes; the driver keeps an index of them. Times in seconds.
 

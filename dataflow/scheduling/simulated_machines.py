@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 from dataflow.errors import Report, ShardLostError
 from dataflow.execution.task import Attempt
+from dataflow.record import record
 from dataflow.scheduling.events import AttemptId, Failed, Finished, Left, Lost, News, PlaceLost
 from dataflow.scheduling.simulation import SimClock
 from dataflow.shard.runfile import RunFile
@@ -46,7 +47,7 @@ class Behaviour(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Fleet:
     """The machines and their fate; times in seconds.
 

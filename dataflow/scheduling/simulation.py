@@ -37,10 +37,10 @@ import heapq
 import itertools
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dataflow.errors import Report, StepError
+from dataflow.record import record
 from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, Progress, Task
 
 __all__ = ["SimClock", "SimResult", "SimWorkers", "Weather", "halves"]
@@ -61,7 +61,7 @@ class SimClock:
         self._now = max(self._now, until)
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Weather:
     """What goes wrong, as chances of one attempt from 0 to 1; ``seconds`` is how long a usual attempt takes.
 
@@ -83,7 +83,7 @@ class Weather:
     knows_rows: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class SimResult:
     """The result of a simulated attempt: which it was, and what it was given."""
 

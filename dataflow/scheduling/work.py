@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataflow.execution.task import Attempt
 from dataflow.physical.program import BoundStep, Branch, Program, QueryRoot, ScanRoot, SinkLeaf, SourceRoot, TaskInput
+from dataflow.record import record
 from dataflow.scheduling.events import Policy
 
 __all__ = ["SMALL_BYTES", "SPLIT_BYTES", "JobOptions", "Work", "all_steps", "of_this_process"]
@@ -15,7 +16,7 @@ SPLIT_BYTES = 32 << 20
 SMALL_BYTES = 24 << 20  # of a phase: less is not worth another process
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class JobOptions:
     """What the user chose. ``memory`` in bytes for the whole run; ``folders`` where shuffles are kept, the first preferred.
 
@@ -30,7 +31,7 @@ class JobOptions:
     compared_share: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Work:
     """A task's payload: what every attempt of it needs. ``small``: not worth another process; ``here``: no other can."""
 

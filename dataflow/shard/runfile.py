@@ -18,18 +18,18 @@ again.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from dataflow.errors import Report, ShardCorruptError, ShardLostError
+from dataflow.record import record
 from dataflow.shard.places import create_file, read_range, remove_file
 
 __all__ = ["Block", "RunFile", "RunWriter", "read_block"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Block:
     """Where one block of a file is, and which keys it holds.
 
@@ -48,7 +48,7 @@ class Block:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class RunFile:
     """A file of blocks, the task that wrote it, which ``side`` of an exchange its records are, and where it is (`shard.places`)."""
 

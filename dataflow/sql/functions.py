@@ -5,14 +5,14 @@ A function whose operation the engine lacks is refused with its name; it works f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlglot import exp
+
+from dataflow.record import record
 
 __all__ = ["AGGREGATES", "BY_NAME", "FUNCTIONS", "RANKINGS", "Function"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Function:
     """``args``: the parts of the parsed call that are expressions. ``options``: option -> the part that must be a constant.
     ``fixed``: options that are always so."""

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from dataflow.expr.nodes import Call, Column, ExprNode
+from dataflow.record import record
 from dataflow.sql.errors import did_you_mean, refuse
 
 __all__ = ["Scope", "Source"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Source:
     """One table of FROM: what it is called, and its columns as (name in the text, unique name)."""
 

@@ -17,6 +17,7 @@ from dataflow.expr.nodes import Call, Column, ExprNode
 from dataflow.expr.types import BOOL
 from dataflow.expr.typing import ExprError
 from dataflow.plan.nodes import Node
+from dataflow.record import record
 from dataflow.sql.errors import refuse
 from dataflow.sql.trees import both
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Pending", "Planned", "exists", "member", "quantified", "scalar"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Planned:
     """A translated query: its node, and its columns as (name in the text, unique name), in order.
 

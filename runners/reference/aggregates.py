@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 from dataflow.expr.types import DType
+from dataflow.record import record
 from runners.reference.values import EXACT, extreme, identity, order
 
 __all__ = ["AGGREGATE_MEANINGS", "RANKING_MEANINGS", "Place", "different"]
@@ -159,7 +159,7 @@ AGGREGATE_MEANINGS: dict[str, AggregateMeaning] = {
 # -- rankings
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Place:
     """Where a row stands among ``size`` ordered rows. Its peers, the rows with equal keys, are ``first`` to ``last``;
     ``groups`` is how many groups of peers are before."""

@@ -7,19 +7,19 @@ nothing), and a value that is not found is unknown if there is a null among them
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from dataflow.expr.nodes import Call, Literal
 from dataflow.expr.types import DType, Schema
 from dataflow.expr.typing import fitted, type_of, type_of_call
+from dataflow.record import record
 from runners.reference.values import fit, identity, meeting
 
 __all__ = ["Members", "members_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Members:
     """The constants of an ``is_in``, in the type in which they meet the value that is looked for."""
 
@@ -36,7 +36,7 @@ class Members:
         return None if self.some_null else False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class _This:
     """A node that is equal to itself alone: to compare ten thousand constants at each row is what takes long."""
 

@@ -7,7 +7,6 @@ import decimal
 import math
 import struct
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import reduce
@@ -16,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from dataflow.expr.types import NULL, DType, promoted
 from dataflow.expr.typing import ExprError
+from dataflow.record import record
 
 __all__ = ["EXACT", "MICROS", "Site", "extreme", "fit", "identity", "is_nan", "meeting", "order", "truncated", "utc", "zone_of"]
 
@@ -113,7 +113,7 @@ def fit(value: Any, kind: DType) -> Any:
             return value
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Site:
     """Where an operation stands: the types of its arguments, of its result, and its options."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dataflow.expr.types import NULL, DType, promoted
+from dataflow.record import record
 
 __all__ = [
     "Kind", "Operation", "Refusal", "Rule", "always", "any_kind", "common", "first", "given", "is_", "is_bool", "is_bytes", "is_instant",
@@ -23,7 +23,7 @@ Rule = Callable[[tuple[DType, ...], Mapping[str, Any]], DType]
 Kind = Callable[[DType], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=True)
 class Operation:
     """``own_nulls``: null arguments are given to the operation instead of making the result null."""
 
