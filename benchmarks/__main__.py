@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -45,6 +46,7 @@ print(json.dumps(found))
 def main() -> int:
     options = _options()
     adopt_orphans()
+    _compile_ours()
     data = Path(options.data)
     data.mkdir(parents=True, exist_ok=True)
     ours, peers = _versions(sys.executable, OURS), _versions(options.peers_python, PACKAGES)
@@ -70,6 +72,13 @@ def main() -> int:
         text = json.dumps(report, indent=2)
         print(text) if options.json == "-" else Path(options.json).write_text(text + "\n")
     return 1 if wrong else 0
+
+
+def _compile_ours() -> None:
+    """What pip does when it installs a package, the peers' too. Of a checkout, Python does it at the first import, unless told not to."""
+    for package in ("dataflow", "runners"):
+        for folder in import_module(package).__path__:
+            compileall.compile_dir(folder, quiet=2)
 
 
 def _options() -> argparse.Namespace:
