@@ -14,7 +14,8 @@ Two that write the same cell: the second waits for the first, and is refused whe
 writing it writes again as it is, so that the same happens (`hold`). Rows are written in the order of their keys; if two wait for each
 other in spite of that, the server ends one, which is a conflict, too.
 
-If the connection breaks at commit, the server is asked what became of the transaction of that number.
+If the connection breaks at commit, the server is asked what became of the transaction of that number. That, and what
+was in the way of a refused one, is asked when its connection was given back: nobody waits for a second with the first in hand.
 """
 
 from __future__ import annotations
@@ -170,22 +171,22 @@ class NativeEngine:
         return [self._commit(intent) for intent in intents]
 
     def _commit(self, intent: Intent) -> int | TransactionError:
-        snapshot = intent.snapshot
         number = 0
         try:
-            session = snapshot.session
-            ((number,),) = session.run(_NUMBER)
-            self._edit(session, intent, number)
-            session.run(b"commit")
-            return int(number)
+            try:
+                session = intent.snapshot.session
+                ((number,),) = session.run(_NUMBER)
+                self._edit(session, intent, number)
+                session.run(b"commit")
+                return int(number)
+            finally:
+                intent.snapshot.close()  # what is asked below needs a connection, and all may be lent to threads that do the same
         except ConflictError as refused:
             return self._conflict(intent, refused)
         except OutcomeUnknownError:
             if number and self._became(number):
                 return int(number)
             return self._conflict(intent, ConflictError("the connection was lost, and the server rolled it back"))
-        finally:
-            snapshot.close()
 
     def _edit(self, session: Any, intent: Intent, number: int) -> None:
         blobs = session.blobs
