@@ -173,10 +173,8 @@ class LmdbStore:
         An exception leaves the store as it was. The object has `get`, `first`, `scan`, `put` and `delete`; the store itself must not be
         changed within, by this thread.
         """
-        self._make_room()
-        self._gate.stay()
+        transaction = self._alone()
         try:
-            transaction = self._write_transaction()
             try:
                 yield View(transaction, self._families)
             except BaseException as reason:
@@ -184,9 +182,28 @@ class LmdbStore:
                 if isinstance(reason, self._package.Error):
                     self._refuse("written", reason)
                 raise
-            self._commit(transaction, sync)
+            try:
+                self._commit(transaction, sync)
+            except self._package.MapFullError as reason:
+                self._refuse("written", reason)
         finally:
             self._gate.go()
+
+    def _alone(self) -> Transaction:
+        """A writing transaction that may last, in a map with room for it. Who has it goes out by the gate."""
+        while True:
+            self._make_room()
+            self._gate.stay()
+            try:
+                return self._write_transaction()
+            except self._package.MapResizedError:  # another process has grown it since we looked
+                self._gate.go()
+            except BaseException as reason:
+                self._gate.go()
+                if isinstance(reason, self._package.Error):
+                    self._refuse("written", reason)
+                raise
+            adopt(self.name, self._gate, self._environment)
 
     def snapshot(self, family: str) -> LmdbSnapshot:
         """The family as it is now, for as long as the snapshot lives; pages that it sees are not used again meanwhile.

@@ -138,7 +138,15 @@ class EmbeddedEngine:
     # -- commits
 
     def commit_many(self, intents: Sequence[Intent]) -> list[int | TransactionError]:
-        """Commit transactions together, and with them those of other threads that wait."""
+        """Commit transactions together, and with them those of other threads that wait.
+
+        On a shared store their snapshots are let go first, since their times are all that is asked: the map of LMDB may have to grow now,
+        and waits for every snapshot of this process.
+        """
+        if self.store.shared:
+            for intent in intents:
+                if intent.snapshot is not None:
+                    intent.snapshot.close()
         if not self._line and self._mutex.acquire(False):  # nobody else commits, so there is no line to stand in
             try:
                 if len(intents) == 1 and (time := self._alone(intents[0], self._sync)):

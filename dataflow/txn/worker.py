@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import accumulate, islice, repeat
 from threading import Event
@@ -179,6 +180,8 @@ class Worker:
             try:
                 t = self._begin(run, snapshot, versions)
             except _AGAIN:
+                with suppress(SnapshotTooOldError):
+                    snapshot.close()
                 again.append(run)
                 continue
             if t.writes:

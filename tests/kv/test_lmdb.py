@@ -94,6 +94,24 @@ def test_a_map_that_another_process_has_grown_is_adopted(folder: Path) -> None:
                 now.put("data", key("r", 300), b"")
 
 
+def test_exclusive_adopts_a_map_that_another_process_grows_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LmdbStore(folder / "cells", size="256KiB", durable=False) as store:
+        grower = "store = LmdbStore(sys.argv[1], size='256KiB', durable=False)\nfor number in range(300):\n"
+        grower += "    store.write([Edit('data', pack(('r', number)), b'v' * 5000)], sync=False)\n"
+        make_room = store._make_room
+
+        def then_it_is_grown() -> None:
+            monkeypatch.undo()
+            make_room()
+            assert program(grower, store.path).wait() == 0
+
+        monkeypatch.setattr(store, "_make_room", then_it_is_grown)
+        with store.exclusive() as now:
+            assert now.get("data", key("r", 299)) == b"v" * 5000
+            now.put("data", key("r", 300), b"")
+        assert len(list(store.scan("data", *ALL))) == 301
+
+
 def test_growing_waits_for_snapshots_and_says_so_if_they_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(store: Store, start: int) -> None:
         for number in range(start, start + 100):

@@ -1,0 +1,67 @@
+"""Databases in a store that several processes share (LMDB): a map that grows while transactions read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflow.errors import ConflictError
+from dataflow.txn import Database, Transaction
+
+pytest.importorskip("lmdb", reason="needs lmdb")
+from dataflow.kv import lmdb_map
+
+LARGE = b"v" * 5_000  # of which thirty fit into the map, and some into what must be free of it before a group is written
+
+
+@pytest.fixture
+def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    monkeypatch.setattr(lmdb_map, "_PATIENCE", 0.5)
+    opened = Database.open(f"lmdb:{tmp_path}/cells", sync=False, durable=False, size="256KiB")
+    yield opened
+    opened.close()
+
+
+def add(t: Transaction, number: int) -> None:
+    t["count", "x"] = t.get("count", "x", 0) + 1
+    t[number, "large"] = LARGE
+
+
+def added(db: Database, number: int) -> None:
+    db.run(lambda t: add(t, number), retries=1_000)
+
+
+def test_the_map_grows_for_a_transaction_that_has_read(db: Database) -> None:
+    for number in range(60):
+        added(db, number)
+    assert db.snapshot()["count", "x"] == 60
+
+
+def test_the_map_grows_for_those_that_wait_in_line(db: Database) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: added(db, number), range(60)))
+    assert db.snapshot()["count", "x"] == 60
+
+
+def test_the_map_grows_for_groups_of_which_some_run_again(db: Database) -> None:
+    assert db.each(add, range(60), group=5, retries=1_000) == 60
+    assert db.snapshot()["count", "x"] == 60
+
+
+def test_the_map_grows_for_observers_of_which_some_run_again(db: Database) -> None:
+    tried: set[Any] = set()
+
+    @db.observer("x")
+    def enlarge(t: Transaction, row: Any, value: Any) -> None:
+        if row % 5 == 0 and row not in tried:
+            tried.add(row)
+            raise ConflictError("what it did elsewhere has failed")
+        t[row, "large"] = LARGE
+
+    for row in range(0, 60, 5):
+        db.each(lambda t, row: t.__setitem__((row, "x"), row), range(row, row + 5))
+        assert db.run_observers() == 5
