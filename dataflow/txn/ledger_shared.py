@@ -1,7 +1,10 @@
 """The ledger of a store that several processes share (LMDB): its writers' lock makes them one line, and the store knows all commits.
 
-Deletes are remembered by a record without a value, which is collected later; a transaction older than that (``floor``) may not commit,
-because it could miss the conflict.
+    data   key      -> commit time, value
+           key, ff  -> commit time           of who held the cell last; beside it, because a hold is no change for observers to see
+
+Deletes and holds are remembered by a record without a value, which is collected later; a transaction older than that (``floor``) may not
+commit, because it could miss the conflict.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from dataflow.txn.prewrite import Intent
 __all__ = ["SharedLedger"]
 
 _NOW = b"\x00"  # in "data", before all cells: the time of the last commit
+_HELD = b"\xff"  # behind a cell's key; no key begins another, so this is no cell's
 
 
 class SharedLedger:
@@ -77,16 +81,15 @@ class _SharedPage:
         self.time = time_of(writing.get("data", _NOW))
 
     def committed(self, key: bytes) -> int:
-        packed = self._writing.get("data", key)
-        return time_of(packed) if packed else 0
+        get = self._writing.get
+        return max(time_of(get("data", key)), time_of(get("data", key + _HELD)))
 
     def add(self, intent: Intent, time: int, more: Sequence[Edit]) -> None:
         stamp, put = time.to_bytes(TIME, "big"), self._writing.put
         for key, value in intent.writes.items():
             put("data", key, stamp if value is None else stamp + value)
         for key in intent.holds:
-            packed = self._writing.get("data", key)
-            put("data", key, stamp + packed[TIME:] if packed else stamp)
+            put("data", key + _HELD, stamp)
         for family, key, value in more:
             if value is None:
                 self._writing.delete(family, key)

@@ -11,11 +11,11 @@ larger may be seen first; a snapshot is therefore *of the time* below which ever
 see some commits of later times. Of one cell, times grow with the changes: who changes it has seen, or waits for, who did before.
 
 Two that write the same cell: the second waits for the first, and is refused when that commits (SQLSTATE 40001). What it holds without
-writing it writes again as it is, so that the same happens (`hold`). Rows are written in the order of their keys; if two wait for each
-other in spite of that, the server ends one, which is a conflict, too.
+writing it writes again as it is, with the time of its last change, so that the same happens (`hold`). Rows are written in the order of
+their keys; if two wait for each other in spite of that, the server ends one, which is a conflict, too.
 
-If the connection breaks at commit, the server is asked what became of the transaction of that number. That, and what
-was in the way of a refused one, is asked when its connection was given back: nobody waits for a second with the first in hand.
+If the connection breaks at commit, the server is asked what became of the transaction of that number. That, and what was in the way of a
+refused one, is asked when its connection was given back: nobody waits for a second with the first in hand.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _PUT = (
     "on conflict (key) do update set value = excluded.value"
 )
 _HOLD = (
-    "insert into {data} (key, value) select k, int8send($1::int8) from unnest($2::bytea[]) as given(k) "
-    "on conflict (key) do update set value = int8send($1::int8) || substr({data}.value, 9)"
+    "insert into {data} (key, value) select k, int8send(0) from unnest($1::bytea[]) as given(k) "
+    "on conflict (key) do update set value = {data}.value"  # the server's new version of the row is what others conflict with
 )
 _NOTIFY = "insert into {notify} (key, value) select k || int8send($1::int8), v from unnest($2::bytea[], $3::bytea[]) as given(k, v)"
 _HISTORY = (
@@ -197,7 +197,7 @@ class NativeEngine:
             if written:
                 session.run(_PUT, (number, blobs(written), blobs([intent.writes[key] or b"" for key in written])))
             if len(written) < len(part):
-                session.run(_HOLD, (number, blobs([key for key in part if key not in intent.writes])))
+                session.run(_HOLD, (blobs([key for key in part if key not in intent.writes]),))
             if self._history and written:
                 records = [committed_write(intent.start, intent.writes[key]) for key in written]
                 session.run(_HISTORY, (number, blobs(written), blobs(records)))

@@ -13,6 +13,8 @@ import pytest
 from dataflow.errors import TransactionError
 from dataflow.txn import Database, Transaction
 from dataflow.txn.members import LEASE, Members
+from dataflow.txn.notify import Trail
+from dataflow.txn.transaction import cell_key
 
 LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"
 
@@ -196,6 +198,22 @@ def test_renotify_is_for_observers_that_are_new(db: Database) -> None:
     assert db.renotify("x") == 0
     with pytest.raises(TransactionError, match="nobody observes"):
         db.renotify("y")
+
+
+def test_a_hold_is_no_change(db: Database) -> None:
+    seen = log_of(db)
+    put(db, a=1, gone=1)
+    put(db, gone=None)
+    assert db.run_observers() == 2
+    with db.transaction() as t:
+        t.hold("a", "x")
+        t.hold("gone", "x")
+        t["b", "y"] = 1
+    assert db.renotify("x") == 0
+    for row in ("a", "gone"):
+        db.engine.note(cell_key(row, "x"), Trail())  # as if the worker had died when its runs were committed
+    assert db.run_observers() == 0
+    assert sorted(seen) == [("a", 1), ("gone", None)]
 
 
 def test_rows_that_go_together_are_handed_over_together(db: Database) -> None:

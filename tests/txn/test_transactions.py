@@ -142,6 +142,29 @@ def test_a_hold_conflicts_with_a_change_that_came_before_and_one_that_comes_afte
     assert state(db) == {"a": 3, "b": 1}
 
 
+@pytest.mark.parametrize("cell", ["written", "deleted", "never written"])
+def test_a_hold_conflicts_with_who_began_before_it_whatever_the_cell_holds(db: Database, cell: str) -> None:
+    put(db, written=1, deleted=1, other=1)
+    db.run(lambda t: t.delete("deleted", "x"))
+    before = state(db)
+    writing, holding, also = (db.transaction() for _ in range(3))
+    for t in (writing, holding, also):
+        t.get("other", "x")
+    holding.hold(cell, "x")
+    holding["a", "x"] = 1
+    holding.commit()
+    assert state(db) == {**before, "a": 1}  # it changes nothing
+    writing[cell, "x"] = 2
+    also.hold(cell, "x")
+    also["b", "x"] = 2
+    for t in (writing, also):
+        with pytest.raises(ConflictError):
+            t.commit()
+    db.collect_garbage()
+    put(db, **{cell: 3})
+    assert state(db) == {**before, "a": 1, cell: 3}
+
+
 def test_a_scan_sees_no_phantom(db: Database) -> None:
     put(db, a=1, c=3)
     t = db.transaction()
