@@ -12,7 +12,8 @@ visible; written after, a crash between the two would lose it. It carries the co
 than the observer's snapshot" never drops one for a change the observer did not see.
 
 If the outcome at the primary is unknown, the row tells: our lock still stands (the request may be repeated: it can succeed only once);
-our write record is there (committed); neither (rolled back, or the record was collected as garbage, and nobody knows).
+our write record is there (committed); neither (rolled back, or the record was collected as garbage, and nobody knows). If the store fails
+while we look, it stays unknown: what is there may be either.
 """
 
 from __future__ import annotations
@@ -43,9 +44,26 @@ def commit_primaries(ground: Ground, rows: Sequence[tuple[Placed, int]]) -> list
     mutations = [_mutation(row, commit) for row, commit in rows]
     outcomes = mutate_each(ground, mutations)
     return [
-        commit if outcome else _settle(ground, row, mutation, commit)
+        commit if outcome else _found_out(ground, row, mutation, commit)
         for (row, commit), mutation, outcome in zip(rows, mutations, outcomes, strict=True)
     ]
+
+
+def _found_out(ground: Ground, row: Placed, mutation: Mutation, commit: int) -> int | ConflictError:
+    try:
+        return _settle(ground, row, mutation, commit)
+    except OutcomeUnknownError:
+        raise
+    except StoreError as error:
+        key, lock, _ = row.locks[0]
+        raise OutcomeUnknownError(
+            Report(
+                f"whether {cell_name(key)} was committed is not known: the store did not tell, and when it was asked again, "
+                f"{error.report.sentence}",
+                attempt=f"the transaction that began at {lock.start}",
+                hint="look at what it was to write, when the store is there again",
+            )
+        ) from error
 
 
 def _settle(ground: Ground, row: Placed, mutation: Mutation, commit: int) -> int | ConflictError:

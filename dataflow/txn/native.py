@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dataflow.errors import ConflictError, OutcomeUnknownError, Report, TransactionError
+from dataflow.errors import ConflictError, OutcomeUnknownError, Report, StoreError, TransactionError
 from dataflow.txn import notify
 from dataflow.txn.collect import collect_versions, raise_safe_point
 from dataflow.txn.ground import cell_name
@@ -207,11 +207,20 @@ class NativeEngine:
             session.run(_NOTIFY, (number, blobs(part), blobs([intent.notify[key] for key in part])))
 
     def _became(self, number: int) -> bool:
-        """Whether the transaction of a number was committed; the server may still be at it."""
+        """Whether the transaction of a number was committed; the server may still be at it. Raises `OutcomeUnknownError`."""
         until = time.monotonic() + _DECIDED
         while True:
-            with self.session() as session:
-                ((status,),) = session.run(b"select pg_xact_status($1::text::xid8)", (str(number),))
+            try:
+                with self.session() as session:
+                    ((status,),) = session.run(b"select pg_xact_status($1::text::xid8)", (str(number),))
+            except StoreError as error:
+                raise OutcomeUnknownError(
+                    Report(
+                        f"whether transaction {number} was committed is not known: {self.store.name} was lost while it committed, "
+                        f"and when it was asked again, {error.report.sentence}",
+                        hint="look at what it was to write, when the server is there again",
+                    )
+                ) from error
             if status != "in progress":
                 return bool(status == "committed")
             if time.monotonic() > until:

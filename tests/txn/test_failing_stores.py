@@ -6,14 +6,14 @@ import errno
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from dataflow.errors import ConflictError, OutcomeUnknownError, StoreError
-from dataflow.kv import Edit, MemoryStore, Mutation
+from dataflow.kv import Edit, Entry, MemoryStore, Mutation, Range
 from dataflow.kv.faulty import FaultyStore
 from dataflow.txn import Database, Transaction
 from dataflow.txn.oracle import StoreOracle
@@ -21,13 +21,33 @@ from dataflow.txn.percolator import PercolatorEngine
 
 
 class Failing(MemoryStore):
-    """Counts its changes, and fails at some: before them (the disk is full), or after them (no answer)."""
+    """Counts its changes, and fails at some: before them (the disk is full), or after them (no answer), and then also for all that follows.
+
+    ``fails``: how, by number: "full", "unknown", "lost" (no answer, and it was not made), or "away" (no answer, and none from then on).
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
         self.fails: dict[int, str] = {}
+        self.away = False
         self.delay = 0.0
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        self._reached()
+        return super().get(family, key)
+
+    def firsts(self, ranges: Sequence[Range]) -> list[Entry | None]:
+        self._reached()
+        return super().firsts(ranges)
+
+    def scan(self, *given: Any, **options: Any) -> Iterator[Entry]:
+        self._reached()
+        return super().scan(*given, **options)
+
+    def _reached(self) -> None:
+        if self.away:
+            raise StoreError("it cannot be reached")
 
     def write(self, edits: Sequence[Edit], *, sync: bool = True) -> None:
         self._around(lambda: super(Failing, self).write(edits))
@@ -40,8 +60,11 @@ class Failing(MemoryStore):
             nested = getattr(self, "_nested", False)
             if nested:
                 return change()
+            self._reached()
             self.count += 1
             how = self.fails.pop(self.count, "")
+            if how == "lost":
+                raise OutcomeUnknownError("no answer")
             if how == "full":
                 raise StoreError(f"the disk is full ({errno.ENOSPC})")
             self._nested = True
@@ -49,7 +72,8 @@ class Failing(MemoryStore):
                 made = change()
             finally:
                 self._nested = False
-            if how == "unknown":
+            if how in ("unknown", "away"):
+                self.away = how == "away"
                 raise OutcomeUnknownError("no answer")
         time.sleep(self.delay)
         return made
@@ -99,6 +123,22 @@ def test_a_failed_write_leaves_all_or_nothing(engine: str, how: str, at: int) ->
         db.run(lambda t, row=row: t.__setitem__((row, "x"), t[row, "x"] + 10))
     with db.snapshot() as s:
         assert s["b", "x"] == seen["b"] + 10
+
+
+@pytest.mark.parametrize(("hows", "seen"), [(("away",), 2), (("lost", "full"), 1), (("lost", "away"), 2)])
+def test_a_store_that_fails_while_the_outcome_is_looked_for_leaves_it_unknown(hows: tuple[str, ...], seen: int) -> None:
+    store = Failing()
+    db = ENGINES["percolator"](store)
+    with db.transaction() as t:
+        t["a", "x"] = 1
+    t = db.transaction()
+    t["a", "x"] = 2
+    store.fails = {store.count + 2 + number: how for number, how in enumerate(hows)}  # behind the lock
+    with pytest.raises(OutcomeUnknownError, match=r"whether \['a', 'x'\] was committed"):
+        t.commit()
+    assert not store.fails
+    store.away = False
+    assert db.snapshot()["a", "x"] == seen
 
 
 def test_an_error_behind_the_commit_point_is_not_one_of_the_commit() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dataflow.errors import ConflictError, OutcomeUnknownError
+from dataflow.errors import ConflictError, OutcomeUnknownError, StoreError
 from dataflow.txn import Transaction
 
 pytestmark = pytest.mark.parametrize("opening", ["native/postgres"], indirect=True)
@@ -45,4 +45,20 @@ def test_what_became_of_a_commit_is_asked_though_no_connection_is_free(opening: 
     t["a", "x"] = t.get("a", "x", 0) + 1
     losing_the_answer(t)
     assert t.commit() == t.committed
+    assert db.snapshot()["a", "x"] == 1
+
+
+def test_a_server_that_is_away_when_it_is_asked_leaves_the_outcome_unknown(opening: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = opening()
+    t = db.transaction()
+    t["a", "x"] = t.get("a", "x", 0) + 1
+    losing_the_answer(t)
+
+    def away() -> Any:
+        raise StoreError("it cannot be reached")
+
+    monkeypatch.setattr(db.engine, "session", away)
+    with pytest.raises(OutcomeUnknownError, match="cannot be reached"):
+        t.commit()
+    monkeypatch.undo()
     assert db.snapshot()["a", "x"] == 1
