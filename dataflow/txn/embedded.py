@@ -37,6 +37,7 @@ from dataflow.txn.snapshot_read import Version
 __all__ = ["EmbeddedEngine"]
 
 _GROUP = 1_000  # transactions written together
+_NOTHING = Intent(-1, {})
 
 
 class _Snapshot:
@@ -132,7 +133,7 @@ class EmbeddedEngine:
         return Past.of(self.store, timestamp, self.now(), kept=self._history)
 
     def now(self) -> int:
-        """The time of the last commit."""
+        """The time of the last commit, or note."""
         return self.view().timestamp
 
     # -- commits
@@ -232,8 +233,11 @@ class EmbeddedEngine:
         notify.drop(self.store, seen)
 
     def note(self, key: bytes, trail: Trail) -> None:
-        """Have a cell's observers look at it."""
-        notify.note(self.store, key, self.now(), trail)
+        """Have a cell's observers look at it. The note has a time of its own, as a commit has: it takes no other's place."""
+        with self._mutex, self._ledger.open(False) as page:
+            time = page.time + 1
+            page.add(_NOTHING, time, (Edit("notify", notification_key(key, time), trail.packed()),))
+            page.write(time)
 
     def frontier(self) -> int:
         """The time up to which every change was looked at. A commit and its notifications are one write, so these alone tell.

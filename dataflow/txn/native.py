@@ -254,8 +254,15 @@ class NativeEngine:
         notify.drop(self.store, [(pending, max(pending.timestamps)) for pending, _ in seen])
 
     def note(self, key: bytes, trail: Trail) -> None:
-        """Have a cell's observers look at it."""
-        notify.note(self.store, key, self.now(), trail)
+        """Have a cell's observers look at it. The note is a transaction of its own, with a number of its own: it takes no other's place."""
+        with self.store.session(sync=False) as session:
+            try:
+                session.run(_BEGIN)
+                ((number,),) = session.run(_NUMBER)
+                session.run(_NOTIFY, (number, session.blobs([key]), session.blobs([trail.packed()])))
+                session.run(b"commit")
+            finally:
+                session.roll_back()
 
     def frontier(self) -> int:
         """The time up to which every change was looked at. What is not decided yet is of a later time than ``now``.

@@ -7,7 +7,8 @@ One entry a change, with the change's commit time in its key: so an observer dro
 meanwhile stays. (One entry a cell, overwritten by each change and then dropped, would lose the newest; the paper is silent here, Fluo's
 tests are not.) Many changes of a cell are one run: messages collapse.
 
-A weak notification is an entry without a change: `note` writes it outside of any transaction, and its run is not at most one.
+A weak notification is an entry without a change: `note` writes it outside of any transaction, and its run is not at most one. It needs a
+time that no commit and no other note has, or one would be written over the other, and dropped with it.
 
 The value of an entry is its trail: which observers led to it, so that a circle among them is seen and named, and when the first change of
 the chain was. That change is reflected when its chain has come to its end, so the frontier stays below it until then.
@@ -116,7 +117,10 @@ def drop(store: Store, seen: Sequence[tuple[Pending, int]]) -> None:
 
 
 def note(store: Store, key: bytes, timestamp: int, trail: Trail) -> None:
-    """Have a cell's observers look at it, outside of any transaction; if the trail is weak, run even though it did not change."""
+    """Have a cell's observers look at it, outside of any transaction; if the trail is weak, run even though it did not change.
+
+    ``timestamp``: nobody else's.
+    """
     store.write([Edit("notify", notification_key(key, timestamp), trail.packed())], sync=False)
 
 

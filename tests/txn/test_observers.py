@@ -188,6 +188,34 @@ def test_weak_notifications_run_without_a_change(db: Database) -> None:
     assert db.run_observers() == 0
 
 
+def test_a_notification_that_comes_while_an_observer_runs_is_not_dropped_with_what_it_saw(db: Database) -> None:
+    seen: list[Any] = []
+
+    @db.observer("x")
+    def noting(t: Transaction, row: Any, value: Any) -> None:
+        seen.append(value)
+        if len(seen) == 1:
+            db.notify(row, "x")
+
+    put(db, a=1)
+    db.run_observers()
+    assert seen == [1, 1]
+
+
+def test_a_notification_takes_no_others_place(db: Database) -> None:
+    log_of(db)
+    put(db, a=1)
+    at = db.now()
+    for _ in range(2):
+        db.notify("a", "x")
+    (pending,) = db.engine.dirty(b"\x01", b"\xff")
+    assert len(pending.timestamps) == 3
+    assert pending.trail.origin <= at
+    assert db.frontier() < pending.trail.origin
+    assert db.run_observers() == 1
+    assert not list(db.engine.dirty(b"\x01", b"\xff"))
+
+
 def test_renotify_is_for_observers_that_are_new(db: Database) -> None:
     put(db, a=1, b=2)
     seen = log_of(db)
