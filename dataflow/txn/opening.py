@@ -74,5 +74,5 @@ def _oracle(store: Store) -> Oracle:
     if (counting := getattr(store, "next_timestamps", None)) is not None:
         return RequestedOracle(counting)
     if store.shared:
-        return FileOracle(Path(store.name.partition(":")[2]) / "oracle")
+        return FileOracle(Path(store.name.partition(":")[2]) / "oracle", store)
     return StoreOracle(store)

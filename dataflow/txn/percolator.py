@@ -280,4 +280,5 @@ class PercolatorEngine:
             self._late.put(None)
             self._finisher.join(10)
             self._late = None
+        self.ground.oracle.close()
         self.store.close()

@@ -118,7 +118,8 @@ def test_timestamps_never_go_back(tmp_path: Path) -> None:
         assert now > max(*commits, last)
         last = now
     path = tmp_path / "oracle"
-    assert [FileOracle(path).next() for _ in range(5)] == [1, 2, 3, 4, 5]
+    shared = MemoryStore()
+    assert [FileOracle(path, shared).next() for _ in range(5)] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.usefixtures("jumping")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dataflow.errors import OutcomeUnknownError, StoreError
-from dataflow.kv import MemoryStore, Mutation
+from dataflow.kv import Edit, MemoryStore, Mutation
 from dataflow.txn import oracle as oracles
 from dataflow.txn.oracle import FileOracle, Oracle, RequestedOracle, StoreOracle
 
@@ -22,7 +23,8 @@ def store_oracles(folder: Path) -> Callable[[], Oracle]:
 
 
 def file_oracles(folder: Path) -> Callable[[], Oracle]:
-    return lambda: FileOracle(folder / "oracle", size=3)
+    store = MemoryStore()
+    return lambda: FileOracle(folder / "oracle", store, size=3)
 
 
 def requested_oracles(folder: Path) -> Callable[[], Oracle]:
@@ -87,33 +89,109 @@ def test_store_oracle_goes_on_after_a_request_without_an_answer() -> None:
             other.next()
 
 
+class Disk(MemoryStore):
+    """Knows what of it is on the disk, and so would be there if the machine went down. ``fails``: a change that reaches memory only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = False
+        self.there = MemoryStore()
+
+    def mutate(self, mutation: Mutation, *, sync: bool = True) -> bool:
+        made = super().mutate(mutation)
+        if self.fails:
+            raise Dies
+        if made and sync:
+            self.there.write([Edit("meta", key, value) for key, value in self.scan("meta", b"", b"\xff")])
+        return made
+
+
 def test_file_oracle_after_the_machine_went_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file's page with the next number was lost, the limit was forced to the disk; the boot identity tells."""
-    path = tmp_path / "oracle"
-    first = FileOracle(path, size=100)
+    path, disk = tmp_path / "oracle", Disk()
+    first = FileOracle(path, disk, size=100)
     first.next()
     on_disk = path.read_bytes()
     given = [first.next() for _ in range(50)]
     path.write_bytes(on_disk)
     monkeypatch.setattr(oracles, "_boot", lambda: b"another boot")
-    assert FileOracle(path, size=100).next() > max(given)
+    assert FileOracle(path, disk.there, size=100).next() > max(given)
+
+
+@pytest.mark.parametrize("left", ["as it was", "empty", "of zeros", "nothing"])
+def test_file_oracle_serves_nothing_from_a_limit_that_is_not_on_the_disk(
+    left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process dies, or its disk fails, while it raises the limit; others go on, and then the machine goes down."""
+    path, disk = tmp_path / "oracle", Disk()
+    first, second = (FileOracle(path, disk, size=10) for _ in range(2))
+    given = [first.next() for _ in range(10)]
+    disk.fails = True
+    with pytest.raises(Dies):
+        first.next()
+    with pytest.raises(Dies):
+        second.next()
+    disk.fails = False
+    given += [second.next() for _ in range(5)] + [first.next() for _ in range(12)]
+    assert given == sorted(set(given))
+    if left == "nothing":
+        path.unlink()
+    elif left != "as it was":
+        path.write_bytes(bytes(60) if left == "of zeros" else b"")
+    monkeypatch.setattr(oracles, "_boot", lambda: b"another boot")
+    assert FileOracle(path, disk.there, size=10).next() > max(given)
+
+
+def test_file_oracles_of_two_files_give_no_time_twice(tmp_path: Path) -> None:
+    """Somebody removed the file while a process had it open, or copied the store without it."""
+    store = MemoryStore()
+    first, second = (FileOracle(tmp_path / name, store, size=3) for name in ("oracle", "another"))
+    given = [(first if number % 3 else second).next() for number in range(30)]
+    assert len(set(given)) == 30
+
+
+def test_file_oracle_tells_the_store_the_limit_of_an_older_version(tmp_path: Path) -> None:
+    path, store = tmp_path / "oracle", MemoryStore()
+    path.write_bytes(FileOracle._FORM.pack(b"oracle1\n", 70, 100, oracles._boot()))
+    assert FileOracle(path, store).next() == 71
+    path.unlink()
+    assert FileOracle(path, store).next() == 101
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs a list of open files")
+def test_file_oracle_lets_go_of_its_file(tmp_path: Path) -> None:
+    def files() -> int:
+        return sum(os.path.realpath(f"/proc/self/fd/{name}") == str(tmp_path / "oracle") for name in os.listdir("/proc/self/fd"))
+
+    oracle = FileOracle(tmp_path / "oracle", MemoryStore())
+    assert oracle.next() == 1 and files() > 0
+    for _ in range(2):
+        oracle.close()
+    assert files() == 0
+    with pytest.raises(StoreError, match="closed"):
+        oracle.next()
+    (tmp_path / "oracle").write_bytes(b"something else" * 10)
+    with pytest.raises(StoreError, match="no file of timestamps"):
+        FileOracle(tmp_path / "oracle", MemoryStore())
+    assert files() == 0
 
 
 def test_file_oracle_where_nobody_says_when_the_machine_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oracles.Path, "read_bytes", lambda self: (_ for _ in ()).throw(OSError()))
-    path = tmp_path / "oracle"
-    first, last = FileOracle(path, size=100), 0
+    path, store = tmp_path / "oracle", MemoryStore()
+    first, last = FileOracle(path, store, size=100), 0
     with path.open("rb") as file:
         last = first.next()
         on_disk = file.read()
     given = [first.next() for _ in range(50)]
     path.write_bytes(on_disk)
-    second = FileOracle(path, size=100)
+    second = FileOracle(path, store, size=100)
     assert second.next() > max([last, *given])
 
 
 def test_file_oracles_of_many_threads_and_openings(tmp_path: Path) -> None:
-    shared = [FileOracle(tmp_path / "oracle", size=7) for _ in range(3)]
+    store = MemoryStore()
+    shared = [FileOracle(tmp_path / "oracle", store, size=7) for _ in range(3)]
 
     def ask(number: int) -> list[int]:
         return [shared[number % 3].next() for _ in range(200)]

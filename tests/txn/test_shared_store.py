@@ -1,7 +1,8 @@
-"""Databases in a store that several processes share (LMDB): a map that grows while transactions read."""
+"""Databases in a store that several processes share (LMDB): a map that grows while transactions read, and files that are closed."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,3 +66,12 @@ def test_the_map_grows_for_observers_of_which_some_run_again(db: Database) -> No
     for row in range(0, 60, 5):
         db.each(lambda t, row: t.__setitem__((row, "x"), row), range(row, row + 5))
         assert db.run_observers() == 5
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs a list of open files")
+@pytest.mark.parametrize("engine", ["embedded", "percolator"])
+def test_a_closed_database_has_no_file_open(engine: Any, tmp_path: Path) -> None:
+    with Database.open(f"lmdb:{tmp_path}/cells", engine=engine, sync=False, durable=False) as db:
+        db.run(lambda t: add(t, 1))
+    opened = {os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
+    assert not [path for path in opened if path.startswith(str(tmp_path))]

@@ -117,6 +117,9 @@ class Counting:
         self.last += count
         return self.last - count + 1
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
 
 class TakenInTurns:
     """A lock, and a condition, for actors that are not threads."""
