@@ -61,7 +61,7 @@ class SharedLedger:
         removed, at = 0, b"\x01"
         while True:
             with self.store.exclusive() as writing:
-                page = [entry for _, entry in zip(range(REMOVED), writing.scan("data", at, b"\xff"), strict=False)]
+                page = writing.scan("data", at, b"\xff", limit=REMOVED)
                 for key, packed in page:
                     if len(packed) == TIME and time_of(packed) < safe:
                         writing.delete("data", key)

@@ -1,4 +1,4 @@
-"""Databases in a store that several processes share (LMDB): a map that grows while transactions read, and files that are closed."""
+"""Databases in a store that several processes share (LMDB): a map that grows while transactions read, and nothing that is left."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dataflow.txn import Database, Transaction
 
 pytest.importorskip("lmdb", reason="needs lmdb")
 from dataflow.kv import lmdb_map
+from dataflow.txn import ledger_shared
 
 LARGE = b"v" * 5_000  # of which thirty fit into the map, and some into what must be free of it before a group is written
 
@@ -66,6 +67,23 @@ def test_the_map_grows_for_observers_of_which_some_run_again(db: Database) -> No
     for row in range(0, 60, 5):
         db.each(lambda t, row: t.__setitem__((row, "x"), row), range(row, row + 5))
         assert db.run_observers() == 5
+
+
+def test_what_is_remembered_of_deletes_and_holds_is_collected(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_shared, "REMOVED", 3)
+    for number in range(5):
+        with db.transaction() as t:
+            t[number, "x"] = t["held", "x"] = number
+    with db.transaction() as t:
+        t.hold("held", "x")
+        t.hold("never written", "x")
+        t.delete(0, "x")
+        t.delete(4, "x")
+    db.run(lambda t: t.__setitem__((1, "x"), 1))
+    assert db.collect_garbage() == 4
+    left = [packed for _, packed in db.engine.store.scan("data", b"\x01", b"\xff")]
+    assert len(left) == 4
+    assert all(len(packed) > 8 for packed in left)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs a list of open files")
