@@ -12,7 +12,6 @@ others of its rows, is told in `postgres_schema`; what a lost connection means, 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -26,6 +25,7 @@ from dataflow.kv.postgres_schema import FORMAT, FORMAT_KEY, laying_down
 from dataflow.kv.postgres_session import Session
 from dataflow.kv.rows import row_or_key
 from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Range
+from dataflow.kv.threads import Threads
 
 __all__ = ["PostgresStore"]
 
@@ -67,7 +67,7 @@ class PostgresStore:
     ) -> None:
         self._pool = Pool(address, size=connections, timeout=timeout, patience=patience)
         self._schema, self._batch, self._lanes = schema, batch, lanes
-        self._threads = ThreadPoolExecutor(max(1, connections - 1), thread_name_prefix="dataflow postgres")
+        self._threads = Threads(max(1, connections - 1), "dataflow postgres")
         self._tables = {family: sql.Identifier(schema, family) for family in FAMILIES}
         self._statements: dict[Any, bytes] = {}
         holes = sql.SQL(", ").join(sql.SQL(f"${n}") for n in range(1, _MUTATION_ARGUMENTS + 1))  # pyright: ignore[reportArgumentType]

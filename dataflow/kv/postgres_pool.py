@@ -217,14 +217,15 @@ class Pool:
 
     def close(self) -> None:
         """Close what is idle now, and what is lent when it comes back."""
+        if self._process != os.getpid():
+            self._reset()  # what is idle is another's, and so may be who holds the lock
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
             if self._stop is not None:
                 self._stop.set()
-        if self._process == os.getpid():
-            for connection in idle:
-                connection.close()
+        for connection in idle:
+            connection.close()
 
 
 def _definite(reason: psycopg.Error) -> bool:

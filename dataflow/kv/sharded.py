@@ -21,7 +21,6 @@ import heapq
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b
 from itertools import groupby, islice
@@ -31,6 +30,7 @@ from typing import Any, Literal, TypeVar
 from dataflow.errors import Report, StoreError
 from dataflow.kv.rows import in_row, row_if_seen, row_or_key
 from dataflow.kv.store import FAMILIES, Edit, Entry, Equals, Mutation, Range, Store
+from dataflow.kv.threads import Threads
 
 __all__ = ["ShardedStore"]
 
@@ -61,7 +61,7 @@ class ShardedStore:
             raise ValueError("a sharded store needs at least one store")
         self.shards = tuple(stores)
         self.shared = all(store.shared for store in stores)
-        self._threads = ThreadPoolExecutor(threads or 4 * len(stores), thread_name_prefix="dataflow shard")
+        self._threads = Threads(threads or 4 * len(stores), "dataflow shard")
         self._closed = threading.Event()
         self._belong_together()
 
@@ -272,6 +272,6 @@ class ShardedStore:
     def close(self) -> None:
         """Close all shards."""
         self._closed.set()
-        self._threads.shutdown(wait=True)
+        self._threads.shutdown()
         for store in self.shards:
             store.close()

@@ -187,7 +187,7 @@ class PercolatorEngine:
                 outcomes[number] = outcome
                 if isinstance(outcome, int):
                     others += [(row, outcome) for row in one.rows[1:]]
-            if self._late is not None and others:
+            if self._late is not None and others and self._finisher.is_alive():  # a fork has not that thread
                 self._late.put(others)
             else:
                 commit_secondaries(ground, others)

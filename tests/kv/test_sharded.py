@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import islice
 
 import pytest
@@ -155,6 +157,41 @@ def test_a_shard_that_fails_leaves_the_others_answers() -> None:
     assert store.mutate_many(batch) == [True if home == 0 else None for home in homes]
     with pytest.raises(StoreError, match="no disk"):
         store.mutate_many([mutation for mutation, home in zip(batch, homes) if home])
+
+
+FORKING = """
+import os, signal, sys
+from dataflow.kv import Edit, Mutation, open_store, pack, pack_element
+
+store = open_store(sys.argv[1], **eval(sys.argv[2]))
+
+def change(begin):
+    batch = [Mutation(pack_element(n), (), (Edit("data", pack((n,)), b""),)) for n in range(begin, begin + 1000)]
+    assert store.mutate_many(batch) == [True] * 1000
+    assert store.get_many("data", [pack((n,)) for n in range(begin, begin + 1000)]) == [b""] * 1000
+
+change(0)
+if not (child := os.fork()):
+    signal.alarm(20)
+    change(1000)
+    store.close()
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+change(2000)
+store.close()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.parametrize("where", ["memory shards", "postgres", "postgres shards"])
+def test_a_forked_process_goes_on_with_the_store(where: str, request: pytest.FixtureRequest) -> None:
+    """A child has none of its parent's threads, and would wait for them for ever."""
+    servers = request.getfixturevalue("postgres_shards")[: 2 if "shards" in where else 1] if "postgres" in where else []
+    addresses = [emptied(server) for server in servers] or ["memory:", "memory:"]
+    address = f"sharded:{'|'.join(addresses)}" if len(addresses) > 1 else addresses[0]
+    options = {"lanes": 4} if servers else {}
+    done = subprocess.run([sys.executable, "-c", FORKING, address, repr(options)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr or "the child hung"
 
 
 def test_firsts_are_looked_at_in_their_order() -> None:

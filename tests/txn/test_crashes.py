@@ -287,3 +287,15 @@ def test_whoever_comes_first_the_end_is_the_same(who: int, until: str) -> None:
     everything_at_once(crash)[who]()
     assert crash.read() == (NEW if until == "commit" else OLD)
     assert "L" not in crash.holds()
+
+
+def test_a_process_without_the_thread_that_finishes_commits_finishes_them_itself() -> None:
+    """As a fork is."""
+    store = MemoryStore()
+    engine = PercolatorEngine(store, StoreOracle(store), background=True)
+    assert engine._late is not None
+    engine._late.put(None)
+    engine._finisher.join()
+    with Database(engine).transaction() as t:
+        t["a", "x"] = t["b", "x"] = 1
+    assert not list(store.scan("lock", b"\x01", b"\xff"))
