@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import groupby
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -115,10 +116,13 @@ class BigtableStore:
                 table = {"column_families": dict.fromkeys(wanted, family)}
                 admin.create_table(request={"parent": self._parent, "table_id": self._id, "table": table})
             except refusals.AlreadyExists:
-                there = admin.get_table(request={"name": self._calls.table}).column_families
-                missing = [{"id": each, "create": family} for each in wanted if each not in there]
-                if missing:
-                    admin.modify_column_families(request={"name": self._calls.table, "modifications": missing})
+                for _ in wanted:  # at most so often does another make one of them meanwhile
+                    there = admin.get_table(request={"name": self._calls.table}).column_families
+                    missing = [{"id": each, "create": family} for each in wanted if each not in there]
+                    if not missing:
+                        break
+                    with suppress(refusals.AlreadyExists):
+                        admin.modify_column_families(request={"name": self._calls.table, "modifications": missing})
         except refusals.GoogleAPIError as reason:
             raise self._calls.refused(reason) from reason
         finally:

@@ -1,7 +1,8 @@
 """The folder of a RocksDB store: what is looked at before it is opened, how it is opened, and who has it.
 
 1. A folder without the file ``CURRENT`` is new to RocksDB, which would begin an empty store there. So what else lies in it is looked at
-   first (`_check_folder`): other people's files, or tables and logs whose ``CURRENT`` was lost, are no new store.
+   first (`_is_new`): other people's files, or tables and logs whose ``CURRENT`` was lost, are no new store. If it is there afterwards,
+   another process began the store meanwhile.
 2. The families that are there are listed. One that is not ours is opened for reading only, to say whether a newer version wrote it.
 3. It is opened; RocksDB locks it for this process. Who has the lock is asked of the operating system (`_holder`).
 4. The mark of the format is read, or put into a new store.
@@ -43,9 +44,7 @@ def rocksdict() -> Any:
 def open_folder(name: str, path: str, cache: int, read_only: bool) -> Rdict:
     """The open store; its families are checked, its format too."""
     rocks = rocksdict()
-    new = not os.path.exists(os.path.join(path, "CURRENT"))
-    if new:
-        _check_folder(name, path, read_only)
+    new = _is_new(name, path, read_only)
     try:
         families = set() if new else set(rocks.Rdict.list_cf(path, rocks.Options(raw_mode=True)))
     except Exception as reason:
@@ -91,15 +90,20 @@ def _options(rocks: Any, cache: int) -> Options:
     return options
 
 
-def _check_folder(name: str, path: str, read_only: bool) -> None:
+def _is_new(name: str, path: str, read_only: bool) -> bool:
+    current = os.path.join(path, "CURRENT")
+    if os.path.exists(current):
+        return False
     try:
         found = sorted(os.listdir(path))
     except FileNotFoundError:
         if read_only:
             raise StoreError(Report(f"{name} cannot be opened: there is no such folder", hint="open it once without read_only")) from None
-        return
+        return True
     except OSError as reason:
         raise StoreError(why(name, "opened", reason)) from reason
+    if os.path.exists(current):
+        return False
     foreign = [file for file in found if not _OURS.fullmatch(file)]
     if foreign:
         sentence = f"{name} cannot be opened: the folder holds other files ({', '.join(foreign[:3])}), and no store"
@@ -110,6 +114,7 @@ def _check_folder(name: str, path: str, read_only: bool) -> None:
         raise StoreError(Report(sentence, hint="restore it from a checkpoint"))
     if read_only:
         raise StoreError(Report(f"{name} cannot be opened: the folder holds no store", hint="open it once without read_only"))
+    return True
 
 
 def _refuse_foreign(name: str, path: str, families: set[str], foreign: set[str]) -> None:

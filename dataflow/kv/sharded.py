@@ -18,9 +18,10 @@ range over many rows asks all shards at once, each for the ranges in their order
 from __future__ import annotations
 
 import heapq
+import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
 from itertools import groupby, islice
@@ -72,11 +73,16 @@ class ShardedStore:
         >>> ShardedStore.open("sharded:memory:|memory:").name
         'sharded:memory:|memory:'
         """
+        return cls.of(address.removeprefix("sharded:").split("|"), **options)
+
+    @classmethod
+    def of(cls, addresses: Iterable[str | os.PathLike[str]], **options: Any) -> ShardedStore:
+        """The stores at addresses; if one cannot be opened, or they do not belong together, none is left open."""
         from dataflow.kv.opening import open_store  # which opens this
 
         opened: list[Store] = []
         try:
-            for each in address.removeprefix("sharded:").split("|"):
+            for each in addresses:
                 opened.append(open_store(each, **options))
             return cls(opened)
         except BaseException:

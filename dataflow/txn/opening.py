@@ -30,7 +30,7 @@ def open_store(address: str | os.PathLike[str] | Sequence[str] | Store, **option
         return address
     from dataflow.kv.sharded import ShardedStore
 
-    return ShardedStore([stores.open_store(one, **options) for one in address])
+    return ShardedStore.of(address, **options)
 
 
 def engine_for(store: Store, name: str | None, *, sync: bool, history: bool | None, life: float, one_phase: bool = False) -> Engine:

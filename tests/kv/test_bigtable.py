@@ -13,6 +13,8 @@ from dataflow.errors import OutcomeUnknownError, StoreError
 from dataflow.kv import Absent, Edit, Equals, Mutation, Range, pack, pack_element
 
 pytest.importorskip("google.cloud.bigtable_v2", reason="needs google-cloud-bigtable")
+from google.cloud.bigtable_admin_v2 import BigtableTableAdminClient
+
 from dataflow.kv.bigtable import BigtableStore
 
 
@@ -117,6 +119,34 @@ def test_a_change_without_an_answer_is_unknown_and_a_read_fails(monkeypatch: pyt
     with pytest.raises(StoreError, match="cannot be reached"):
         store.get("lock", key)
     store.close()
+
+
+def test_two_may_open_a_table_without_families_at_once(store: BigtableStore, bigtable_table: str) -> None:
+    """Another opens the table between our look at its families and our making them."""
+    place, name = bigtable_table.rpartition("/")[0], "made_in_advance"
+    admin = store._calls.admin()
+    admin.create_table(request={"parent": store._parent, "table_id": name, "table": {}})
+    look = BigtableTableAdminClient.get_table
+    opened: list[BigtableStore] = []
+    looks: list[None] = []
+
+    def looked(self: BigtableTableAdminClient, **request: object) -> object:
+        found = look(self, **request)  # type: ignore[arg-type]
+        if not looks:
+            looks.append(None)
+            opened.append(BigtableStore.open(f"{place}/{name}"))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BigtableTableAdminClient, "get_table", looked)
+        opened.append(BigtableStore.open(f"{place}/{name}"))
+    first, second = opened
+    first.write([Edit("data", pack(("a",)), b"1")])
+    assert second.get("data", pack(("a",))) == b"1"
+    first.close()
+    second.close()
+    admin.delete_table(request={"name": f"{store._parent}/tables/{name}"})
+    admin.transport.close()
 
 
 def test_a_newer_format_and_a_missing_table_are_refused(store: BigtableStore, bigtable_table: str) -> None:

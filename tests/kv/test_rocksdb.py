@@ -119,6 +119,21 @@ def test_a_second_process_is_told_who_has_the_store(store: RocksStore) -> None:
     assert "is open in process" in subprocess.run([sys.executable, "-c", program, store.path], capture_output=True, text=True).stderr
 
 
+def test_a_store_that_another_makes_while_its_folder_is_looked_at_is_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, looks, made = os.listdir, list[str](), list[RocksStore]()
+
+    def made_meanwhile(path: str) -> list[str]:
+        looks.append(path)
+        if len(looks) == 1:
+            made.append(RocksStore(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "listdir", made_meanwhile)
+    with pytest.raises(StoreError, match="is open already in this process"):
+        RocksStore(folder)
+    made[0].close()
+
+
 def test_closed_it_is_free_at_once_even_in_the_middle_of_a_scan(store: RocksStore) -> None:
     store.write([Edit("data", key("r", number), b"") for number in range(100)])
     scan, snapshot = store.scan("data", *ALL), store.snapshot("data")
