@@ -120,7 +120,7 @@ def resolve(address: str) -> None:
 @ADDRESS
 @click.option("--before", type=int, metavar="TIME", help="Keep what snapshots of this time and later see. Default: what those in use see.")
 def gc(address: str, before: int | None) -> None:
-    """Remove versions that no snapshot can see any more."""
+    """Remove versions that no snapshot can see any more; waits seconds for what dead processes left."""
     with _database(address) as db:
         safe, removed = db.engine.collect(before)
         click.echo(f"{removed} versions removed; the oldest time that can be read is now {safe}")

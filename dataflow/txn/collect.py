@@ -1,7 +1,7 @@
 """Step *collect*: remove versions that no snapshot can see any more.
 
     safe point := oldest snapshot in use        written to the store first, and never lowered
-    locks older than the safe point             resolved, or the safe point is not raised beyond them
+    locks older than the safe point             waited for, at most for their life, and resolved
     cleared := safe point                       from now on such a lock is one that came again (`marks.py`)
     of each cell, below the safe point          the newest put is kept; a delete, tombstones, holds and all older versions go
 
@@ -26,7 +26,7 @@ from dataflow.txn.marks import CLEARED, SAFE_POINT, mark, raise_to
 from dataflow.txn.records import DELETE, PUT, lock_of, timestamp_in, version_key, write_of
 from dataflow.txn.resolve import resolve
 
-__all__ = ["Collected", "check_age", "collect", "collect_versions", "raise_safe_point", "safe_point", "too_old"]
+__all__ = ["Collected", "check_age", "collect", "collect_versions", "raise_safe_point", "resolve_before", "safe_point", "too_old"]
 
 _EDITS = 1_000  # of one row, made together
 
@@ -63,21 +63,22 @@ def too_old(start: int, safe: int) -> SnapshotTooOldError:
 
 def collect(ground: Ground, before: int) -> Collected:
     """Remove what no snapshot of ``before`` or later can see."""
-    for key, packed in list(ground.store.scan("lock", b"\x01", b"\xff")):
-        lock = lock_of(packed)
-        if lock.start < before and not resolve(ground, key, lock, packed):
-            before = lock.start
+    resolved = resolve_before(ground, before)  # first, so that who is committing still can
     safe = raise_safe_point(ground.store, before)
-    resolved = 0
-    for key, packed in list(ground.store.scan("lock", b"\x01", b"\xff")):
-        lock = lock_of(packed)
-        attempt = 0
-        while lock.start < safe and not resolve(ground, key, lock, packed):  # placed since we looked; its owner will see the safe point
-            attempt += 1
-            ground.wait(attempt)
-        resolved += lock.start < safe
+    resolved += resolve_before(ground, safe)  # placed since we looked; its owner will see the safe point
     raise_to(ground.store, CLEARED, safe)
     return Collected(safe, collect_versions(ground.store, safe), resolved)
+
+
+def resolve_before(ground: Ground, before: int) -> int:
+    """Finish or undo the transactions that began before a time, waiting for the life of their locks; gives the number of these."""
+    locks = ground.store.scan("lock", b"\x01", b"\xff")
+    standing = [(key, lock, packed) for key, packed in locks if (lock := lock_of(packed)).start < before]
+    resolved, attempt = len(standing), 0
+    while standing := [(key, lock, packed) for key, lock, packed in standing if not resolve(ground, key, lock, packed)]:
+        attempt += 1
+        ground.wait(attempt)
+    return resolved
 
 
 def collect_versions(store: Store, safe: int) -> int:

@@ -289,7 +289,10 @@ class Database:
     # -- operations
 
     def collect_garbage(self, before: int | None = None) -> int:
-        """Remove versions that no snapshot in use can see, and none of ``before`` or later; give their number."""
+        """Remove versions that no snapshot in use can see, and none of ``before`` or later; give their number.
+
+        Where others have the store too, it waits until it knows of each whether it lives: seconds, if one died.
+        """
         return self.engine.collect(before)[1]
 
     def locks(self) -> list[tuple[Cell, dict[str, Any]]]:

@@ -43,13 +43,16 @@ class Ground:
         if not self.owner:
             self.owner = os.getpid().to_bytes(4, "big") + os.urandom(12)
 
-    def abandoned(self, key: bytes, lock: Lock) -> bool:
-        """Whether this lock has stood here for its whole life, since we first saw it."""
+    def abandoned(self, lock: Lock) -> bool:
+        """Whether this transaction has had a lock for its whole life, since we first saw one.
+
+        Of the transaction, not of the cell: one may have left more locks than can be remembered.
+        """
         now = self.clock()
         with self._lock:
             if len(self._seen) > _REMEMBERED:
                 self._seen.clear()  # whoever still waits begins to wait anew
-            first = self._seen.setdefault((key, lock.start), now)
+            first = self._seen.setdefault((lock.primary, lock.start), now)
         return now - first >= lock.life / 1000
 
     def wait(self, attempt: int) -> None:

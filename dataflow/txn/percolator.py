@@ -19,9 +19,10 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 from dataflow.errors import SnapshotTooOldError, TransactionError
-from dataflow.kv import Edit, Store, end_of_row, pack, pack_element
+from dataflow.kv import Store
 from dataflow.txn import notify
-from dataflow.txn.collect import check_age, collect, safe_point, too_old
+from dataflow.txn.active import Active
+from dataflow.txn.collect import check_age, collect, resolve_before, safe_point, too_old
 from dataflow.txn.commit import commit_primaries, commit_secondaries
 from dataflow.txn.ground import Ground
 from dataflow.txn.notify import Pending, Trail
@@ -33,9 +34,6 @@ from dataflow.txn.resolve import resolve, roll_back
 from dataflow.txn.snapshot_read import Version, read, read_one, scan
 
 __all__ = ["PercolatorEngine"]
-
-_ACTIVE = 1.0  # seconds between two notes of the oldest snapshot in use, for collectors in other processes
-_FORGOTTEN = 600.0  # seconds after which a note that does not change is of a dead process
 
 
 class _Snapshot:
@@ -102,8 +100,7 @@ class PercolatorEngine:
         self._mutex = threading.Lock()
         self._active: set[weakref.ref[_Snapshot]] = set()  # a `WeakSet` is written in Python, and costs each transaction a microsecond
         self._ended = self._active.discard
-        self._noted = 0.0
-        self._heard: dict[bytes, tuple[bytes, float]] = {}
+        self._notes = Active(self.ground, lambda: self._oldest(NEVER)) if store.shared else None  # nobody else collects a store of our own
         self._at_once = OnePhase(self.ground)
         self._late: queue.SimpleQueue[list[tuple[Placed, int]] | None] | None = None
         if background:
@@ -141,8 +138,8 @@ class PercolatorEngine:
         snapshot = _Snapshot(self, timestamp)
         snapshot.noted = weakref.ref(snapshot, self._ended)
         self._active.add(snapshot.noted)
-        if self.store.shared:
-            self._note()
+        if self._notes is not None:
+            self._notes.begun(timestamp)
         return snapshot
 
     def closed(self, snapshot: _Snapshot) -> None:
@@ -234,15 +231,8 @@ class PercolatorEngine:
     # -- what others left
 
     def resolve_all(self) -> int:
-        """Finish or undo what dead processes left, waiting for the life of their locks."""
-        freed, attempt = 0, 0
-        while entries := list(self.store.scan("lock", b"\x01", b"\xff", limit=1_000)):
-            gone = sum(resolve(self.ground, key, lock_of(packed), packed) for key, packed in entries)
-            freed += gone
-            attempt = 0 if gone else attempt + 1
-            if not gone:
-                self.ground.wait(attempt)
-        return freed
+        """Finish or undo what dead processes left, waiting for the life of their locks; not what begins only now."""
+        return resolve_before(self.ground, self.now())
 
     # -- garbage
 
@@ -250,29 +240,10 @@ class PercolatorEngine:
         """Remove versions no snapshot in use can see."""
         with self._mutex:
             limit = self._oldest(self.ground.oracle.next())
-            self._note(force=True)
-        limit = min([limit, *self._notes()])
+        if self._notes is not None:
+            limit = min([limit, *self._notes.others()])
         done = collect(self.ground, limit if before is None else min(before, limit))
         return done.safe_point, done.versions
-
-    def _note(self, force: bool = False) -> None:
-        """Tell collectors in other processes of our oldest snapshot; called with the mutex held."""
-        now = self.ground.clock()
-        if force or now - self._noted > _ACTIVE:
-            self._noted = now
-            oldest = self._oldest(NEVER)
-            key = pack(("active", self.ground.owner))
-            value = oldest.to_bytes(8, "big") + int(now * 1000).to_bytes(8, "big")
-            self.store.write([Edit("meta", key, value if oldest != NEVER else None)], sync=False)
-
-    def _notes(self) -> list[int]:
-        """The oldest snapshots of the other processes that still speak: whose note changed since we last looked, or not long before."""
-        now, prefix = self.ground.clock(), pack_element("active")
-        found = dict(self.store.scan("meta", prefix, end_of_row(prefix)))
-        self._heard = {
-            key: (note, when if note == old else now) for key, note in found.items() for old, when in (self._heard.get(key, (note, now)),)
-        }
-        return [int.from_bytes(note[:8], "big") for note, when in self._heard.values() if now - when < _FORGOTTEN]
 
     def close(self) -> None:
         """Finish what is under way, and close the store."""
@@ -280,5 +251,7 @@ class PercolatorEngine:
             self._late.put(None)
             self._finisher.join(10)
             self._late = None
+        if self._notes is not None:
+            self._notes.close()
         self.ground.oracle.close()
         self.store.close()

@@ -60,7 +60,7 @@ def fate(store: Store, primary: bytes, start: int) -> Fate:
 
 def resolve(ground: Ground, key: bytes, lock: Lock, packed: bytes) -> bool:
     """Remove another's lock from a cell if its transaction is over or abandoned, and say whether it is gone."""
-    found = _decided(ground, lock, ground.abandoned(key, lock))
+    found = _decided(ground, lock, ground.abandoned(lock))
     if not found.over:
         return False
     again = found.commit is not None and lock.start < mark(ground.store, CLEARED)  # a lock that came twice, and that nobody may revive

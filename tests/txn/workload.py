@@ -24,7 +24,7 @@ from itertools import count
 from typing import Any
 
 from dataflow.errors import ConflictError, SnapshotTooOldError, StoreError
-from dataflow.txn import Database, Transaction, members, percolator
+from dataflow.txn import Database, Transaction, active, members
 from dataflow.txn.transaction import cell_key
 from tests.txn.histories import Done, Recorder
 
@@ -206,7 +206,7 @@ def work(spec: dict[str, Any]) -> None:
     rng = random.Random(spec["seed"])
     recorder = Recorder(spec["folder"], spec["name"])
     members.LEASE = spec.get("lease", 0.4)  # so that a dead worker's part is taken over many times in a test
-    percolator._FORGOTTEN = 0.0  # snapshots of others protect them not: what is collected too early must be told
+    active.SILENT = 0.0  # snapshots of others protect them not: what is collected too early must be told
     real = time.time
     time.time = lambda: real() + rng.uniform(-7200.0, 7200.0)  # clocks of the wall jump by hours
     try:
