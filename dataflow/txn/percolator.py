@@ -218,15 +218,25 @@ class PercolatorEngine:
         The time is asked for first: what commits after that is newer than it. Then locks are looked at, and then notifications: a commit
         under way is seen by its lock, or by the notification that took its place. Locks of the dead are resolved, or they would hold
         the frontier for ever, and the changes of those who died between their commit and its last row would be noticed by nobody.
+
+        A look is not of one moment: while it goes over pages and shards, an observer's run may leave a notification where it has been,
+        and take away the one from before, where it has yet to come. So it looks until it finds nothing older than the time before.
         """
-        until = self.now()
+        until, found = self.now(), NEVER
         self._at_once.wait_for(None)  # a commit in one phase has its time before it can be seen
+        while (looked := min(until, self._unfinished())) < found:
+            found = looked
+        return found - 1
+
+    def _unfinished(self) -> int:
+        """The oldest change that is on its way, or whose chain of observers has not come to its end; `NEVER` if none is found."""
+        oldest = NEVER
         for key, packed in list(self.store.scan("lock", b"\x01", b"\xff")):
             lock = lock_of(packed)
             if not resolve(self.ground, key, lock, packed):
-                until = min(until, lock.start)
+                oldest = min(oldest, lock.start)
         pending = notify.oldest(self.dirty())
-        return (until if pending is None else min(until, pending)) - 1
+        return oldest if pending is None else min(oldest, pending)
 
     # -- what others left
 

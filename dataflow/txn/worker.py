@@ -118,10 +118,15 @@ class Worker:
         return self.runs
 
     def _idle(self) -> bool:
-        """Whether nothing is left for anybody: also of what was committed by those who died before they had noted it everywhere."""
-        self._engine.frontier()
-        pending = self._engine.dirty(b"\x01", b"\xff", lambda key: bool(self._of(key, row_of(key))))
-        return next(pending, None) is None
+        """Whether nothing is left for anybody: also of what was committed by those who died before they had noted it everywhere.
+
+        It looks twice: as for the frontier, a look of a large store is not of one moment.
+        """
+        for _ in range(2):
+            self._engine.frontier()
+            if next(self._engine.dirty(b"\x01", b"\xff", lambda key: bool(self._of(key, row_of(key)))), None) is not None:
+                return False
+        return True
 
     def _of(self, key: bytes, row: bytes) -> list[Observer]:
         """The observers of a cell."""
