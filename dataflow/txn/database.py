@@ -263,7 +263,7 @@ class Database:
 
         ``workers``: threads of this process; other processes may run observers at the same time, and share the work. ``until``: nothing is
         left to do, or so many seconds, or a function says that it is enough. ``on_error``: whether a function that fails ends it all,
-        or that change is set aside (`failures` shows it).
+        or that change is set aside (`failures` shows it). Raises `TransactionError` if another process has other observers of a column.
         """
         return self._observers.run(workers, until, on_error)
 

@@ -95,7 +95,7 @@ class Worker:
     def __init__(self, database: Database, by_column: dict[str, list[Observer]], on_error: Literal["raise", "skip"]) -> None:
         self._database, self._engine, self._on_error = database, database.engine, on_error
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
-        self._members = Members(database.engine.store, database.clock)
+        self._members = Members(database.engine.store, database.clock, self._names)
         self._at = b"\x01"
         self._size, self._crowded = _BATCH, False
         self.runs = 0
@@ -128,6 +128,13 @@ class Worker:
                 return False
         return True
 
+    def _names(self) -> dict[str, list[str]]:
+        """What others must have, too, that observe the same columns."""
+        return {
+            observers[0].column: [one.name + " (together)" * (one.together is not None) for one in observers]
+            for observers in self._observers.values()
+        }
+
     def _of(self, key: bytes, row: bytes) -> list[Observer]:
         """The observers of a cell."""
         return self._observers.get(key[len(row) : -1], [])
@@ -142,7 +149,7 @@ class Worker:
             if not observers:
                 return False
             part = row if observers[0].together is None else observers[0].part(unpack_element(row)[0])
-            if ours := self._members.mine(part):
+            if ours := self._members.mine(observers[0].column, part):
                 found.append((observers, part))
             return ours
 

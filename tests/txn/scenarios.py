@@ -267,7 +267,7 @@ class Everything:
 
     leave = look
 
-    def mine(self, part: bytes) -> bool:
+    def mine(self, column: str, part: bytes) -> bool:
         """Yes."""
         return True
 

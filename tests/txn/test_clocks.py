@@ -126,16 +126,16 @@ def test_timestamps_never_go_back(tmp_path: Path) -> None:
 def test_a_worker_is_dead_by_the_clock_of_who_looks_and_no_other() -> None:
     store = MemoryStore()
     here, there = [5.0], [1e9]
-    first, second = Members(store, lambda: here[0]), Members(store, lambda: there[0])
+    first, second = (Members(store, clock, lambda: {"x": ["f"]}) for clock in (lambda: here[0], lambda: there[0]))
     parts = [b"%d" % n for n in range(50)]
     for _ in range(20):  # both live; each hears of the other by what it wrote, not by when it says it did
         here[0] += LEASE / 3
         there[0] += LEASE / 3
         first.look()
         second.look()
-    assert all(first.mine(part) != second.mine(part) for part in parts)
+    assert all(first.mine("x", part) != second.mine("x", part) for part in parts)
     here[0] += LEASE / 3
     first.look()
     here[0] += LEASE
     first.look()  # the second was silent for a lease, of the first's clock
-    assert all(first.mine(part) for part in parts)
+    assert all(first.mine("x", part) for part in parts)

@@ -322,7 +322,7 @@ def test_a_dead_workers_part_is_taken_over(db: Database) -> None:
     seen = log_of(db)
     now = [100.0]
     db.clock = lambda: now[0]
-    dead = Members(db.engine.store, db.clock)  # says once that it lives, and never again
+    dead = Members(db.engine.store, db.clock, lambda: {"x": ["<lambda>"]})  # says once that it lives, and never again
     put(db, **{f"r{number}": number for number in range(20)})
     deadline = time.monotonic() + 20
 
@@ -339,7 +339,7 @@ def test_a_dead_workers_part_is_taken_over(db: Database) -> None:
 
 def test_a_worker_taken_for_dead_while_it_looks_goes_on(db: Database) -> None:
     now = [0.0]
-    one = Members(db.engine.store, lambda: now[0])
+    one = Members(db.engine.store, lambda: now[0], lambda: {"x": ["f"]})
     store, scan = db.engine.store, db.engine.store.scan
 
     def deleted_meanwhile(family: str, *given: Any, **options: Any) -> Any:
@@ -352,7 +352,7 @@ def test_a_worker_taken_for_dead_while_it_looks_goes_on(db: Database) -> None:
         one.look()
     finally:
         del store.scan
-    assert one.mine(b"row")
+    assert one.mine("x", b"row")
 
 
 def test_the_frontier_never_passes_a_change_that_is_not_reflected(db: Database) -> None:
