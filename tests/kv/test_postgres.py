@@ -42,6 +42,13 @@ def take(name: object, was: bytes | None, now: bytes) -> Mutation:
     return Mutation(pack_element(name), (Equals("lock", key, was),), (Edit("lock", key, now),))
 
 
+def patient(store: PostgresStore, timeout: float) -> None:
+    """From now on so many seconds are enough for a statement: not for those of opening the store, nor for those that are to succeed."""
+    store._pool._timeout = timeout
+    while store._pool._idle:
+        store._pool._idle.pop().close()
+
+
 def value(store: PostgresStore, name: object) -> bytes | None:
     return store.get("lock", pack((name,)))
 
@@ -116,29 +123,37 @@ def test_of_threads_that_want_one_row_exactly_one_wins(store: PostgresStore) -> 
 
 def test_a_session_ended_in_the_middle_of_a_batch_leaves_known_and_unknown_outcomes(store: PostgresStore, own: PostgresServer) -> None:
     cut = PostgresStore.open(own.address, batch=50)
-    stop = threading.Event()
+    stop, again = threading.Event(), threading.Event()
 
     def end_sessions() -> None:
+        """One that is at work, each time it is told to."""
         with psycopg.connect(own.address, autocommit=True) as connection:
             while not stop.is_set():
-                connection.execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity where query like '%mutate_1%' and pid <> pg_backend_pid()"
-                )
-                time.sleep(0.002)
+                ended = connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where query like '%mutate_1%' and state = 'active' and pid <> pg_backend_pid()"
+                ).fetchall()
+                if ended:
+                    again.clear()
+                    while not (again.wait(0.05) or stop.is_set()):
+                        pass
+                time.sleep(0.001)
 
     killer = threading.Thread(target=end_sessions)
     killer.start()
     answers: list[bool | None] = []
+    deadline = time.monotonic() + 60
     try:
-        for turn in range(10):
-            answers += cut.mutate_many([take(f"{turn} {n}", None, b"x" * 200) for n in range(500)])
+        while len(answers) < 5000 or (None not in answers and time.monotonic() < deadline):
+            again.set()
+            answers += cut.mutate_many([take(len(answers) + n, None, b"x" * 200) for n in range(500)])
     finally:
         stop.set()
         killer.join()
     assert answers.count(None) > 0 and answers.count(True) > 0 and False not in answers
-    there = [value(cut, f"{n // 500} {n % 500}") is not None for n in range(5000)]
+    there = [found is not None for found in cut.get_many("lock", [pack((n,)) for n in range(len(answers))])]
     assert all(found for found, answer in zip(there, answers) if answer)
-    for at in range(0, 5000, 50):  # a statement is done or not, as a whole
+    for at in range(0, len(answers), 50):  # a statement is done or not, as a whole
         assert len(set(there[at : at + 50])) == 1
     cut.close()
 
@@ -183,12 +198,13 @@ def test_what_was_acknowledged_is_there_after_the_server_was_killed(own: Postgre
         workers = [threading.Thread(target=change, args=(turn * 1_000_000 + me,)) for me in range(4)]
         for worker in workers:
             worker.start()
-        seen = len(acknowledged)
-        while len(acknowledged) < seen + 40:
+        enough, deadline = len(acknowledged) + 40, time.monotonic() + 60
+        while len(acknowledged) < enough and time.monotonic() < deadline and all(worker.is_alive() for worker in workers):
             time.sleep(0.01)
         own.kill()
         stop.set()
         own.start()
+        assert len(acknowledged) >= enough
         for worker in workers:
             worker.join()
         found = {key for key, _ in store.scan("lock", b"", b"\xff")}
@@ -211,26 +227,30 @@ def test_timestamps_are_never_given_twice(store: PostgresStore, postgres: Postgr
 
 
 def test_a_server_that_hangs_is_given_up(own: PostgresServer) -> None:
-    store = PostgresStore.open(own.address, timeout=0.5, patience=1.0)
+    store = PostgresStore.open(own.address, patience=1.0)
+    store._pool._timeout = 0.5  # only now: to open it takes what it takes; and on the connection that is there
     own.pause(True)
     try:
         began = time.monotonic()
         with pytest.raises(OutcomeUnknownError):
             store.mutate(take("a", None, b"1"))
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 30
     finally:
         own.pause(False)
+    patient(store, 60)
     assert value(store, "a") in (None, b"1")
     store.close()
 
 
 def test_a_statement_that_takes_too_long_is_refused_and_not_unknown(store: PostgresStore, postgres: PostgresServer) -> None:
-    quick = PostgresStore.open(postgres.address, timeout=0.3)
+    quick = PostgresStore.open(postgres.address)
+    patient(quick, 0.3)
     with psycopg.connect(postgres.address) as blocker:
         blocker.execute('lock table dataflow."lock" in access exclusive mode')
         with pytest.raises(StoreError, match="timeout") as raised:
             quick.mutate(take("a", None, b"1"))
         assert not isinstance(raised.value, OutcomeUnknownError)
+    patient(quick, 60)
     assert quick.mutate(take("a", None, b"1"))
     quick.close()
 

@@ -302,16 +302,22 @@ def test_changes_while_workers_run(db: Database) -> None:
     thread = threading.Thread(target=working)
     thread.start()
     chosen = random.Random(3)
-    for number in range(120):
-        row = chosen.randrange(8)
-        with db.transaction() as t:
-            if chosen.random() < 0.2:
-                t.delete(row, "x")
-                t[row, "deleted"] = number
-            else:
-                t[row, "x"] = number
-    done.set()
-    thread.join()
+
+    @db.transactional
+    def changing(t: Transaction, row: int, number: int, deleted: bool) -> None:
+        if deleted:
+            t.delete(row, "x")
+            t[row, "deleted"] = number
+        else:
+            t[row, "x"] = number
+
+    try:
+        for number in range(120):
+            row, deleted = chosen.randrange(8), chosen.random() < 0.2
+            changing(row, number, deleted)  # again, if the machine stands still for so long that a worker takes us for dead
+    finally:
+        done.set()
+        thread.join()
     assert not failed
     db.run_observers()
     assert column(db, "x") == column(db, "y")
@@ -324,14 +330,14 @@ def test_a_dead_workers_part_is_taken_over(db: Database) -> None:
     db.clock = lambda: now[0]
     dead = Members(db.engine.store, db.clock, lambda: {"x": ["<lambda>"]})  # says once that it lives, and never again
     put(db, **{f"r{number}": number for number in range(20)})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
 
     def enough() -> bool:
         now[0] += LEASE / 8
-        return len(seen) == 20 or time.monotonic() > deadline
+        return len(set(seen)) == 20 or time.monotonic() > deadline  # one may have run twice, if it conflicted
 
     db.run_observers(until=enough)
-    assert len(seen) == 20
+    assert sorted(set(seen)) == sorted((f"r{number}", number) for number in range(20))
     dead._looked = -1_000.0
     dead.look()  # it was only asleep
     dead.leave()
