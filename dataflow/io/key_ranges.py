@@ -97,7 +97,7 @@ def _cuts(sides: Sequence[Sequence[Group]], target: int) -> Iterator[Any]:
     first, others = sides[0], [group for side in sides[1:] for group in side]
     others.sort(key=lambda group: group.low)
     held = at = 0
-    last = None
+    last = first[0].low  # before which nothing of the first is
     for one, two in itertools.pairwise(first):
         held += one.bytes
         while at < len(others) and others[at].low < two.low:

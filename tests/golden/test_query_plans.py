@@ -137,6 +137,13 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
     "tables in the order of a key are joined and grouped by it without a shuffle": lambda p: (
         by_id(p, "lines", 20_000, 3000).join(by_id(p, "bills", 20_000, 4000), "id").group_by("id", "bills").agg(n=col("lines").sum())
     ),
+    "three tables in the order of a key are joined by it, a small one goes with them": lambda p: (
+        by_id(p, "lines", 20_000, 3000)
+        .join(people(p).filter(col("id") < 3).select(line="id", name="name"), left_on="lines", right_on="line")
+        .join(by_id(p, "bills", 20_000, 4000), "id")
+        .join(by_id(p, "notes", 20_000, 5000), "id", how="anti")
+    ),
+    "a table that is joined is read apart from what else is made of it": lambda p: _apart(p),
     "a limit goes below what keeps the records": lambda p: (
         orders(p)
         .join(people(p), left_on="who", right_on="id", how="left")
@@ -154,6 +161,12 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
     "a limit stays above windows and what others read": lambda p: _limited(p),
     "literals and dates": lambda p: orders(p).with_columns(d=lit("2024-01-31", "date")).filter(col("d") > lit("2024-01-01", "date")),
 }
+
+
+def _apart(p: Pipeline) -> Rows:
+    lines = by_id(p, "lines", 20_000, 3000)
+    means = lines.group_by("lines").agg(mean=col("id").mean())
+    return lines.join(means, "lines").filter(col("id") > col("mean"))
 
 
 def _limited(p: Pipeline) -> Rows:

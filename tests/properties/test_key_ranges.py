@@ -22,6 +22,12 @@ from tests.properties.test_relations import bag
 LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"
 IN_PIECES: dict[str, Any] = {"placement": "partitioned", "memory": "64MiB", "mode": "in_process", "progress": False}
 
+
+def small(a: PCollection[Any]) -> PCollection[Any]:
+    """A table that goes whole to every part of another."""
+    return a.pipeline.from_arrow(pa.table({"s": [1, 2], "t": [10, 20]}))
+
+
 QUERIES = {
     "group": lambda a, b: a.group_by("k", "x").agg(n=col("y").sum(), m=col("y").median()),
     "group of selected": lambda a, b: a.filter(col("x") > 0).select(z="k", y=col("y") + 1).group_by("z").agg(n=col("y").sum()),
@@ -40,6 +46,22 @@ QUERIES = {
         .group_by("k", "w")
         .agg(n=col("v").sum())
     ),
+    "three": lambda a, b: a.join(b, left_on="k", right_on="b").join(b.select(c="b", w="v"), left_on="k", right_on="c", how="left"),
+    "with itself": lambda a, b: a.filter(col("y") > 0).join(a.select(l="k", j="i"), left_on="k", right_on="l", where=col("i") < col("j")),
+    "others of the key": lambda a, b: (
+        a.join(b.filter(col("v") > 1), left_on="k", right_on="b", how="semi")
+        .join(a.select(l="k", j="i"), left_on="k", right_on="l", how="semi", where=col("i") != col("j"))
+        .join(a.filter(col("y") < 0).select(l="k", j="i"), left_on="k", right_on="l", how="anti", where=col("i") != col("j"))
+    ),
+    "a small one first": lambda a, b: (
+        small(a).join(a, left_on="s", right_on="x").join(b, left_on="k", right_on="b", how="left").group_by("k", "t").agg(n=col("v").sum())
+    ),
+    "small ones on both sides": lambda a, b: (
+        a.join(small(a), left_on="x", right_on="s", how="left")
+        .join(b.join(small(b).select(v="s", u="t"), "v"), left_on="k", right_on="b")
+        .join(b.select(c="b"), left_on="k", right_on="c", how="anti", where=col("t") > 10)
+    ),
+    "grouped and joined": lambda a, b: a.join(b.group_by("b").agg(n=col("v").sum()).filter(col("n") > 3), left_on="k", right_on="b"),
 }  # fmt: skip
 
 
@@ -60,7 +82,7 @@ def any_range_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ParquetSource.in_ranges
     monkeypatch.setattr(ParquetSource, "in_ranges", lambda self, key, beside, target, most: found(self, key, beside, 1, 1 << 40))
     monkeypatch.setattr("dataflow.io.key_ranges.at_least_eight", lambda total, target: 1)
-    monkeypatch.setattr("dataflow.optimizer.rules.partition_queries.BROADCAST_SHARE", 0.0)
+    monkeypatch.setattr("dataflow.optimizer.rules.partition_queries.BROADCAST_SHARE", 40 / (64 << 20))
 
 
 @pytest.mark.usefixtures("any_range_pays")

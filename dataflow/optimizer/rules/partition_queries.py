@@ -16,12 +16,13 @@ a node that needs more than a part first lets that tree run (`_Cutter.made`). Th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.expr.nodes import (
     Alias,
+    Apply,
     Cast,
     Column,
     ExprNode,
@@ -134,19 +135,39 @@ class _Cutter:
         self.labels = 0
         self.parts: dict[int, _Part] = {}
         self.shared: dict[int, Node] = {}
+        self.apart: set[int] = set()  # reads, of which everybody who needs one has his own
 
     def run(self) -> Node:
         twice = read_twice((self.query.root,))
         for node in topological((self.query.root,)):
             assert isinstance(node, Relation)
             part = self.cut(node)
-            if id(node) in twice and not isinstance(node, Given):
+            if id(node) in twice and self.better_apart(node, part):
+                self.remarks.say(f"read apart: {node.label}, as it is joined, and a second scan costs less than a shuffle")
+                self.apart.add(id(part.node))
+            elif id(node) in twice and not isinstance(node, Given):
                 made = self.made(part)
                 self.shared[id(made)] = made
                 part = self.over(made, part.schema, part.bytes)
             self.parts[id(node)] = part
         found = self.made(self.parts[id(self.query.root)], always=True)
         return replace(found, label=self.query.label)
+
+    def better_apart(self, node: Relation, part: _Part) -> bool:
+        """Whether all who need a part had better scan its files themselves. In one pass with others, the part of a join could neither wait
+        until it is seen that the other side is small, nor be read in ranges of the key: TPC-H 17 and 18 took five times as long."""
+        if part.sides or part.together or not (isinstance(part.node, Read) and hasattr(part.node.source, "in_ranges")):
+            return False
+        if any(isinstance(one, Apply) for below in topological((part.tree,)) for expr in _exprs(below) for one in walk(expr)):
+            return False
+        ends, seen = [node], 0
+        while seen < len(ends):
+            at, seen = ends[seen], seen + 1
+            if isinstance(at, Join) and at.left_on:
+                return True
+            if at is node or isinstance(at, (Project, Where)):
+                ends += [one for one in topological((self.query.root,)) if isinstance(one, Relation) and at in one.inputs]
+        return False
 
     def label(self, node: Node, what: str) -> str:
         self.labels += 1
@@ -173,6 +194,8 @@ class _Cutter:
         scanned = isinstance(part.node, Read) and getattr(part.node.source, "scans", False)
         if part.plain and not part.sides and not scanned and not (always and isinstance(part.node, (Read, View))):
             return part.node
+        if id(part.node) in self.apart:
+            part = replace(part, node=replace(part.node, label=self.label(part.node, "own")))
         if isinstance(part.node, Exchange) and not part.sides and not self.is_shared(part.node):
             return replace(part.node, root=_planted(part.tree, part.node.root), label=self.label(part.tree, "pieces"))
         label = self.label(part.tree, "step")
@@ -328,7 +351,7 @@ class _Cutter:
 
     def in_ranges(self, part: _Part, keys: Sequence[ExprNode]) -> _Part:
         """A part read in ranges of one of these keys, if its files are in the order of one."""
-        if part.sides or part.together or not keys:
+        if part.together or not keys:
             return part
         found = read_in_ranges([(part.node, part.tree)], [(key,) for key in keys], self.memory)
         if found is None:
@@ -346,8 +369,8 @@ class _Cutter:
         return True
 
     def joined_in_ranges(self, node: Join, left: _Part, right: _Part) -> _Part | None:
-        """A join of tables whose files are in the order of a key, range by range."""
-        if node.how not in ("inner", "left", "semi", "anti") or node.null_equal or any(one.sides or one.together for one in (left, right)):
+        """A join of tables whose files are in the order of a key, range by range; the left may be such a join itself."""
+        if node.how not in ("inner", "left", "semi", "anti") or node.null_equal:
             return None
         both = [(left.node, left.tree), (right.node, right.tree)]
         found = read_in_ranges(both, zip(node.left_on, node.right_on, strict=True), self.memory)
@@ -355,12 +378,15 @@ class _Cutter:
             return None
         read, at = found
         self.remarks.say(f"no shuffle: the files of both sides of {node.label} are in order of {show(node.left_on[at])}")
-        beside = _planted(right.tree, replace(self.given(node, right, 1), schema=_given(right.tree).schema))
-        tree = replace(node, left=left.tree, right=beside, label=self.label(node, "part"))
+        count, beside = left.read + right.read, len(left.sides)
+        ours = _renumbered(left.tree, lambda index: index if index < left.read else index + right.read)
+        theirs = _renumbered(right.tree, lambda index: index + left.read if index < right.read else index + left.read + beside)
+        tree = replace(node, left=ours, right=theirs, label=self.label(node, "part"))
         key = node.left_on[at]
         assert isinstance(key, Column)
         source = replace(read, label=self.label(left.node, "ranges"))
-        return _Part(source, tree, left.bytes + right.bytes, together=frozenset((key.name,)), read=2)
+        sides = (*left.sides, *right.sides)
+        return _Part(source, tree, left.bytes + right.bytes, sides=sides, together=frozenset((key.name,)), read=count)
 
     def on_pieces(self, node: GroupAggregate, part: _Part) -> _Part:
         """A node that needs equal keys together, run on the pieces in which they are."""
@@ -392,7 +418,7 @@ class _Cutter:
             side = self.view(right)
             given = Given(label=self.label(node, "side"), origin=node.origin, schema=right.schema, index=left.read + len(left.sides))
             tree = replace(node, left=left.tree, right=given, label=self.label(node, "part"))
-            return replace(left, tree=tree, bytes=left.bytes, sides=(*left.sides, side))
+            return replace(left, tree=tree, sides=(*left.sides, side), sure=False)
         if node.how == "inner" and left.bytes <= self.broadcast:
             return self.swapped(node, left, right)
         if (ranged := self.joined_in_ranges(node, left, right)) is not None:
@@ -406,7 +432,7 @@ class _Cutter:
         side = self.view(left)
         given = Given(label=self.label(node, "side"), origin=node.origin, schema=left.schema, index=right.read + len(right.sides))
         tree = replace(node, left=given, right=right.tree, label=self.label(node, "part"))
-        return replace(right, tree=tree, sides=(*right.sides, side))
+        return replace(right, tree=tree, sides=(*right.sides, side), sure=False)
 
     def order(self, node: OrderBy, part: _Part) -> _Part:
         if node.limit is not None:
@@ -459,8 +485,16 @@ def _keeps(node: Relation, columns: frozenset[str]) -> bool:
             return False
 
 
-def _given(tree: Relation) -> Given:
-    return next(node for node in topological((tree,)) if isinstance(node, Given))
+def _renumbered(tree: Relation, number: Callable[[int], int]) -> Relation:
+    """A tree whose inputs have other numbers."""
+    done: dict[int, Relation] = {}
+    for node in topological((tree,)):
+        assert isinstance(node, Relation)
+        if isinstance(node, Given):
+            done[id(node)] = replace(node, index=number(node.index))
+        else:
+            done[id(node)] = node.with_inputs(tuple(done[id(child)] for child in node.inputs))  # type: ignore[assignment]
+    return done[id(tree)]
 
 
 def _planted(tree: Relation, root: Relation) -> Relation:
