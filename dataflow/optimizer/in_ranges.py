@@ -72,6 +72,8 @@ def _of_source(key: ExprNode, tree: Relation) -> str | None:
                 )
             case Join(how="inner" | "left" | "semi" | "anti" | "single" | "mark") if name in below.schema:
                 meant = Column(name)  # what comes from the right has another name
+            case Join(how="inner"):
+                meant = next((one for one, other in zip(node.left_on, node.right_on, strict=True) if other == Column(name)), None)
             case Where():
                 meant = Column(name)
             case _:

@@ -61,6 +61,10 @@ QUERIES = {
         .join(b.join(small(b).select(v="s", u="t"), "v"), left_on="k", right_on="b")
         .join(b.select(c="b"), left_on="k", right_on="c", how="anti", where=col("t") > 10)
     ),
+    "by the key of the right": lambda a, b: (
+        a.join(b, left_on="k", right_on="b", how="inner").select("x", "i", "v", l="k").rename({"l": "m"})
+        .join(b.select(c="b", w="v"), left_on="m", right_on="c").join(a.select(n="k", j="i"), left_on="c", right_on="n", how="semi")
+    ),
     "grouped and joined": lambda a, b: a.join(b.group_by("b").agg(n=col("v").sum()).filter(col("n") > 3), left_on="k", right_on="b"),
 }  # fmt: skip
 
