@@ -64,6 +64,9 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
     "filters go to both sides of a join": lambda p: joined(p).filter(
         (col("price") > 3) & (col("name") == "n1") & (col("price") > col("city"))
     ),
+    "what an OR says of one side is checked there": lambda p: joined(p).filter(
+        ((col("price") > 3) & (col("name") == "n1")) | ((col("price") < 1) & (col("name") == "n2") & (col("who") > 5))
+    ),
     "a filter on the left key is inferred for the right": lambda p: joined(p).filter(col("who") == 3),
     "a filter below one side of a join is inferred for the other": lambda p: (
         orders(p)

@@ -11,12 +11,12 @@ condition stays. Where no folder is left, a table without records is read.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from dataflow.errors import DataflowError
-from dataflow.expr.nodes import Apply, Call, ExprNode, Window, columns_of, show, walk
+from dataflow.expr.nodes import Call, ExprNode, show
+from dataflow.optimizer.implied import implied
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Read
@@ -45,7 +45,7 @@ def prune_folders(plan: Plan, remarks: Remarks) -> Plan:
             return node
         columns = {name for name, kind in known.columns().items() if table.schema.get(name) == kind}
         parts = dict.fromkeys(_conjuncts(node.predicate))
-        asked = {part: one for part in parts if (one := _implied(part, columns)) is not None}
+        asked = {part: one for part in parts if (one := implied(part, columns)) is not None}
         kept = known.where(list(asked.values())) if asked else None
         if kept is None:
             return node
@@ -64,18 +64,3 @@ def prune_folders(plan: Plan, remarks: Remarks) -> Plan:
 
 def _conjuncts(predicate: ExprNode) -> tuple[ExprNode, ...]:
     return predicate.args if isinstance(predicate, Call) and predicate.operation == "and" else (predicate,)
-
-
-def _implied(condition: ExprNode, columns: Collection[str]) -> ExprNode | None:
-    """What must be true of a folder for the condition to be true of a record in it: itself if it is on folder columns alone. None: nothing,
-    as of Python functions, whose errors and effects have their place."""
-    used = columns_of(condition)
-    if used and all(name in columns for name in used) and not any(isinstance(one, (Apply, Window)) for one in walk(condition)):
-        return condition
-    if not isinstance(condition, Call) or condition.operation not in ("and", "or"):
-        return None
-    parts = [_implied(arg, columns) for arg in condition.args]
-    some = tuple(part for part in parts if part is not None)
-    if not some or (condition.operation == "or" and len(some) < len(parts)):
-        return None
-    return some[0] if len(some) == 1 else Call(condition.operation, some)

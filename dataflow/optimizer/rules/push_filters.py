@@ -8,7 +8,8 @@
 Through joins (to the sides whose rows it drops just the same), aggregations (conditions on keys), projections, unions, sorts,
 distinct, explode. Past windows go conditions on what all of them are partitioned by: any other would drop rows that the windows count.
 A condition on a join's left keys holds for its right ones too, and is checked on both sides, whether it stood above the join or below
-(`_known`); of an inner or semi join, one on the right keys as well. A filter stays above what has other readers: they need the rows.
+(`_known`); of an inner or semi join, one on the right keys as well. Of a condition on both sides that is an OR, what it says of one alone
+(`implied`) is checked there too. A filter stays above what has other readers: they need the rows.
 
 Life of a filter: `push_filters` meets it when everything below is done; `_Pusher.sink` takes its conditions down node by node,
 and leaves each where it cannot go on.
@@ -22,6 +23,7 @@ from dataclasses import replace
 from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Window, columns_of, transform, walk
 from dataflow.expr.types import DType
 from dataflow.expr.typing import type_of
+from dataflow.optimizer.implied import implied
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, sides_of
 from dataflow.plan.labels import inner_label
@@ -115,7 +117,7 @@ class _Pusher:
             return self.where(node, conditions, asked)
         match node:
             case Where(input=below, predicate=predicate):
-                return self.sink(below, [*conjuncts(predicate), *conditions], asked)
+                return self.sink(below, list(dict.fromkeys([*conjuncts(predicate), *conditions])), asked)
             case Project():
                 return self.through(node, conditions, self.meanings(node), asked)
             case OrderBy(limit=None):
@@ -216,6 +218,11 @@ class _Pusher:
                 keys.append(pair)
             else:
                 stay.append(one)
+                if node.how in _LEFT and (part := implied(one, sides.left)) is not None and part not in _known(node.left):
+                    left.append(part)
+                if node.how in _RIGHT and (part := implied(one, sides.right)) is not None:
+                    part = _substituted(part, sides.right)
+                    right += [part] if part not in _known(node.right) else []
         if left or right or keys:
             self.remarks.say(f"pushed: conditions of {asked.label} into {node.label}")
         node = replace(
