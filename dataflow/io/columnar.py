@@ -250,6 +250,10 @@ class ParquetSource(_ColumnarSource):
         names, versions = tuple(split.name for split in splits), tuple(split.version for split in splits)
         return (ParquetScan(names, schema, self.only, rows, versions),)
 
+    def tables_by(self, column: str) -> list[tuple[ParquetSource, str]]:
+        """The tables that are read together, each with what a column of the first is called in it: this one."""
+        return [(self, column)]
+
     def in_ranges(self, key: str, beside: Sequence[tuple[ParquetSource, str]], target: int, most: int) -> RangedParquet | None:
         """These files, and others that are read beside them, in ranges of about ``target`` bytes of a key of each, see
         `io.key_ranges`; None where they are not in its order, where there is but one range, or one has more than ``most``."""

@@ -145,6 +145,10 @@ class RangedParquet(Source):
     def kernel_scan(self) -> ParquetScan | None:
         return self.parts[0].kernel_scan()
 
+    def tables_by(self, column: str) -> list[tuple[ParquetSource, str]]:
+        """The tables that are read together, each with what a column of the first is called in it; none if the ranges are of another."""
+        return list(zip(self.parts, self.keys, strict=True)) if column == self.keys[0] else []
+
     def ranges(self, target: int, most: int | None = None) -> list[KeyRange] | None:
         """The ranges there are now, see `key_ranges`; None too where the footers do not tell the bounds, or the kernel cannot scan."""
         sides = []

@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 from dataflow.expr.nodes import Column, ExprNode
-from dataflow.io.key_ranges import RangedParquet
 from dataflow.plan.columns_out import named, shared_keys
 from dataflow.plan.nodes import Node, Read, Relation
 from dataflow.plan.relational import Given, GroupAggregate, Join, Project, Where
@@ -45,9 +44,7 @@ def _tables(read: Any, tree: Relation, key: ExprNode) -> list[tuple[Any, str]]:
     column = _of_source(key, tree)
     if column is None:
         return []
-    if isinstance(read.source, RangedParquet):
-        return list(zip(read.source.parts, read.source.keys, strict=True)) if column == read.source.keys[0] else []
-    return [(read.source, column)] if hasattr(read.source, "in_ranges") else []
+    return read.source.tables_by(column) if hasattr(read.source, "tables_by") else []
 
 
 def _of_source(key: ExprNode, tree: Relation) -> str | None:

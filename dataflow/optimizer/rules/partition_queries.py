@@ -9,27 +9,24 @@ What works on any part of a collection (filters, columns, the first half of an a
 its neighbours; what needs equal keys together becomes an `Exchange`; an order becomes a `Sort`. A small side of a join goes whole
 to every part of the other instead of both being exchanged; a side that may turn out small is made first, and its size then decides.
 
-Life of a node: `_Cutter.cut` gives each relational node a `_Part`: a plan node and the tree still to be run on any part of it;
+Life of a node: `_Cutter.cut` gives each relational node a `Part`: a plan node and the tree still to be run on any part of it;
 a node that needs more than a part first lets that tree run (`_Cutter.made`). The tree of an exchange that distributes over a side
 (a join, with what works on any part above it) is marked as splittable by it, for keys that turn out to be heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from dataflow.expr.nodes import (
     Alias,
     Apply,
-    Cast,
     Column,
     ExprNode,
-    Literal,
     Window,
     has_window,
-    name_of,
     show,
     walk,
 )  # fmt: skip
@@ -39,10 +36,11 @@ from dataflow.optimizer.distributes import distributes
 from dataflow.optimizer.estimates import estimated_bytes, needed_columns
 from dataflow.optimizer.halves import distinct_first, halves
 from dataflow.optimizer.in_ranges import read_in_ranges
+from dataflow.optimizer.parts import Part, as_column, keeps, planted, renumbered
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, schema_of
 from dataflow.plan.labels import inner_label, users_label
-from dataflow.plan.nodes import Exchange, Flatten, Node, ParallelDo, Query, Read, Relation, SideInput, Sort, View
+from dataflow.plan.nodes import Exchange, Flatten, Node, ParallelDo, Query, Read, Relation, Sort, View
 from dataflow.plan.relational import (
     AsOfJoin,
     Distinct,
@@ -101,39 +99,12 @@ def _exprs(node: Node) -> tuple[ExprNode, ...]:
     return expressions_of(node) if isinstance(node, Relation) else ()
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A plan node, and the relational tree (over `Given` 0 and the sides) still to be run on its records.
-
-    ``together``: columns of the tree whose equal values are all in one piece of the node, an exchange that nobody else reads, or a
-    read in ranges. ``read``: how many collections the node reads together, before the sides. ``sure``: ``bytes`` is what files hold,
-    and nothing has chosen among their records.
-    """
-
-    node: Node
-    tree: Relation
-    bytes: int
-    sides: tuple[SideInput, ...] = ()
-    together: frozenset[str] = frozenset()
-    read: int = 1
-    sure: bool = False
-
-    @property
-    def schema(self) -> Schema:
-        assert self.tree.schema is not None
-        return self.tree.schema
-
-    @property
-    def plain(self) -> bool:
-        return isinstance(self.tree, Given)
-
-
 class _Cutter:
     def __init__(self, query: Query, memory: int, remarks: Remarks) -> None:
         self.query, self.memory, self.remarks = query, memory, remarks
         self.broadcast = min(int(memory * BROADCAST_SHARE), BROADCAST_MOST)
         self.labels = 0
-        self.parts: dict[int, _Part] = {}
+        self.parts: dict[int, Part] = {}
         self.shared: dict[int, Node] = {}
         self.apart: set[int] = set()  # reads, of which everybody who needs one has his own
 
@@ -153,7 +124,7 @@ class _Cutter:
         found = self.made(self.parts[id(self.query.root)], always=True)
         return replace(found, label=self.query.label)
 
-    def better_apart(self, node: Relation, part: _Part) -> bool:
+    def better_apart(self, node: Relation, part: Part) -> bool:
         """Whether all who need a part had better scan its files themselves. In one pass with others, the part of a join could neither wait
         until it is seen that the other side is small, nor be read in ranges of the key: TPC-H 17 and 18 took five times as long."""
         if part.sides or part.together or not (isinstance(part.node, Read) and hasattr(part.node.source, "in_ranges")):
@@ -175,20 +146,20 @@ class _Cutter:
 
     # -- parts
 
-    def over(self, source: Node, schema: Schema | None, size: int) -> _Part:
+    def over(self, source: Node, schema: Schema | None, size: int) -> Part:
         """A collection with nothing to do yet."""
         given = Given(label=self.label(source, "given"), origin=source.origin, schema=schema, index=0)
-        return _Part(source, given, size)
+        return Part(source, given, size)
 
-    def with_tree(self, part: _Part, node: Relation, size: int | None = None, **changes: Any) -> _Part:
+    def with_tree(self, part: Part, node: Relation, size: int | None = None, **changes: Any) -> Part:
         """One more node on any part. ``changes`` to the node; its schema is derived again."""
         tree = replace(node, **{"input": part.tree, **changes})
         tree = replace(tree, schema=schema_of(tree, (part.schema,)), label=self.label(node, "part"))
-        together = part.together if _keeps(node, part.together) else frozenset()
+        together = part.together if keeps(node, part.together) else frozenset()
         sure = part.sure and isinstance(node, (Project, Unnest))
         return replace(part, tree=tree, bytes=part.bytes if size is None else size, together=together, sure=sure)
 
-    def made(self, part: _Part, always: bool = False) -> Node:
+    def made(self, part: Part, always: bool = False) -> Node:
         """The node whose records are those of a part, its tree run as a step. ``always``: a node of its own to be labelled."""
         # a read goes through a query step even if there is nothing to do, because the kernel scans faster than `read` does
         scanned = isinstance(part.node, Read) and getattr(part.node.source, "scans", False)
@@ -197,12 +168,12 @@ class _Cutter:
         if id(part.node) in self.apart:
             part = replace(part, node=replace(part.node, label=self.label(part.node, "own")))
         if isinstance(part.node, Exchange) and not part.sides and not self.is_shared(part.node):
-            return replace(part.node, root=_planted(part.tree, part.node.root), label=self.label(part.tree, "pieces"))
+            return replace(part.node, root=planted(part.tree, part.node.root), label=self.label(part.tree, "pieces"))
         label = self.label(part.tree, "step")
         step = Step("query", label, part.tree.origin, arg=part.tree)
         return ParallelDo(label=label, origin=part.tree.origin, element=dict[str, Any], input=part.node, step=step, sides=part.sides)
 
-    def exchange(self, node: Node, parts: list[_Part], keys: Sequence[tuple[ExprNode, ...]], root: Relation, size: int) -> _Part:
+    def exchange(self, node: Node, parts: list[Part], keys: Sequence[tuple[ExprNode, ...]], root: Relation, size: int) -> Part:
         """Equal keys of all parts brought together, and a tree over them."""
         types: list[DType] = []
         for places in zip(*([type_of(key, part.schema) for key in own] for part, own in zip(parts, keys, strict=True)), strict=True):
@@ -222,7 +193,7 @@ class _Cutter:
         schema = root.schema or {}
         return replace(self.over(made, schema, size), together=names if whole and all(n in schema for n in names) else frozenset())
 
-    def first(self, node: Node, parts: list[_Part], root: Relation) -> int | None:
+    def first(self, node: Node, parts: list[Part], root: Relation) -> int | None:
         """The side of a join to be made first, as it may turn out small enough to go whole to every part of the other."""
         over = distributes(root)
         able = [side for side in range(len(parts)) if len(parts) == 2 and 1 - side in over and not parts[side].sure]
@@ -236,16 +207,16 @@ class _Cutter:
     def is_shared(self, node: Node) -> bool:
         return id(node) in self.shared
 
-    def given(self, node: Node, part: _Part, index: int) -> Given:
+    def given(self, node: Node, part: Part, index: int) -> Given:
         return Given(label=self.label(node, "side"), origin=node.origin, schema=part.schema, index=index)
 
-    def view(self, part: _Part) -> View:
+    def view(self, part: Part) -> View:
         made = self.made(part)
         return View(label=self.label(made, "whole"), origin=made.origin, input=made, kind="records")
 
     # -- nodes
 
-    def cut(self, node: Relation) -> _Part:
+    def cut(self, node: Relation) -> Part:
         """What becomes of one relational node, its inputs cut already."""
         match node:
             case Given(index=index):
@@ -286,7 +257,7 @@ class _Cutter:
             case _:
                 raise AssertionError(type(node).__name__)
 
-    def source(self, node: Given, index: int) -> _Part:
+    def source(self, node: Given, index: int) -> Part:
         made = self.query.sources[index]
         needed = needed_columns(self.query, index)
         size = estimated_bytes(made, needed)
@@ -300,12 +271,12 @@ class _Cutter:
             return replace(self.over(made, {name: node.schema[name] for name in needed}, size), sure=True)
         return replace(self.over(made, node.schema, size), sure=True)
 
-    def project(self, node: Project, part: _Part) -> _Part:
+    def project(self, node: Project, part: Part) -> Part:
         if not any(has_window(expr) for expr in node.exprs):
             return self.with_tree(part, node)
         return self.windowed(node, node.exprs, part)
 
-    def windowed(self, node: Project | Where, exprs: Sequence[ExprNode], part: _Part) -> _Part:
+    def windowed(self, node: Project | Where, exprs: Sequence[ExprNode], part: Part) -> Part:
         """A node with windows: what they are all partitioned by comes together."""
         windows = [one for expr in exprs for one in walk(expr) if isinstance(one, Window)]
         keys = windows[0].partition
@@ -318,7 +289,7 @@ class _Cutter:
         root = replace(node, input=self.given(node, part, 0))
         return self.exchange(node, [part], [keys], root, part.bytes)
 
-    def aggregate(self, node: GroupAggregate, part: _Part) -> _Part:
+    def aggregate(self, node: GroupAggregate, part: Part) -> Part:
         if node.sets is not None:
             return self.grouping_sets(node, part)
         plain = {key.name for key in node.keys if isinstance(key, Column)}
@@ -349,7 +320,7 @@ class _Cutter:
         shown = replace(shown, schema=schema_of(shown, (merged.schema,)))
         return self.exchange(node, [first], [own], shown, part.bytes // 2)
 
-    def in_ranges(self, part: _Part, keys: Sequence[ExprNode]) -> _Part:
+    def in_ranges(self, part: Part, keys: Sequence[ExprNode]) -> Part:
         """A part read in ranges of one of these keys, if its files are in the order of one."""
         if part.together or not keys:
             return part
@@ -361,14 +332,14 @@ class _Cutter:
         assert isinstance(key, Column)
         return replace(part, node=replace(read, label=self.label(part.node, "ranges")), together=frozenset((key.name,)))
 
-    def has_whole_keys(self, node: Relation, part: _Part, keys: Sequence[ExprNode]) -> bool:
+    def has_whole_keys(self, node: Relation, part: Part, keys: Sequence[ExprNode]) -> bool:
         """Whether a part is read in ranges that have all records of every combination of keys."""
         if not (isinstance(part.node, Read) and part.together and part.together <= {key.name for key in keys if isinstance(key, Column)}):
             return False
         self.remarks.say(f"no shuffle: {users_label(part.node.label)} is read in ranges of what {node.label} brings together")
         return True
 
-    def joined_in_ranges(self, node: Join, left: _Part, right: _Part) -> _Part | None:
+    def joined_in_ranges(self, node: Join, left: Part, right: Part) -> Part | None:
         """A join of tables whose files are in the order of a key, range by range; the left may be such a join itself."""
         if node.how not in ("inner", "left", "semi", "anti") or node.null_equal:
             return None
@@ -379,23 +350,23 @@ class _Cutter:
         read, at = found
         self.remarks.say(f"no shuffle: the files of both sides of {node.label} are in order of {show(node.left_on[at])}")
         count, beside = left.read + right.read, len(left.sides)
-        ours = _renumbered(left.tree, lambda index: index if index < left.read else index + right.read)
-        theirs = _renumbered(right.tree, lambda index: index + left.read if index < right.read else index + left.read + beside)
+        ours = renumbered(left.tree, lambda index: index if index < left.read else index + right.read)
+        theirs = renumbered(right.tree, lambda index: index + left.read if index < right.read else index + left.read + beside)
         tree = replace(node, left=ours, right=theirs, label=self.label(node, "part"))
         key = node.left_on[at]
         assert isinstance(key, Column)
         source = replace(read, label=self.label(left.node, "ranges"))
         sides = (*left.sides, *right.sides)
-        return _Part(source, tree, left.bytes + right.bytes, sides=sides, together=frozenset((key.name,)), read=count)
+        return Part(source, tree, left.bytes + right.bytes, sides=sides, together=frozenset((key.name,)), read=count)
 
-    def on_pieces(self, node: GroupAggregate, part: _Part) -> _Part:
+    def on_pieces(self, node: GroupAggregate, part: Part) -> Part:
         """A node that needs equal keys together, run on the pieces in which they are."""
         assert isinstance(part.node, Exchange)
-        root = replace(node, input=_planted(part.tree, part.node.root), label=self.label(node, "pieces"))
+        root = replace(node, input=planted(part.tree, part.node.root), label=self.label(node, "pieces"))
         made = replace(part.node, root=root, splittable=(), first=None, label=self.label(node, "exchange"))
         return replace(self.over(made, node.schema, part.bytes), together=part.together)
 
-    def grouping_sets(self, node: GroupAggregate, part: _Part) -> _Part:
+    def grouping_sets(self, node: GroupAggregate, part: Part) -> Part:
         """One aggregation for every set, put together: each has keys of its own to meet by."""
         source = self.made(part)
         found: list[Node] = []
@@ -409,7 +380,7 @@ class _Cutter:
         flat = Flatten(label=self.label(node, "sets"), origin=node.origin, element=dict[str, Any], parts=tuple(found))
         return self.over(flat, node.schema, part.bytes)
 
-    def join(self, node: Join) -> _Part:
+    def join(self, node: Join) -> Part:
         left, right = self.parts[id(node.left)], self.parts[id(node.right)]
         size = left.bytes + right.bytes
         one_sided = node.how in ("inner", "left", "semi", "anti", "cross", "single", "mark")
@@ -426,7 +397,7 @@ class _Cutter:
         root = replace(node, left=self.given(node, left, 0), right=self.given(node, right, 1))
         return self.exchange(node, [left, right], [node.left_on, node.right_on], root, size)
 
-    def swapped(self, node: Join, left: _Part, right: _Part) -> _Part:
+    def swapped(self, node: Join, left: Part, right: Part) -> Part:
         """An inner join whose left side is the small one: it goes whole to every part of the right."""
         self.remarks.say(f"broadcast: the left side of {node.label}, about {left.bytes / 1e6:,.0f} MB")
         side = self.view(left)
@@ -434,7 +405,7 @@ class _Cutter:
         tree = replace(node, left=given, right=right.tree, label=self.label(node, "part"))
         return replace(right, tree=tree, sides=(*right.sides, side), sure=False)
 
-    def order(self, node: OrderBy, part: _Part) -> _Part:
+    def order(self, node: OrderBy, part: Part) -> Part:
         if node.limit is not None:
             best = self.with_tree(part, node)
             root = replace(node, input=self.given(node, best, 0))
@@ -442,7 +413,7 @@ class _Cutter:
         made = Sort(label=self.label(node, "order"), origin=node.origin, element=dict[str, Any], input=self.made(part), order=node.keys)
         return self.over(made, part.schema, part.bytes)
 
-    def limit(self, node: Limit) -> _Part:
+    def limit(self, node: Limit) -> Part:
         child = node.input
         some = None if node.count is None else node.count + node.offset
         if isinstance(child, OrderBy) and child.limit is None and some is not None:
@@ -458,55 +429,15 @@ class _Cutter:
         root = replace(node, input=self.given(node, part, 0))
         return self.exchange(node, [part], [()], root, part.bytes // 100)
 
-    def union(self, node: Union) -> _Part:
+    def union(self, node: Union) -> Part:
         assert node.schema is not None
         found: list[Node] = []
         size = 0
         for child in node.parts:
             part = self.parts[id(child)]
-            exprs = tuple(_as_column(name, kind, part.schema) for name, kind in node.schema.items())
+            exprs = tuple(as_column(name, kind, part.schema) for name, kind in node.schema.items())
             fitting = Project(label=self.label(node, "fit"), origin=node.origin, input=part.tree, exprs=exprs)
             found.append(self.made(self.with_tree(part, fitting)))
             size += part.bytes
         flat = Flatten(label=self.label(node, "all"), origin=node.origin, element=dict[str, Any], parts=tuple(found))
         return self.over(flat, node.schema, size)
-
-
-def _keeps(node: Relation, columns: frozenset[str]) -> bool:
-    """Whether columns come out of a node as they went in."""
-    match node:
-        case Where() | Limit() | OrderBy() | Distinct():
-            return True
-        case Project(exprs=exprs, keep=keep):
-            plain = {one.name for one in exprs if isinstance(one, Column)}
-            made = {name_of(one) for one in exprs} - plain
-            return all(name in plain or (keep and name not in made) for name in columns)
-        case _:
-            return False
-
-
-def _renumbered(tree: Relation, number: Callable[[int], int]) -> Relation:
-    """A tree whose inputs have other numbers."""
-    done: dict[int, Relation] = {}
-    for node in topological((tree,)):
-        assert isinstance(node, Relation)
-        if isinstance(node, Given):
-            done[id(node)] = replace(node, index=number(node.index))
-        else:
-            done[id(node)] = node.with_inputs(tuple(done[id(child)] for child in node.inputs))  # type: ignore[assignment]
-    return done[id(tree)]
-
-
-def _planted(tree: Relation, root: Relation) -> Relation:
-    """A tree over `Given` 0 with another tree in its place."""
-    done: dict[int, Relation] = {}
-    for node in topological((tree,)):
-        assert isinstance(node, Relation)
-        done[id(node)] = root if isinstance(node, Given) else node.with_inputs(tuple(done[id(c)] for c in node.inputs))  # type: ignore[assignment]
-    return done[id(tree)]
-
-
-def _as_column(name: str, kind: DType, schema: Schema) -> ExprNode:
-    if name not in schema:
-        return Alias(Literal(None, kind), name)
-    return Column(name) if schema[name] == kind else Alias(Cast(Column(name), kind), name)
