@@ -24,7 +24,7 @@ JOB = Job(
     lambda target, printed: rows_fingerprint(target),
     (
         Contender("ours on Ray", "ours.py", arguments=("tpch", "ray"), baseline=True),
-        Contender("ours on Ray, in pieces", "ours.py", arguments=("tpch", "ray", "cluster")),
+        Contender("ours on Ray, in pieces", "ours.py", arguments=("tpch", "ray", "pieces")),
         Contender("ours, local", "ours.py", arguments=("tpch", "local"), goal=1 / 1.3),
         Contender("Daft on Ray", "daft_tpch.py", "daft", goal=1.0),
     ),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Generator
 from typing import Any
 
@@ -18,6 +20,8 @@ MACHINE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_log_monitor"
 @contextlib.contextmanager
 def machines(count: int) -> Generator[Any]:
     """A cluster of machines of one core each, as Ray's own tests have it."""
+    os.environ["RAY_TMPDIR"] = temporary = tempfile.mkdtemp(prefix="r", dir="/tmp")  # the names of its sockets have few characters
+
     import ray
     from ray.cluster_utils import Cluster
 
@@ -29,6 +33,7 @@ def machines(count: int) -> Generator[Any]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def below(ancestor: int) -> list[int]:

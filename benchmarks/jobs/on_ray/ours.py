@@ -57,8 +57,8 @@ def main(source: str, target: str, job: str, runner: str, *more: str) -> None:
             from benchmarks.jobs.on_ray.up import cluster
 
             options["address"] = stack.enter_context(cluster())
-            if "cluster" in more:
-                options["mode"] = "cluster"
+            if "pieces" in more:
+                options.update(mode="cluster", placement="partitioned")
             Pipeline().create(range(4)).map(str).collect(**{**options, "mode": "cluster"})
         elif job == "groupby":
             options["mode"] = "processes"
