@@ -1,7 +1,9 @@
 """A part of a query that is cut in pieces: a plan node, and the relational tree that is still to be run on any part of its records.
 
-Read lines ─ Given 0 > where > select          a filter and a choice of columns go into the tree, and wait
-Read lines ─ … > join (… | Given 1)  [view]    so does a join with a side that goes whole to every part
+    Read lines ─ Given 0 > where > select          a filter and a choice of columns go into the tree, and wait
+    Read lines ─ … > join (… | Given 1)  [view]    so does a join with a side that goes whole to every part
+
+What needs more than any part (equal keys together, an order) has the tree run, and begins a part of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataflow.expr.nodes import Alias, Cast, Column, ExprNode, Literal, name_of
 from dataflow.expr.types import DType, Schema
 from dataflow.plan.nodes import Node, Relation, SideInput
 from dataflow.plan.relational import Distinct, Given, Limit, OrderBy, Project, Where
-from dataflow.plan.traversal import topological
+from dataflow.plan.traversal import rewrite
 from dataflow.record import record
 
 __all__ = ["Part", "as_column", "keeps", "planted", "renumbered"]
@@ -61,26 +63,22 @@ def keeps(node: Relation, columns: frozenset[str]) -> bool:
 
 def renumbered(tree: Relation, number: Callable[[int], int]) -> Relation:
     """A tree whose inputs have other numbers."""
-    done: dict[int, Relation] = {}
-    for node in topological((tree,)):
-        assert isinstance(node, Relation)
-        if isinstance(node, Given):
-            done[id(node)] = replace(node, index=number(node.index))
-        else:
-            done[id(node)] = node.with_inputs(tuple(done[id(child)] for child in node.inputs))  # type: ignore[assignment]
-    return done[id(tree)]
+    return _with_inputs(tree, lambda given: replace(given, index=number(given.index)))
 
 
 def planted(tree: Relation, root: Relation) -> Relation:
     """A tree over `Given` 0 with another tree in its place."""
-    done: dict[int, Relation] = {}
-    for node in topological((tree,)):
-        assert isinstance(node, Relation)
-        done[id(node)] = root if isinstance(node, Given) else node.with_inputs(tuple(done[id(c)] for c in node.inputs))  # type: ignore[assignment]
-    return done[id(tree)]
+    return _with_inputs(tree, lambda given: root)
+
+
+def _with_inputs(tree: Relation, instead: Callable[[Given], Relation]) -> Relation:
+    (found,) = rewrite((tree,), lambda node: instead(node) if isinstance(node, Given) else node)
+    assert isinstance(found, Relation)
+    return found
 
 
 def as_column(name: str, kind: DType, schema: Schema) -> ExprNode:
+    """A column as it comes out of a union: cast where a part has another type, null where the part lacks it."""
     if name not in schema:
         return Alias(Literal(None, kind), name)
     return Column(name) if schema[name] == kind else Alias(Cast(Column(name), kind), name)

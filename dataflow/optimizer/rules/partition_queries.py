@@ -58,7 +58,7 @@ from dataflow.plan.relational import (
     expressions_of,
 )  # fmt: skip
 from dataflow.plan.steps import Step
-from dataflow.plan.traversal import read_twice, rewrite, topological
+from dataflow.plan.traversal import consumers, read_twice, rewrite, topological
 
 __all__ = ["partition_queries"]
 
@@ -106,6 +106,7 @@ class _Cutter:
         self.labels = 0
         self.parts: dict[int, Part] = {}
         self.shared: dict[int, Node] = {}
+        self.readers = consumers((query.root,))
         self.apart: set[int] = set()  # reads, of which everybody who needs one has his own
 
     def run(self) -> Node:
@@ -131,13 +132,17 @@ class _Cutter:
             return False
         if any(isinstance(one, Apply) for below in topological((part.tree,)) for expr in _exprs(below) for one in walk(expr)):
             return False
-        ends, seen = [node], 0
-        while seen < len(ends):
-            at, seen = ends[seen], seen + 1
-            if isinstance(at, Join) and at.left_on:
+        return self.is_joined(node)
+
+    def is_joined(self, node: Relation) -> bool:
+        """Whether a join with keys reads a node, or what filters and choices of columns leave of it."""
+        readers = list(self.readers[id(node)])
+        while readers:
+            one = readers.pop()
+            if isinstance(one, Join) and one.left_on:
                 return True
-            if at is node or isinstance(at, (Project, Where)):
-                ends += [one for one in topological((self.query.root,)) if isinstance(one, Relation) and at in one.inputs]
+            if isinstance(one, (Project, Where)):
+                readers += self.readers[id(one)]
         return False
 
     def label(self, node: Node, what: str) -> str:
