@@ -12,7 +12,7 @@ from dataflow.execution.context import TaskContext
 from dataflow.execution.failing import failure_of
 from dataflow.execution.task import run_task
 from dataflow.physical.program import Program
-from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Progress
+from dataflow.scheduling.events import AttemptId, Event, Failed, Finished
 from dataflow.scheduling.work import Work
 
 __all__ = ["InProcess"]
@@ -24,7 +24,6 @@ class InProcess:
     def __init__(self) -> None:
         self.waiting: deque[tuple[AttemptId, Work]] = deque()
         self.programs: dict[str, Program] = {}
-        self._beats = 0
         self.watch: Callable[[TaskContext | None], None] = lambda context: None
 
     def __bool__(self) -> bool:
@@ -37,11 +36,6 @@ class InProcess:
     def cancel(self, attempt: AttemptId) -> None:
         """Forget an attempt, if it waits."""
         self.waiting = deque(item for item in self.waiting if item[0] != attempt)
-
-    def beats(self) -> list[Progress]:
-        """Of those that wait: they do not hang, nobody has begun them."""
-        self._beats += 1
-        return [Progress(attempt, 0, 0, self._beats) for attempt, _ in self.waiting]
 
     def run(self) -> Event:
         """Run the attempt that waited longest."""

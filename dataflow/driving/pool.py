@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dataflow.driving.ahead import Ahead
 from dataflow.driving.sending import Indices, narrowed
+from dataflow.driving.waiting import waiting
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
 from dataflow.physical.program import Program
@@ -288,8 +289,7 @@ class WorkerPool:
         self._dispatch()
         if (self.queue or self.ahead.double) and time.monotonic() - self._beaten > BEAT:
             self._beaten = time.monotonic()
-            waiting = [*self.queue, *self.ahead.double.values()]
-            self.news += [Progress(queued.attempt, 0, 0, int(self._beaten / BEAT)) for queued in waiting]
+            self.news += waiting(queued.attempt for queued in (*self.queue, *self.ahead.double.values()))
         news, self.news = self.news, []
         return news
 

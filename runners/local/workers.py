@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from dataflow.driving.in_process import InProcess
+from dataflow.driving.waiting import waiting
 from dataflow.scheduling.events import AttemptId, Died, Failed, Finished, Left, News
 from dataflow.scheduling.work import Work
 
@@ -72,7 +73,7 @@ class LocalWorkers:
 
     def wait(self, timeout: float) -> Sequence[News]:
         if self.here:
-            events: list[News] = [self.here.run(), *self.here.beats()]
+            events: list[News] = [self.here.run(), *waiting(attempt for attempt, _ in self.here.waiting)]
             if self.away and self.pool is not None:
                 events += self.pool.wait(0)
         elif self.pool is not None:

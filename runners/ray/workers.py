@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from dataflow.driving.in_process import InProcess
-from dataflow.driving.pool import BEAT
-from dataflow.scheduling.events import AttemptId, Left, News, Progress
+from dataflow.driving.waiting import waiting
+from dataflow.scheduling.events import AttemptId, Left, News
 from dataflow.scheduling.work import Work
 from runners.ray.settings import RaySettings
 
@@ -111,11 +111,9 @@ class RayWorkers:
             if item is not None:
                 self.waiting.remove(item)
                 self.here.start(*item)
-        events: list[News] = [self.here.run(), *self.here.beats()] if self.here else []
+        events: list[News] = [self.here.run()] if self.here else []
         ran = bool(events)
-        if self.pool is None and self.waiting:
-            pulse = int(time.monotonic() / BEAT)
-            events += [Progress(attempt, 0, 0, pulse) for attempt, _ in self.waiting]
+        events += waiting(attempt for attempt, _ in (*self.here.waiting, *self.waiting))
         if self.pool is not None:
             from runners.ray.failures import said_by_ray
 
