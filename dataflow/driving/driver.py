@@ -13,8 +13,9 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, partial
 from typing import Any, Protocol
 
 from dataflow.display.progress import show_progress
@@ -131,10 +132,10 @@ class Driver:
             raise PreflightError(tuple(problems))
         with ExitStack() as stack:
             folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
-            skipped_to = self.skipped_to or _left_of(run)
+            left = cache(partial(_left_of, run))  # made when something is left there
             limit_kernel(self.own_memory, tempfile.gettempdir())
             workers = self._workers(stack, run, physical, folders)
-            options = JobOptions(run, self.memory, tuple(folders), skipped_to, self.policy, self.compared_share)
+            options = JobOptions(run, self.memory, tuple(folders), self.skipped_to or left, self.policy, self.compared_share)
             job = Job(physical, options, workers, _MonotonicClock())
             workers.here.watch = lambda context: setattr(job.state, "here", context)
             stack.enter_context(_graceful_stop(job))
@@ -142,7 +143,7 @@ class Driver:
             try:
                 yield job
             except DataflowError as error:
-                _keep_trace(error, run)
+                _keep_trace(error, left)
                 raise
 
     @staticmethod
@@ -202,13 +203,13 @@ def _graceful_stop(job: Job) -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _keep_trace(error: DataflowError, run: str) -> None:
+def _keep_trace(error: DataflowError, left: Callable[[], str]) -> None:
     """The whole trace goes to a file, and the report says which; the report itself stays short."""
     if not error.report.trace:
         return
-    folder = _left_of(run)
-    path = os.path.join(folder, "trace.txt")
     with suppress(OSError):
+        folder = left()
+        path = os.path.join(folder, "trace.txt")
         _forget_old(os.path.dirname(folder))
         os.makedirs(folder, exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 
 from dataflow.errors import Report, SkipLimitError
@@ -15,9 +16,11 @@ __all__ = ["SkippedRecords"]
 
 
 class SkippedRecords:
-    """The skipped records of a run; ``rules`` are the steps' limits by label."""
+    """The skipped records of a run; ``rules`` are the steps' limits by label. ``folder``: see `JobOptions`."""
 
-    def __init__(self, folder: str, rules: dict[str, OnError], result: RunResult, steps: dict[str, StepSummary]) -> None:
+    def __init__(
+        self, folder: str | Callable[[], str], rules: dict[str, OnError], result: RunResult, steps: dict[str, StepSummary]
+    ) -> None:
         self.folder, self.rules, self.result, self.steps = folder, rules, result, steps
 
     def take(self, path: str) -> None:
@@ -32,8 +35,9 @@ class SkippedRecords:
             out.write(json.dumps({"step": step, "declared": declared, "from": where, "record": "", "error": error}) + "\n")
 
     def _file(self) -> str:
-        os.makedirs(self.folder, exist_ok=True)
-        self.result.skipped_file = os.path.join(self.folder, "skipped.jsonl")
+        folder = self.folder if isinstance(self.folder, str) else self.folder()
+        os.makedirs(folder, exist_ok=True)
+        self.result.skipped_file = os.path.join(folder, "skipped.jsonl")
         return self.result.skipped_file
 
     def check(self, label: str) -> None:

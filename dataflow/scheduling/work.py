@@ -20,13 +20,14 @@ SMALL_BYTES = 24 << 20  # of a phase: less is not worth another process
 class JobOptions:
     """What the user chose. ``memory`` in bytes for the whole run; ``folders`` where shuffles are kept, the first preferred.
 
-    ``compared_share``: of the tasks, that much runs twice, to be compared (`determinism`).
+    ``skipped_to``: the folder of records that are set aside, or what gives it when there are any. ``compared_share``: of the tasks, that
+    much runs twice, to be compared (`determinism`).
     """
 
     run: str
     memory: int
     folders: tuple[str, ...]
-    skipped_to: str
+    skipped_to: str | Callable[[], str]
     policy: Policy = field(default_factory=Policy)
     compared_share: float = 0.0
 
