@@ -139,7 +139,7 @@ class Scheduler:
         self.groups: dict[str, _Group] = {}
         self.active = 0
         self.idle_deaths = 0
-        self.widest = 0  # the most attempts that could run since a task was done: so many die with their machines at once
+        self.wide = self.widest = 0  # how many attempts may run, and the most since a task was done: they die with their machines at once
         self.log: list[str] = []
         self.retries = self.backups = self.compared = 0
         self._next_backup_check = 0.0
@@ -207,7 +207,8 @@ class Scheduler:
     def _fill(self) -> None:
         """Start what may start."""
         now = self.clock.now()
-        self.widest = max(self.widest, self.workers.slots)
+        self.wide = self.workers.slots
+        self.widest = max(self.widest, self.wide)
         while self.delayed and self.delayed[0][0] <= now:
             self.queue.append(heapq.heappop(self.delayed)[1])
         for group in [group for group in self.parked if self.ready(group)]:
@@ -295,7 +296,7 @@ class Scheduler:
                 self._lost(state, event)
 
     def _finished(self, state: _State, result: Any, seconds: float) -> None:
-        self.idle_deaths, self.widest = 0, self.workers.slots
+        self.idle_deaths, self.widest = 0, self.wide
         for number in list(state.running):
             self._cancel(state, number)
         if state.held is not None:
