@@ -107,8 +107,9 @@ def run_task(
     sides = {name: load_side(value) for name, value in attempt.sides.items()}
     cut = given.rows != (0, None)  # rows are told by their number: all parts of a task must count them alike
     memory = min(attempt.memory, ALIKE) if cut else attempt.memory
-    context = TaskContext(attempt.task, attempt.attempt, memory, attempt.spill, given.seed, sides, mark, shared=attempt.shared)
-    context.ordered = cut
+    context = TaskContext(
+        attempt.task, attempt.attempt, memory, attempt.spill, given.seed, sides, mark, shared=attempt.shared, ordered=cut
+    )  # fmt: skip
     if attempt.compared:
         context.digests = {}
     if watch:
