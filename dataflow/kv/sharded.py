@@ -77,7 +77,11 @@ class ShardedStore:
 
     @classmethod
     def of(cls, addresses: Iterable[str | os.PathLike[str]], **options: Any) -> ShardedStore:
-        """The stores at addresses; if one cannot be opened, or they do not belong together, none is left open."""
+        """The stores at addresses; if one cannot be opened, or they do not belong together, none is left open.
+
+        >>> ShardedStore.of(["memory:", "memory:"]).name
+        'sharded:memory:|memory:'
+        """
         from dataflow.kv.opening import open_store  # which opens this
 
         opened: list[Store] = []

@@ -16,7 +16,14 @@ __all__ = ["implied"]
 
 def implied(condition: ExprNode, columns: Collection[str]) -> ExprNode | None:
     """What must be true of these columns for a condition to be true: itself if it is on them alone. None: nothing, as of Python functions,
-    whose errors and effects have their place."""
+    whose errors and effects have their place.
+
+    >>> from dataflow.expr.nodes import Column, Literal, show
+    >>> a, b = (Call("equal", (Column(name), Literal(1))) for name in "ab")
+    >>> show(implied(Call("or", (Call("and", (a, b)), a)), {"a"}))
+    "(col('a') == 1) | (col('a') == 1)"
+    >>> implied(Call("or", (a, b)), {"a"})
+    """
     used = columns_of(condition)
     if used and all(name in columns for name in used) and not any(isinstance(one, (Apply, Window)) for one in walk(condition)):
         return condition
