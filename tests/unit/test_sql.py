@@ -79,9 +79,10 @@ def run(text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
 
 
 def plain(rows: list[tuple[Any, ...]]) -> list[str]:
-    """Rows to compare: numbers of one value are equal whatever their type."""
+    """Rows to compare: numbers of one value are equal whatever their type, and in whatever order DuckDB's threads added them up."""
     return sorted(
-        repr(tuple(float(v) if isinstance(v, (int, float, Decimal)) and not isinstance(v, bool) else v for v in row)) for row in rows
+        repr(tuple(f"{float(v):.14g}" if isinstance(v, (int, float, Decimal)) and not isinstance(v, bool) else v for v in row))
+        for row in rows
     )
 
 
