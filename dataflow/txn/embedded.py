@@ -228,8 +228,8 @@ class EmbeddedEngine:
         """The cells that observers have not looked at since they were changed."""
         return notify.dirty(self.store, start, stop, wanted)
 
-    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
-        """Forget the notifications of changes up to a time, of each cell its own."""
+    def drop(self, seen: Sequence[tuple[Pending, int]], gone_on: int | None = None) -> None:
+        """Forget the notifications of changes up to a time, of each cell its own; where chains go on is seen as of one moment."""
         notify.drop(self.store, seen)
 
     def note(self, key: bytes, trail: Trail) -> None:

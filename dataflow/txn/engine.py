@@ -90,8 +90,11 @@ class Engine(Protocol):
         """The cells of a range that observers have not looked at since they were changed; those that are ``wanted``, by their keys."""
         ...
 
-    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
-        """Forget the notifications of changes up to a time, of each cell its own."""
+    def drop(self, seen: Sequence[tuple[Pending, int]], gone_on: int | None = None) -> None:
+        """Forget the notifications of changes up to a time, of each cell its own.
+
+        ``gone_on``: the oldest change whose chain of observers goes on from these cells to others.
+        """
         ...
 
     def note(self, key: bytes, trail: Trail) -> None:

@@ -249,7 +249,7 @@ class NativeEngine:
         """The cells that observers have not looked at since they were changed."""
         return notify.dirty(self.store, start, stop, wanted)
 
-    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
+    def drop(self, seen: Sequence[tuple[Pending, int]], gone_on: int | None = None) -> None:
         """Forget the notifications of pending cells: all were there before its run began, so its snapshot saw their changes."""
         notify.drop(self.store, [(pending, max(pending.timestamps)) for pending, _ in seen])
 

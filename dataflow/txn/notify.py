@@ -11,7 +11,8 @@ A weak notification is an entry without a change: `note` writes it outside of an
 time that no commit and no other note has, or one would be written over the other, and dropped with it.
 
 The value of an entry is its trail: which observers led to it, so that a circle among them is seen and named, and when the first change of
-the chain was. That change is reflected when its chain has come to its end, so the frontier stays below it until then.
+the chain was. That change is reflected when its chain has come to its end, so the frontier stays below it until then
+(`hops.py`: also while the chain goes on under the look).
 """
 
 from __future__ import annotations

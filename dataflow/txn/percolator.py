@@ -25,6 +25,7 @@ from dataflow.txn.active import Active
 from dataflow.txn.collect import check_age, collect, resolve_before, safe_point, too_old
 from dataflow.txn.commit import commit_primaries, commit_secondaries
 from dataflow.txn.ground import Ground
+from dataflow.txn.hops import hopped, oldest_hop
 from dataflow.txn.notify import Pending, Trail
 from dataflow.txn.one_phase import OnePhase
 from dataflow.txn.oracle import Oracle
@@ -204,8 +205,10 @@ class PercolatorEngine:
         """The cells that observers have not looked at since they were changed."""
         return notify.dirty(self.store, start, stop, wanted)
 
-    def drop(self, seen: Sequence[tuple[Pending, int]]) -> None:
+    def drop(self, seen: Sequence[tuple[Pending, int]], gone_on: int | None = None) -> None:
         """Forget the notifications of changes up to a time, of each cell its own."""
+        if gone_on is not None:
+            hopped(self.ground, gone_on)
         notify.drop(self.store, seen)
 
     def note(self, key: bytes, trail: Trail) -> None:
@@ -220,13 +223,12 @@ class PercolatorEngine:
         the frontier for ever, and the changes of those who died between their commit and its last row would be noticed by nobody.
 
         A look is not of one moment: while it goes over pages and shards, an observer's run may leave a notification where it has been,
-        and take away the one from before, where it has yet to come. So it looks until it finds nothing older than the time before.
+        and take away the one from before, where it has yet to come. Such `hops` are written, and read after all else.
         """
-        until, found = self.now(), NEVER
+        until = self.now()
         self._at_once.wait_for(None)  # a commit in one phase has its time before it can be seen
-        while (looked := min(until, self._unfinished())) < found:
-            found = looked
-        return found - 1
+        unfinished = self._unfinished()
+        return min(until, unfinished, oldest_hop(self.ground, until)) - 1
 
     def _unfinished(self) -> int:
         """The oldest change that is on its way, or whose chain of observers has not come to its end; `NEVER` if none is found."""

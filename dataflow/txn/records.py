@@ -5,7 +5,7 @@
     write   key + ~commit    -> kind, start, value                                                  newest first
     data    key + ~start     -> value, where it is too long to stand in the lock and the write record
     notify  key + commit     -> how it came to be                                                   one for every change not yet looked at
-    meta    …                -> format, timestamps, workers, observed columns
+    meta    …                -> format, timestamps, workers, observed columns, hops
 
 Times in keys of versions are complemented (``~``), so that a forward seek to ``key + ~t`` finds the newest version not younger than t.
 

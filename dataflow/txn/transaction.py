@@ -255,6 +255,11 @@ class Transaction(Reader):
         """Whether there is anything to commit."""
         return bool(self._writes)
 
+    @property
+    def notifies(self) -> bool:
+        """Whether it writes what is observed."""
+        return bool(self._notify)
+
     def finish(self, row: Any, column: str) -> None:
         """Delete a cell that was handled, without a notification, and what was noted of its handling."""
         key, ours = cell_key(row, column), pack_element(row)

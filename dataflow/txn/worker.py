@@ -81,6 +81,22 @@ class _Run(NamedTuple):
     alone: bool
 
 
+class _Done(NamedTuple):
+    """What came of a run. ``start``: the time of its snapshot. ``dropped``: whether the notifications went with its commit.
+
+    ``goes_on``: whether it changed what is observed; also if somebody else had run for these changes, of whom that is not known.
+    """
+
+    start: int
+    dropped: bool
+    goes_on: bool
+
+    @classmethod
+    def by(cls, t: Transaction) -> _Done:
+        """Of a transaction that is about to be committed."""
+        return cls(t.timestamp, t.writes and bool(t.seen), t.notifies or not t.writes)
+
+
 class _Taken(NamedTuple):
     """A pending cell, its observers, and what decides whose it is."""
 
@@ -120,7 +136,7 @@ class Worker:
     def _idle(self) -> bool:
         """Whether nothing is left for anybody: also of what was committed by those who died before they had noted it everywhere.
 
-        It looks twice: as for the frontier, a look of a large store is not of one moment.
+        It looks twice, because a look of a large store is not of one moment. What another worker carries on behind both is that one's.
         """
         for _ in range(2):
             self._engine.frontier()
@@ -167,15 +183,19 @@ class Worker:
         self._at = taken[-1].pending.key + b"\x00" if len(taken) == self._size else b"\x01"
         left = {one.pending.key: len(one.observers) for one in taken}
         seen: dict[bytes, int] = {}
+        gone_on: set[bytes] = set()
         runs, most = _runs_of(taken), self._engine.together
         for at in range(0, len(runs), most):
-            for run, start, gone in self._committed(runs[at : at + most]):
+            for run, done in self._committed(runs[at : at + most]):
                 for pending in run.cells:
                     left[pending.key] -= 1
-                    if not gone:
-                        seen[pending.key] = min(start, seen.get(pending.key, start))
+                    if not done.dropped:
+                        seen[pending.key] = min(done.start, seen.get(pending.key, done.start))
+                    if done.goes_on:
+                        gone_on.add(pending.key)
         finished = [one.pending for one in taken if not left[one.pending.key]]
-        self._engine.drop([(pending, seen[pending.key]) for pending in finished if pending.key in seen])
+        dropped = [(pending, seen[pending.key]) for pending in finished if pending.key in seen]
+        self._engine.drop(dropped, min((pending.trail.origin for pending, _ in dropped if pending.key in gone_on), default=None))
         took = clock() - begun
         if self._crowded or took > members.LEASE / 4:
             self._size = max(1, self._size // 2)
@@ -183,9 +203,9 @@ class Worker:
             self._size = min(_MOST, self._size * 2)
         return len(finished)
 
-    def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, int, bool]]:
-        """The runs that are committed, or had nothing to do, with the times of their snapshots, and whether the notifications went too."""
-        made: list[tuple[_Run, Transaction, int]] = []
+    def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, _Done]]:
+        """The runs that are committed, or had nothing to do."""
+        made: list[tuple[_Run, Transaction, _Done]] = []
         again: list[_Run] = []
         snapshots = self._engine.begin_many(len(runs))
         for run, snapshot, versions in zip(runs, snapshots, _read(runs, snapshots), strict=True):
@@ -197,16 +217,16 @@ class Worker:
                 again.append(run)
                 continue
             if t.writes:
-                made.append((run, t, t.timestamp))
+                made.append((run, t, _Done.by(t)))
             else:
-                start = t.timestamp
+                done = _Done.by(t)
                 t.rollback()
-                yield run, start, False
+                yield run, done
         outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
-        for (run, t, start), outcome in zip(made, outcomes, strict=True):
+        for (run, _, done), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
                 self.runs += 1
-                yield run, start, bool(t.seen)
+                yield run, done
             elif isinstance(outcome, _AGAIN):
                 again.append(run)
             else:
@@ -215,12 +235,12 @@ class Worker:
         for run in again:
             try:
                 t = self._begin(run, self._engine.begin())
-                start, writes = t.timestamp, t.writes
+                done, writes = _Done.by(t), t.writes
                 t.commit()
             except _AGAIN:
                 continue  # another worker is at it; the notification is there still
             self.runs += writes
-            yield run, start, writes and bool(t.seen)
+            yield run, done
 
     def _begin(self, run: _Run, snapshot: Snapshot, versions: Sequence[Version | None] | None = None) -> Transaction:
         """A transaction in which an observer has run for what it has not seen. ``versions``: what it reads first, if that was done."""
