@@ -65,6 +65,24 @@ QUERIES = {
         a.join(b, left_on="k", right_on="b", how="inner").select("x", "i", "v", l="k").rename({"l": "m"})
         .join(b.select(c="b", w="v"), left_on="m", right_on="c").join(a.select(n="k", j="i"), left_on="c", right_on="n", how="semi")
     ),
+    "another join first": lambda a, b: (
+        a.select(q="y", h="i").join(a, left_on="q", right_on="y").join(b, left_on="k", right_on="b")
+        .group_by("k", "q").agg(n=col("v").sum())
+    ),
+    "another join first, by the left": lambda a, b: (
+        a.join(a.select(q="y", h="i"), left_on="y", right_on="q", where=col("h") <= col("i")).join(b, left_on="k", right_on="b")
+    ),
+    "another join first, then a small one and a group": lambda a, b: (
+        a.select(q="y", h="i").join(a, left_on="q", right_on="y").join(b, left_on="k", right_on="b")
+        .join(small(a), left_on="x", right_on="s").group_by("q", "y", "t").agg(n=col("v").sum())
+    ),
+    "shuffled, with a small one, and grouped": lambda a, b: (
+        a.select(q="y", h="i").join(a.filter(col("x") > 0), left_on="q", right_on="y").join(small(a), left_on="x", right_on="s")
+        .group_by("q", "t").agg(n=col("k").sum())
+    ),
+    "another join first, on the right": lambda a, b: (
+        b.join(a.select(q="y", h="i").join(a, left_on="q", right_on="y"), left_on="b", right_on="k")
+    ),
     "grouped and joined": lambda a, b: a.join(b.group_by("b").agg(n=col("v").sum()).filter(col("n") > 3), left_on="k", right_on="b"),
 }  # fmt: skip
 
@@ -113,10 +131,10 @@ def test_queries_over_tables_in_order(name: str, tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.usefixtures("any_range_pays")
-@pytest.mark.parametrize("name", [name for name in QUERIES if name not in ("right", "full")])
+@pytest.mark.parametrize("name", [name for name in QUERIES if name not in ("right", "full", "shuffled, with a small one, and grouped")])
 def test_they_need_no_shuffle(name: str, tmp_path: Path) -> None:
     keys = [at // 3 for at in range(90)]
-    a = in_order(tmp_path, "k", keys, 7, 1, x=[at % 3 for at in range(90)], y=keys, i=keys)
+    a = in_order(tmp_path, "k", keys, 7, 1, x=[at % 3 for at in range(90)], y=keys[::-1], i=keys)
     b = in_order(tmp_path, "b", keys[::3], 5, 1, v=keys[::3])
     p = Pipeline()
     text = QUERIES[name](p.read_parquet(a), p.read_parquet(b)).explain(placement="partitioned", memory="64MiB")

@@ -8,6 +8,7 @@
 What works on any part of a collection (filters, columns, the first half of an aggregation) becomes a step, which is fused with
 its neighbours; what needs equal keys together becomes an `Exchange`; an order becomes a `Sort`. A small side of a join goes whole
 to every part of the other instead of both being exchanged; a side that may turn out small is made first, and its size then decides.
+Tables whose files are in the order of the key are joined range by range (`in_ranges`), before others if need be (`join_mates`).
 
 Life of a node: `_Cutter.cut` gives each relational node a `Part`: a plan node and the tree still to be run on any part of it;
 a node that needs more than a part first lets that tree run (`_Cutter.made`). The tree of an exchange that distributes over a side
@@ -36,6 +37,7 @@ from dataflow.optimizer.distributes import distributes
 from dataflow.optimizer.estimates import estimated_bytes, needed_columns
 from dataflow.optimizer.halves import distinct_first, halves
 from dataflow.optimizer.in_ranges import read_in_ranges
+from dataflow.optimizer.join_mates import turned
 from dataflow.optimizer.parts import Part, as_column, keeps, planted, renumbered
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, schema_of
@@ -301,7 +303,7 @@ class _Cutter:
         part = self.in_ranges(part, node.keys)
         if self.has_whole_keys(node, part, node.keys):
             return self.with_tree(part, node)
-        if part.together and part.together <= plain and isinstance(part.node, Exchange):
+        if part.together and part.together <= plain and isinstance(part.node, Exchange) and not part.sides:
             self.remarks.say(f"no shuffle: {node.label} groups by what {part.node.label} brought together")
             return self.on_pieces(node, part)
         split = halves(node, part.schema)
@@ -364,6 +366,25 @@ class _Cutter:
         sides = (*left.sides, *right.sides)
         return Part(source, tree, left.bytes + right.bytes, sides=sides, together=frozenset((key.name,)), read=count)
 
+    def mates_first(self, node: Join) -> Part | None:
+        """A join of a join whose tables would be shuffled, in the order in which two of the three are read in ranges of one key."""
+        assert node.schema is not None
+        for below, mates, third, between, where in turned(node):
+            before = self.parts[id(below)]
+            shuffled = isinstance(before.node, Exchange) and before.plain
+            if not shuffled or any(len(self.readers[id(one)]) > 1 for one in (below, *between)):
+                continue
+            ranged = self.joined_in_ranges(mates, self.parts[id(mates.left)], self.parts[id(mates.right)])
+            if ranged is not None:
+                self.remarks.say(f"turned: {node.label} is made before {below.label}")
+                self.parts[id(mates)] = ranged
+                found = self.join(third)
+                for predicate in where:
+                    found = self.with_tree(found, Where(label=node.label, origin=node.origin, input=found.tree, predicate=predicate))
+                chosen = Project(label=node.label, origin=node.origin, input=found.tree, exprs=tuple(map(Column, node.schema)))
+                return found if [*found.schema] == [*node.schema] else self.with_tree(found, chosen)
+        return None
+
     def on_pieces(self, node: GroupAggregate, part: Part) -> Part:
         """A node that needs equal keys together, run on the pieces in which they are."""
         assert isinstance(part.node, Exchange)
@@ -399,6 +420,8 @@ class _Cutter:
             return self.swapped(node, left, right)
         if (ranged := self.joined_in_ranges(node, left, right)) is not None:
             return ranged
+        if (found := self.mates_first(node)) is not None:
+            return found
         root = replace(node, left=self.given(node, left, 0), right=self.given(node, right, 1))
         return self.exchange(node, [left, right], [node.left_on, node.right_on], root, size)
 
