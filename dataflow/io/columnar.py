@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from dataflow.errors import InputError, Report, SchemaError
 from dataflow.io.files import FileInfo, file_system, is_remote
+from dataflow.io.layouts import one_layout, untyped
 from dataflow.io.remembered import Footer, footer_of, metadata_of
 from dataflow.io.source import FileSource, Piece, Place, Source, Split, at_least_eight
 from dataflow.io.struct_fields import chosen_leaves, has_dots, leaf_bytes, narrowed_schema
@@ -103,56 +104,15 @@ class _ColumnarSource(FileSource):
         """The one schema of the files; files that disagree are an error that names both."""
         if self.chosen is not None:
             return self.chosen.layout
-        first: tuple[str, pa.Schema] | None = None
-        come_from: dict[str, str] = {}
-        merged: Any = None
-        seen: pa.Schema | None = None
+        return one_layout(self._schemas(files), union=self.union)
+
+    def _schemas(self, files: list[FileInfo]) -> Iterator[tuple[str, pa.Schema]]:
         for info in files:
-            path = info.path
             try:
-                schema = self._schema_of(info)
+                yield info.path, self._schema_of(info)
             except InputError:
-                if self.skip_bad:
-                    continue
-                raise
-            if schema is seen:  # remembered schemas are one object for all files that have the same
-                continue
-            seen = schema
-            schema = schema.remove_metadata()
-            if len(set(schema.names)) < len(schema.names):
-                twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
-                raise SchemaError(Report(f"a file has several columns called {', '.join(map(repr, twice))}", location=path))
-            for name in schema.names:
-                come_from.setdefault(name, path)
-            if first is None or merged is None:
-                first, merged = (path, schema), schema
-                continue
-            if schema == first[1]:
-                continue
-            for field in schema:
-                at = merged.get_field_index(field.name)
-                if at >= 0 and merged.field(at).type != field.type and pa.types.is_null(merged.field(at).type):
-                    merged = merged.set(at, field)
-                elif at >= 0 and (wide := _same_kind(merged.field(at).type, field.type)) is not None:
-                    merged = merged.set(at, pa.field(field.name, wide))
-                elif at >= 0 and merged.field(at).type != field.type and not pa.types.is_null(field.type):
-                    text = f"column {field.name!r} is {merged.field(at).type} in one file and {field.type} in another"
-                    raise SchemaError(
-                        Report(text, location=f"{come_from[field.name]} and {path}", hint="read them apart and map one to the other's type")
-                    )
-                elif at < 0 and self.union:
-                    merged = merged.append(field)
-            missing, new = set(merged.names) - set(schema.names), set(schema.names) - set(merged.names)
-            if (missing or new) and not self.union:
-                text = "; ".join(f"{t} {', '.join(sorted(n))}" for t, n in (("it lacks", missing), ("it adds", new)) if n)
-                raise SchemaError(
-                    Report(
-                        f"the files have different columns: {text}",
-                        location=f"{path}, against {first[0]}",
-                        hint='schema="union" fills what is missing with null',
-                    )
-                )
-        return merged
+                if not self.skip_bad:
+                    raise
 
     def splits(self, target: int) -> list[Split]:
         found = self.files()
@@ -248,7 +208,8 @@ class ParquetSource(_ColumnarSource):
         layout, _, rows = splits[0].extra
         schema = layout if self.only is None else pa.schema([layout.field(name) for name in self.only])
         names, versions = tuple(split.name for split in splits), tuple(split.version for split in splits)
-        return (ParquetScan(names, schema, self.only, rows, versions),)
+        folders = [layout.field(name) for name in self.hive(names[0])]
+        return (ParquetScan(names, schema, self.only, rows, versions, folders=pa.schema(folders) if folders else None),)
 
     def tables_by(self, column: str) -> list[tuple[ParquetSource, str]]:
         """The tables that are read together, each with what a column of the first is called in it: this one."""
@@ -311,19 +272,24 @@ class ParquetSource(_ColumnarSource):
         return ArrowSource(table) if table is not None else None
 
     def kernel_scan(self) -> ParquetScan | None:
-        """Plain local files of one layout; folders with values, remote files, lenient reading and columns that the kernel would
-        change go through `read`."""
+        """Plain local files of one layout; remote files, lenient reading, folders with values that the kernel would read otherwise, and
+        columns that it would change go through `read`."""
+        from dataflow.io.folders import as_the_kernel_does
         from dataflow.kernels.carrying import is_plain
         from dataflow.kernels.query import ParquetScan
 
         files = self.files()
-        if self.fields or self.union or self.skip_bad or any(is_remote(info.path) or self.hive(info.path) for info in files) or not files:
+        if self.fields or self.union or self.skip_bad or any(is_remote(info.path) for info in files) or not files:
+            return None
+        paths, kinds = tuple(info.path for info in files), self.hive_types(files)
+        if kinds and not (as_the_kernel_does(paths, [*kinds]) and kinds.keys().isdisjoint(self.file_columns().names)):
             return None
         layout = self.columns()
         first = self._schema_of(files[0])  # to which the kernel holds all others
-        if not all(map(is_plain, layout.types)) or _only_nulls(first, layout):
+        if not all(map(is_plain, layout.types)) or untyped(first, layout):
             return None
-        return ParquetScan(tuple(info.path for info in files), layout, self.only, versions=tuple(info.version for info in files))
+        versions = tuple(info.version for info in files)
+        return ParquetScan(paths, layout, self.only, versions=versions, folders=pa.schema([*kinds.items()]) if kinds else None)
 
     def _file(self, path: str) -> Any:
         fs, inner = file_system(path, self.options)
@@ -372,7 +338,7 @@ class ParquetSource(_ColumnarSource):
             if held >= target or index == len(footer.groups) - 1:
                 splits.append(Split(info.path, start, index + 1, held, info.version, (layout, "", (first, rows))))
                 start, held, first, rows = index + 1, 0, first + rows, 0
-        with_others = layout is None or not _only_nulls(footer.schema, layout)
+        with_others = layout is None or not untyped(footer.schema, layout)
         if len(splits) == 1 and with_others:
             return [replace(splits[0], extra=(layout, "", None))]  # a whole file, which the kernel may read together with others
         return splits
@@ -457,25 +423,6 @@ def _parquet(raw: BinaryIO, ahead: bool = False) -> Any:
     return pq.ParquetFile(
         raw, page_checksum_verification=True, thrift_string_size_limit=1 << 26, thrift_container_size_limit=1 << 22, pre_buffer=ahead
     )
-
-
-def _only_nulls(schema: pa.Schema, layout: pa.Schema) -> bool:
-    """Whether a file has a column without a type that has one in other files."""
-    return any(
-        pa.types.is_null(field.type) and (at := layout.get_field_index(field.name)) >= 0 and not pa.types.is_null(layout.field(at).type)
-        for field in schema
-    )
-
-
-def _same_kind(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
-    """The wider of two Arrow types that spell the same values (string and large_string)."""
-    if one == two:
-        return one
-    for small, large in ((pa.string(), pa.large_string()), (pa.binary(), pa.large_binary())):
-        views = (small, large, pa.string_view() if small == pa.string() else pa.binary_view())
-        if one in views and two in views:
-            return large
-    return None
 
 
 def _skipped(split: Split, reason: str) -> Piece:

@@ -8,7 +8,7 @@ out/dt=2024-01-02/a.parquet                      2024-01-02  out/dt=2024-01-02
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dataflow.expr.types import Schema
     from dataflow.io.files import FileInfo
 
-__all__ = ["Chosen", "FolderValues", "folder_values", "in_path", "types_in_folders", "value_of"]
+__all__ = ["Chosen", "FolderValues", "as_the_kernel_does", "folder_values", "in_path", "types_in_folders", "value_of"]
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -71,6 +71,21 @@ def in_path(roots: Sequence[str], path: str) -> dict[str, str | None]:
         if equals and name:
             found[unquote(name)] = None if value == NULL else unquote(value)
     return found
+
+
+def as_the_kernel_does(paths: Sequence[str], names: Collection[str]) -> bool:
+    """Whether the kernel, which looks at whole paths, finds these columns in the names of folders and no others, and the same values.
+
+    >>> as_the_kernel_does(["/data/day=1/a.parquet"], ["day"]), as_the_kernel_does(["/run=3/day=1/a.parquet"], ["day"])
+    (True, False)
+    """
+    for folder in dict.fromkeys(map(folder_of, paths)):
+        parts = [part for part in folder.split("/") if "=" in part]
+        if [unquote(part.partition("=")[0]) for part in parts] != list(names):
+            return False
+        if any(part.count("=") > 1 or part.endswith("=") or "%" in part.partition("=")[0] for part in parts):
+            return False
+    return all("=" not in path.rpartition("/")[2] for path in paths)
 
 
 def folder_of(path: str) -> str:

@@ -34,11 +34,14 @@ class ParquetScan:
     rows: tuple[int, int] | None = None  # from which row, and how many
     versions: tuple[str, ...] = ()  # of the files when they were listed
     between: tuple[str, Any, Any] | None = None  # a column, from which value, up to which, not included; None is without end
+    folders: pa.Schema | None = None  # the columns of which the values are in the names of folders
 
 
 def scan_parquet(scan: ParquetScan) -> Frame:
     """The frame of Parquet files, of which the kernel reads only the columns, row groups and pages that a query needs."""
-    lazy = pl.scan_parquet(list(scan.paths), hive_partitioning=False, glob=False, missing_columns="insert")
+    folders = {name: to_polars(kind) for name, kind in schema_from_arrow(scan.folders).items()} if scan.folders is not None else None
+    paths = list(scan.paths)
+    lazy = pl.scan_parquet(paths, hive_partitioning=folders is not None, hive_schema=folders, glob=False, missing_columns="insert")
     if scan.rows is not None:
         lazy = lazy.slice(*scan.rows)  # the scan takes it, and filters too: only those row groups are read
     if scan.between is not None:

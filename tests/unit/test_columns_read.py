@@ -30,12 +30,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...] | None]:
 
 @pytest.fixture
 def shops(tmp_path: Path) -> PCollection[Any]:
-    """Files in folders that name a column, which the kernel does not read itself."""
+    """Files in folders that name a column, in one that seems to, so that the kernel does not read them itself."""
     for shop in ("north", "south"):
-        folder = tmp_path / f"shop={shop}"
-        folder.mkdir()
+        folder = tmp_path / "run=1" / f"shop={shop}"
+        folder.mkdir(parents=True)
         pq.write_table(pa.table({"k": range(5), "x": [at * 2 for at in range(5)], "unread": ["x" * 100] * 5}), folder / "part.parquet")
-    return Pipeline().read_parquet(str(tmp_path))
+    return Pipeline().read_parquet(str(tmp_path / "run=1"))
 
 
 @pytest.mark.parametrize("placement", ["whole", "partitioned"])
@@ -130,9 +130,10 @@ def test_a_struct_of_which_most_is_used_is_scanned_by_the_kernel(tmp_path: Path,
 
 
 def test_files_that_the_kernel_does_not_scan_are_read_by_fields_always(tmp_path: Path, leaves: list[Any]) -> None:
-    (tmp_path / "day=1").mkdir()
-    events(tmp_path / "day=1")
-    query = Pipeline().read_parquet(str(tmp_path)).filter(col("k") > 1).select("day", v=col("s").struct.field("b"))
+    table = tmp_path / "run=1"  # above the table, where the kernel would find a column
+    (table / "day=1").mkdir(parents=True)
+    events(table / "day=1")
+    query = Pipeline().read_parquet(str(table)).filter(col("k") > 1).select("day", v=col("s").struct.field("b"))
     assert sorted(map(repr, query.collect(progress=False, mode="in_process"))) == sorted(
         map(repr, [{"day": 1, "v": None}, {"day": 1, "v": "lang" * 2000}])
     )

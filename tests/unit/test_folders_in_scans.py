@@ -1,0 +1,82 @@
+"""The kernel reads columns from the names of folders as our own reading does, or is not asked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dataflow import PCollection, Pipeline, col
+from dataflow.io.columnar import ParquetSource
+
+PLACES: dict[str, dict[str, Any]] = {
+    "whole": {"placement": "whole"},
+    "in pieces": {"placement": "partitioned", "memory": "64MiB", "mode": "in_process"},
+}
+TREES: dict[str, list[str]] = {
+    "one": ["k=1", "k=2", "k=-3"],
+    "several": ["k=1/d=2024-01-01", "k=2/d=2024-02-29", "k=2/d=__HIVE_DEFAULT_PARTITION__"],
+    "texts": ["s=a b", "s=x%20y", "s=%C3%A9", "s=ü", "s=07"],
+    "all null": ["s=__HIVE_DEFAULT_PARTITION__"],
+    "a name that is escaped": ["a%20b=1", "a%20b=2"],
+    "a value with a sign": ["s=a=b", "s=c"],
+    "no value": ["s=", "s=c"],
+    "not in all": ["k=1", "k=1/s=a", "."],
+    "another order": ["k=1/j=2", "j=3/k=4"],
+    "twice": ["k=1/k=2", "k=3/k=4"],
+}
+BY_THE_KERNEL = {"one", "several", "texts", "all null"}
+QUERIES: dict[str, Any] = {
+    "all": lambda t: t,
+    "of the file": lambda t: t.select("v"),
+    "of the folders": lambda t: t.select(*(name for name in t.schema if name != "v")).distinct(),
+    "grouped": lambda t: t.filter(col("v") > 1).group_by(*(name for name in t.schema if name != "v")).agg(n=col("v").sum()),
+    "chosen": lambda t: t.filter(col(next(name for name in t.schema if name != "v")).is_not_null() & (col("v") < 9)),
+}
+
+
+def written(folder: Path, tree: list[str]) -> str:
+    for number, place in enumerate(tree):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        table = pa.table({"v": [number, number + 1, number + 8]})
+        for part in range(2):
+            pq.write_table(table, folder / place / f"{part}.parquet", row_group_size=1, write_page_checksum=True)
+    return str(folder)
+
+
+def bag(rows: list[Any]) -> list[str]:
+    return sorted(map(repr, rows))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("tree", TREES)
+def test_columns_of_folders_are_what_the_reference_reads(tmp_path: Path, tree: str, query: str, place: str) -> None:
+    path = written(tmp_path / "table", TREES[tree])
+
+    def built() -> PCollection[Any]:
+        return QUERIES[query](Pipeline().read_parquet(path))
+
+    assert (ParquetSource((path,)).kernel_scan() is not None) == (tree in BY_THE_KERNEL)
+    assert bag(built().collect(progress=False, **PLACES[place])) == bag(built().collect(runner="reference"))
+
+
+def test_a_folder_above_the_table_is_none_of_its_columns(tmp_path: Path) -> None:
+    path = written(tmp_path / "run=7", ["k=1", "k=2"])
+    found = Pipeline().read_parquet(path).collect(progress=False, placement="whole")
+    assert list(found[0]) == ["v", "k"] and {row["k"] for row in found} == {1, 2}
+
+
+def test_a_column_of_the_file_is_not_the_folders(tmp_path: Path) -> None:
+    (tmp_path / "k=1").mkdir()
+    pq.write_table(pa.table({"k": [5], "v": [6]}), tmp_path / "k=1" / "a.parquet")
+    assert Pipeline().read_parquet(str(tmp_path)).collect(progress=False, placement="whole") == [{"k": 5, "v": 6}]
+
+
+def test_a_file_that_is_named_like_a_folder_tells_nothing(tmp_path: Path) -> None:
+    (tmp_path / "k=1").mkdir()
+    pq.write_table(pa.table({"v": [6]}), tmp_path / "k=1" / "j=2.parquet")
+    assert Pipeline().read_parquet(str(tmp_path)).collect(progress=False, placement="whole") == [{"v": 6, "k": 1}]
