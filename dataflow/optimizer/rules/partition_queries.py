@@ -34,7 +34,7 @@ from dataflow.expr.nodes import (
 from dataflow.expr.types import DType, Schema, promoted
 from dataflow.expr.typing import type_of
 from dataflow.optimizer.distributes import distributes
-from dataflow.optimizer.estimates import estimated_bytes, needed_columns
+from dataflow.optimizer.estimates import estimated_bytes, estimates, needed_columns
 from dataflow.optimizer.halves import distinct_first, halves
 from dataflow.optimizer.in_ranges import read_in_ranges
 from dataflow.optimizer.join_mates import turned
@@ -59,6 +59,7 @@ from dataflow.plan.relational import (
     Where,
     expressions_of,
 )  # fmt: skip
+from dataflow.plan.statistics import Statistics
 from dataflow.plan.steps import Step
 from dataflow.plan.traversal import consumers, read_twice, rewrite, topological
 
@@ -109,6 +110,7 @@ class _Cutter:
         self.parts: dict[int, Part] = {}
         self.shared: dict[int, Node] = {}
         self.readers = consumers((query.root,))
+        self.known: dict[int, Statistics] | None = None  # how many records nodes give, when that has been asked
         self.apart: set[int] = set()  # reads, of which everybody who needs one has his own
 
     def run(self) -> Node:
@@ -372,7 +374,7 @@ class _Cutter:
         for below, mates, third, between, where in turned(node):
             before = self.parts[id(below)]
             shuffled = isinstance(before.node, Exchange) and before.plain
-            if not shuffled or any(len(self.readers[id(one)]) > 1 for one in (below, *between)):
+            if not shuffled or any(len(self.readers[id(one)]) > 1 for one in (below, *between)) or self.reduces(below, mates.left):
                 continue
             ranged = self.joined_in_ranges(mates, self.parts[id(mates.left)], self.parts[id(mates.right)])
             if ranged is not None:
@@ -384,6 +386,13 @@ class _Cutter:
                 chosen = Project(label=node.label, origin=node.origin, input=found.tree, exprs=tuple(map(Column, node.schema)))
                 return found if [*found.schema] == [*node.schema] else self.with_tree(found, chosen)
         return None
+
+    def reduces(self, join: Join, side: Node) -> bool:
+        """Whether a join had better be made early, as it keeps less than half of a side, by all that is known."""
+        if self.known is None:
+            self.known = estimates((self.query,))
+        after, before = (self.known.get(id(one)) for one in (join, side))
+        return after is None or before is None or 2 * after.rows < before.rows
 
     def on_pieces(self, node: GroupAggregate, part: Part) -> Part:
         """A node that needs equal keys together, run on the pieces in which they are."""
