@@ -20,6 +20,7 @@ from psycopg import sql
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
 from dataflow.kv.postgres_batch import arguments, blobs, guards, waves
+from dataflow.kv.postgres_lives import Lives
 from dataflow.kv.postgres_pool import Connection, OutOfLocksError, Pool
 from dataflow.kv.postgres_schema import FORMAT, FORMAT_KEY, laying_down
 from dataflow.kv.postgres_session import Session
@@ -70,6 +71,7 @@ class PostgresStore:
         self._threads = Threads(max(1, connections - 1), "dataflow postgres")
         self._tables = {family: sql.Identifier(schema, family) for family in FAMILIES}
         self._statements: dict[Any, bytes] = {}
+        self._lives = Lives(schema)
         holes = sql.SQL(", ").join(sql.SQL(f"${n}") for n in range(1, _MUTATION_ARGUMENTS + 1))  # pyright: ignore[reportArgumentType]
         self._mutate = sql.SQL("select {}({})").format(sql.Identifier(schema, f"mutate_{FORMAT}"), holes).as_bytes(None)
         self._next = sql.SQL("select {}($1::int8)").format(sql.Identifier(schema, f"next_timestamps_{FORMAT}")).as_bytes(None)
@@ -306,10 +308,11 @@ class PostgresStore:
             return self._statements[text, ""]
 
         with self._pool.lent() as connection:
+            life = self._lives.of(connection)
             if not sync:
                 connection.execute(b"set synchronous_commit = off")
             try:
-                yield Session(self.name, connection, spelled)
+                yield Session(self.name, connection, spelled, life)
             finally:
                 if not sync and not connection.closed:
                     connection.execute(b"set synchronous_commit = on")

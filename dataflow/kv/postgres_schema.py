@@ -3,6 +3,7 @@
     schema "dataflow"
       data, lock, write, notify, meta    key bytea primary key, value bytea
       timestamps                         a sequence
+      lives                              `postgres_lives`
       mutate_1(…)                        conditions and edits of a thousand mutations as arrays of bytes
 
 The one thing that SQL makes hard is `Absent`: no row of a table stands for "nothing is here", so there is nothing to lock, and two
@@ -25,6 +26,7 @@ import zlib
 
 from psycopg import sql
 
+from dataflow.kv.postgres_lives import table_of_lives
 from dataflow.kv.store import FAMILIES
 
 __all__ = ["FORMAT", "FORMAT_KEY", "guard_class", "laying_down"]
@@ -143,6 +145,7 @@ def laying_down(schema: str) -> list[sql.Composed]:
             for table in tables.values()
         ),
         sql.SQL("create sequence if not exists {}").format(sql.Identifier(schema, "timestamps")),
+        table_of_lives(schema),
         sql.SQL(_FUNCTION).format(
             name=sql.Identifier(schema, f"mutate_{FORMAT}"), guard=sql.Literal(guard_class(schema)), steps=steps
         ),

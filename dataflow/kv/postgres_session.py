@@ -22,12 +22,13 @@ _CONFLICTS = frozenset({"40001", "40P01", "55P03"})  # serialization failure, de
 
 
 class Session:
-    """Statements of one transaction. ``spelled``: a statement with the names of the families' tables."""
+    """Statements of one transaction. ``spelled``: a statement with the names of the families' tables. ``life``: of the server, in which
+    the number of the transaction is its own."""
 
     blobs = staticmethod(blobs)
 
-    def __init__(self, name: str, connection: Connection, spelled: Callable[[str], bytes]) -> None:
-        self._name, self._connection, self._spelled = name, connection, spelled
+    def __init__(self, name: str, connection: Connection, spelled: Callable[[str], bytes], life: bytes) -> None:
+        self._name, self._connection, self._spelled, self.life = name, connection, spelled, life
 
     def run(self, statement: str | bytes, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows a statement gives; ``{family}`` in it stands for the table of a family."""

@@ -16,6 +16,9 @@ their keys; if two wait for each other in spite of that, the server ends one, wh
 
 If the connection breaks at commit, the server is asked what became of the transaction of that number. That, and what was in the way of a
 refused one, is asked when its connection was given back: nobody waits for a second with the first in hand.
+
+A server that crashed gives a number again if the disk knew nothing of it (`kv.postgres_lives`). Then what the server says of the number may
+be said of another transaction, and the cells tell: of one that was committed each has its time, or a later one.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from typing import Any
 
 from dataflow.errors import ConflictError, OutcomeUnknownError, Report, StoreError, TransactionError
 from dataflow.txn import notify
-from dataflow.txn.collect import collect_versions, raise_safe_point
+from dataflow.txn.collect import collect_versions, raise_safe_point, safe_point
 from dataflow.txn.ground import cell_name
 from dataflow.txn.ledger import TIME
 from dataflow.txn.notify import Pending, Trail
@@ -45,6 +48,8 @@ _DECIDED = 30.0  # seconds in which a server must say what became of a transacti
 _BEGIN = b"begin isolation level repeatable read"
 _SNAPSHOT = b"select pg_snapshot_xmin(pg_current_snapshot())::text::int8 - 1"
 _NUMBER = b"select pg_current_xact_id()::text::int8"
+_STATUS = b"select pg_xact_status($1::text::xid8)"
+_ASSIGNED = b"select $1::text::xid8 < pg_current_xact_id()"  # takes one for itself; nothing was asked of it before
 _GET = "select value from {data} where key = $1"
 _GET_MANY = "select key, value from {data} where key = any($1)"
 _SCAN = "select key, value from {data} where key >= $1 and key < $2 order by key {order} limit $3::int8"
@@ -171,10 +176,11 @@ class NativeEngine:
         return [self._commit(intent) for intent in intents]
 
     def _commit(self, intent: Intent) -> int | TransactionError:
-        number = 0
+        number, life = 0, b""
         try:
             try:
                 session = intent.snapshot.session
+                life = session.life
                 ((number,),) = session.run(_NUMBER)
                 self._edit(session, intent, number)
                 session.run(b"commit")
@@ -184,7 +190,7 @@ class NativeEngine:
         except ConflictError as refused:
             return self._conflict(intent, refused)
         except OutcomeUnknownError:
-            if number and self._became(number):
+            if number and self._became(number, life, intent):
                 return int(number)
             return self._conflict(intent, ConflictError("the connection was lost, and the server rolled it back"))
 
@@ -206,13 +212,17 @@ class NativeEngine:
             part = noted[at : at + _MOST]
             session.run(_NOTIFY, (number, blobs(part), blobs([intent.notify[key] for key in part])))
 
-    def _became(self, number: int) -> bool:
+    def _became(self, number: int, life: bytes, intent: Intent) -> bool:
         """Whether the transaction of a number was committed; the server may still be at it. Raises `OutcomeUnknownError`."""
         until = time.monotonic() + _DECIDED
         while True:
             try:
                 with self.session() as session:
-                    ((status,),) = session.run(b"select pg_xact_status($1::text::xid8)", (str(number),))
+                    if session.life != life:
+                        return self._survived(session, number, intent)
+                    ((status,),) = session.run(_STATUS, (str(number),))
+            except OutcomeUnknownError:
+                raise
             except StoreError as error:
                 raise OutcomeUnknownError(
                     Report(
@@ -226,6 +236,28 @@ class NativeEngine:
             if time.monotonic() > until:
                 raise OutcomeUnknownError(f"{self.store.name} does not say what became of transaction {number}")
             time.sleep(0.05)
+
+    def _survived(self, session: Any, number: int, intent: Intent) -> bool:
+        """Whether a transaction was committed before its server crashed, by what it wrote."""
+        keys = [*intent.writes][:_MOST]
+        found: dict[bytes, bytes] = dict(session.run(_GET_MANY, (session.blobs(keys),)))
+        times = {key: int.from_bytes(packed[:TIME], "big") for key, packed in found.items()}
+        if any(when < number for when in times.values()):
+            return False
+        if len(times) < len(keys) and safe_point(self.store) < number:  # of a delete, too, something stands there until it is collected
+            return False
+        if any(when == number and found[key][TIME:] == (intent.writes[key] or b"") for key, when in times.items()):
+            return True
+        ((known,),) = session.run(_ASSIGNED, (str(number),))
+        if not known or session.run(_STATUS, (str(number),))[0][0] != "committed":
+            return False
+        raise OutcomeUnknownError(
+            Report(
+                f"whether transaction {number} was committed is not known: {self.store.name} crashed while it committed, "
+                "and what it was to write has been changed since",
+                hint="look at what it was to write",
+            )
+        )
 
     def _conflict(self, intent: Intent, refused: ConflictError) -> ConflictError:
         """The conflict with the cell that was changed, as far as that can be told."""
