@@ -139,6 +139,19 @@ def test_they_need_no_shuffle(name: str, tmp_path: Path) -> None:
     p = Pipeline()
     text = QUERIES[name](p.read_parquet(a), p.read_parquet(b)).explain(placement="partitioned", memory="64MiB")
     assert "no shuffle: " in text and " in ranges of k" in text
+    assert ("turned: " in text) == (name == "another join first, by the left")  # of the others the order was chosen before
+
+
+@pytest.mark.usefixtures("any_range_pays")
+def test_a_join_that_leaves_little_of_a_table_comes_first(tmp_path: Path) -> None:
+    keys = [at // 3 for at in range(90)]
+    a = in_order(tmp_path, "k", keys, 7, 1, x=[at % 3 for at in range(90)], y=keys[::-1], i=keys)
+    b = in_order(tmp_path, "b", keys[::3], 5, 1, v=keys[::3])
+    p = Pipeline()
+    some = p.read_parquet(a).select(q="y", h="i").filter(col("q") == 3)
+    joined = some.join(p.read_parquet(a), left_on="q", right_on="y").join(p.read_parquet(b), left_on="k", right_on="b")
+    text = joined.explain(placement="partitioned", memory="64MiB")
+    assert "join inner-2" in text and "turned: " not in text
 
 
 def test_tables_in_no_order_or_with_null_keys_are_shuffled(tmp_path: Path) -> None:
