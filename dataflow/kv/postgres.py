@@ -18,7 +18,7 @@ from typing import Any, Literal
 from psycopg import errors as pg
 from psycopg import sql
 
-from dataflow.errors import OutcomeUnknownError, Report, StoreError
+from dataflow.errors import OutcomeUnknownError, Report, StoreError, redact
 from dataflow.kv.postgres_batch import arguments, blobs, guards, waves
 from dataflow.kv.postgres_lives import Lives
 from dataflow.kv.postgres_pool import Connection, OutOfLocksError, Pool
@@ -308,9 +308,12 @@ class PostgresStore:
             return self._statements[text, ""]
 
         with self._pool.lent() as connection:
-            life = self._lives.of(connection)
-            if not sync:
-                connection.execute(b"set synchronous_commit = off")
+            try:
+                life = self._lives.of(connection)
+                if not sync:
+                    connection.execute(b"set synchronous_commit = off")
+            except pg.Error as reason:
+                raise StoreError(Report(f"{self.name} was lost before a transaction began", hint=redact(str(reason))[:300])) from reason
             try:
                 yield Session(self.name, connection, spelled, life)
             finally:

@@ -41,7 +41,7 @@ class Lives:
         self._known: WeakKeyDictionary[Connection, bytes] = WeakKeyDictionary()
 
     def of(self, connection: Connection) -> bytes:
-        """The name of a connection's life; asked when it is in no transaction."""
+        """The name of a connection's life; asked when it is in no transaction. Raises `psycopg.Error`."""
         while (name := self._known.get(connection)) is None:  # who came second sees what the first has written when he looks again
             try:
                 rows = connection.execute(self._statement, (os.urandom(16),), binary=True).fetchall()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from servers import PostgresServer
 
-from dataflow.errors import ConflictError, OutcomeUnknownError
+from dataflow.errors import ConflictError, OutcomeUnknownError, StoreError
 from dataflow.txn import Database, Transaction
 
 
@@ -140,3 +140,17 @@ def test_a_store_of_before_gets_the_table_of_lives(server: PostgresServer, db: D
     again = Database.open(server.address, schema=db.engine.store._schema)  # type: ignore[attr-defined]
     assert number_of(again, "a") > 0
     again.close()
+
+
+def test_a_connection_that_is_found_broken_is_an_error_of_the_store(
+    server: PostgresServer, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number_of(db, "a")
+    store: Any = db.engine.store
+    monkeypatch.setattr(store._pool, "_take", lambda: None)  # a new connection
+    of = store._lives.of
+    monkeypatch.setattr(store._lives, "of", lambda connection: (connection.close(), of(connection)))
+    with pytest.raises(StoreError, match="was lost before"):
+        db.snapshot().get("a", "x")
+    monkeypatch.undo()
+    assert db.snapshot()["a", "x"] == 1
