@@ -4,7 +4,7 @@ import sys
 import tempfile
 import time
 
-from cells import Cells, Raw
+from cells import BareProtocol, Cells, Raw
 from operations import Operations
 from rates import Operation, calls_of, chunks_of, counting, measured, report
 
@@ -17,13 +17,16 @@ def main(size: int) -> None:
     db = Database.open(tempfile.mkdtemp(), engine="percolator", sync=False)
     cells.load(db.engine)
     do = Operations(cells, db)
+    bare = BareProtocol(cells, cells.packed)
     operations = [
         Operation("raw get", raw.get),
+        Operation("the calls of a read, bare", bare.read, "raw get"),
         Operation("read, engine", do.engine_read, "raw get", 0.36),
         Operation("reads of one snapshot, engine", do.engine_reads, "raw get"),
         Operation("read, t[row, column]", do.api_read, "raw get"),
         Operation("reads of one snapshot, get_many of 100", do.api_reads_many, "raw get"),
         Operation("raw put", raw.put),
+        Operation("the calls of a write, bare", bare.write, "raw put"),
         Operation("write, engine", do.engine_write, "raw put", 0.25),
         Operation("writes in groups of 100, engine", do.engine_writes, "raw put"),
         Operation("write, t[row, column]", do.api_write, "raw put"),
