@@ -1,4 +1,4 @@
-"""The agent of a machine: one actor for all that a driver has there. The cores that its workers use are held beside it (`holding.py`).
+"""The agent of a machine: one actor, holding the cores that a driver takes there, for all that the driver has on that machine.
 
     launch ─> a connection to the driver, with the token ─> `python -m dataflow.worker` at its other end (the agent lets go of it)
     folder    <run>/worker-0.mark worker-0.stack …   what the workers are at, and what they said when they died
@@ -52,7 +52,6 @@ class Agent:
         self.server = FileServer(address, token, [self.folder])
         self.workers: dict[str, WorkerProcess] = {}
         self.adopted = 0
-        self.visible = ""
         self.gpus: dict[str, tuple[list[int], float]] = {}  # by worker: which, and what share of each
         threading.Thread(target=self.server.serve, daemon=True).start()
         threading.Thread(target=self._watch_memory, daemon=True).start()
@@ -68,15 +67,11 @@ class Agent:
         with knock(driver, self.token, number) as connection:
             self.workers[name] = WorkerProcess(name, connection.fileno(), self.slots, self.server.place, self._own_gpus(name, gpus))
 
-    def own(self, visible: str) -> None:
-        """The GPUs that are the driver's, as CUDA_VISIBLE_DEVICES says it."""
-        self.visible = visible
-
     def _own_gpus(self, name: str, gpus: float) -> dict[str, str]:
         """The environment of a worker: which of the agent's GPUs are its own."""
         if not gpus:
             return {}
-        visible = self.visible.split(",")
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         share = min(gpus, 1.0)
         self.gpus = {one: held for one, held in self.gpus.items() if one in self.workers}
         taken = [sum(part for which, part in self.gpus.values() if at in which) for at in range(len(visible))]

@@ -1,6 +1,6 @@
 """The cluster, as this process knows it: connected once, hidden behind the first work, and kept a while for the runs that follow.
 
-cluster_for ─> join ─> an agent on every machine, and what the steps of the run may use there is held; the pool divides it among them
+cluster_for ─> join ─> an agent on every machine, which holds what the steps of the run may use there; the pool divides it among them
                           └─ `look`: machines that come, machines that leave, cores that others gave back
 
 Runs with other settings (another ``runtime_env``, another folder) have agents of their own. The cores go from those whose runs are over
@@ -17,6 +17,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -27,13 +29,11 @@ from dataflow.plan.steps import Resources
 from runners.ray.bootstrap import VERSIONS, actor_class, bootstrap_with, packages
 from runners.ray.environment import Environment
 from runners.ray.failures import in_our_words
-from runners.ray.holding import CORES, Holding, not_held, room, usable
 from runners.ray.joining import join, last_line
 from runners.ray.link import linked
-from runners.ray.machine import Machine
 from runners.ray.settings import RaySettings
 
-__all__ = ["Cluster", "cluster_for", "give_back", "node_of"]
+__all__ = ["Cluster", "Machine", "cluster_for", "give_back", "node_of"]
 
 START = 10.0  # seconds that the first run waits for an agent; where none comes, the run itself says what it lacks
 TOGETHER = 1.0  # seconds that it waits for the others when one is there
@@ -42,6 +42,49 @@ LOOK = 1.0
 GROW = 5.0
 REFUSALS = 3
 SETTLED = 60.0  # seconds after which the end of an agent is no sign that its machine cannot have one
+
+
+@dataclass(eq=False)
+class Machine:
+    """A machine: its agent, which ``has`` some of its resources, by Ray's names. ``place``: of its files; ``path``, ``cwd``: where its
+    workers find modules and files; ``log``: what they print goes there. ``until``: when it goes, if that is known; how many runs have
+    ``left`` it. ``name``: the node's, or another where the node has an agent already: for what others held when that came."""
+
+    node: str
+    has: dict[str, float]
+    agent: Any
+    address: str = ""
+    place: str = ""
+    folder: str = ""
+    path: tuple[str, ...] = ()
+    cwd: str = ""
+    log: str = ""
+    since: float = field(default_factory=time.monotonic)
+    until: float = 0.0
+    left: int = 0
+    name: str = ""
+
+    @property
+    def stays(self) -> bool:
+        """Whether the cluster has not said that it goes."""
+        return not self.until
+
+    @property
+    def slots(self) -> int:
+        """How many workers there are at most."""
+        return int(self.has["CPU"])
+
+    def room(self, asked: Resources | None, taken: Mapping[Resources | None, int]) -> int:
+        """For how many workers more there is room beside some."""
+        left = dict(self.has)
+        for kind, count in taken.items():
+            for name, amount in _amounts(kind).items():
+                left[name] = left.get(name, 0) - amount * count
+        return _room(asked, left)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """A reference to what the agent answers."""
+        return self.agent.call.remote(method, *arguments)
 
 
 def cluster_for(settings: RaySettings, asked: tuple[Resources, ...]) -> Cluster:
@@ -91,7 +134,7 @@ class Cluster:
     def __init__(self, settings: RaySettings, asked: tuple[Resources, ...]) -> None:
         self.settings, self.asked = settings, asked
         self.machines: dict[str, Machine] = {}  # by name
-        self.coming: dict[str, tuple[Machine, list[Any]]] = {}  # with what is to be answered
+        self.coming: dict[str, tuple[Machine, Any]] = {}
         self.refusals: dict[str, int] = {}
         self.totals: list[dict[str, float]] = []  # of all machines, whoever holds it now
         self.users = 0
@@ -143,8 +186,6 @@ class Cluster:
         """A run is over. If no other begins soon, the cores are given back."""
         for one in list(self.machines.values()):
             one.call("clear", run)
-            for resting in one.resting.values():
-                resting.discard(run)
         with _lock:
             self.users -= 1
             self._released = time.monotonic()
@@ -170,7 +211,7 @@ class Cluster:
             if machines:
                 ray.wait([one.call("close") for one in machines], num_returns=len(machines), timeout=1.0)
             for one in [*machines, *(one for one, _ in coming)]:
-                one.end()
+                ray.kill(one.agent)
         self.link.release()
 
     # -- machines
@@ -189,7 +230,7 @@ class Cluster:
             free = [node for node in alive if self.refusals.get(node, 0) < REFUSALS and node not in going]
             self.totals = [alive[node]["Resources"] for node in free]
             for node in free:
-                has = usable(alive[node]["Resources"], self.asked)
+                has = _usable(alive[node]["Resources"], self.asked)
                 if has["CPU"] and node not in self.machines and node not in self.coming:
                     self._invite(node, alive[node]["NodeManagerAddress"], has)
             if now - self._grown > GROW:
@@ -197,7 +238,6 @@ class Cluster:
                 self._grow({node: alive[node] for node in free})
             self._look_after({node: found for node, found in alive.items() if node not in going})
             self._meet(wait)
-            self._take_less()
             for one in list(self.machines.values()):
                 if one.node in going and one.stays:
                     one.until = now + going[one.node]
@@ -213,13 +253,13 @@ class Cluster:
 
     def could_hold(self, asked: Resources | None) -> bool:
         """Whether some machine has what a step asks for, though others may hold it now."""
-        return any(room(asked, total) for total in self.totals)
+        return any(_room(asked, total) for total in self.totals)
 
     def _invite(self, node: str, address: str, has: dict[str, float]) -> None:
         """Ask for an agent."""
         name = node if node not in self.machines else next(f"{node}/{n}" for n in itertools.count(2) if f"{node}/{n}" not in self.machines)
-        one = Machine(node, has, self._agent(node, address, has), Holding(node, has), address=address, name=name)
-        self.coming[name] = (one, [one.call("place"), *one.held.answers.values()])
+        one = Machine(node, has, self._agent(node, address, has), address=address, name=name)
+        self.coming[name] = (one, one.call("place"))
 
     def _grow(self, free: dict[str, Any]) -> None:
         """Where others held some of a machine's cores when its agent came, and have given them back, have another agent for these."""
@@ -228,9 +268,9 @@ class Cluster:
             held[one.node] += one.slots
         short = [node for node in held if node in free and held[node] < int(free[node]["Resources"]["CPU"])]
         short = [node for node in short if all(one.node != node for one, _ in self.coming.values())]
-        left = not_held() if short else {}
+        left = _free() if short else {}
         for node in short:
-            has = usable(left.get(node, {}), self.asked)
+            has = _usable(left.get(node, {}), self.asked)
             if has["CPU"]:
                 self._invite(node, free[node]["NodeManagerAddress"], has)
 
@@ -240,12 +280,12 @@ class Cluster:
         for key, (one, _) in list(self.coming.items()):
             if one.node in alive and time.monotonic() - one.since < PENDING:
                 continue
-            free = not_held() if free is None else free
-            left = usable(free.get(one.node, {}), self.asked)  # none: it has its cores and is starting, or others have them all
+            free = _free() if free is None else free
+            left = _usable(free.get(one.node, {}), self.asked)  # none: it has its cores and is starting, or others have them all
             fewer = left["CPU"] > 0 and any(left.get(name, 0) < amount for name, amount in one.has.items())
             if one.node not in alive or fewer:
                 del self.coming[key]
-                one.end()
+                ray.kill(one.agent)
             if one.node in alive and fewer:
                 self._invite(one.node, alive[one.node]["NodeManagerAddress"], left)
 
@@ -253,12 +293,12 @@ class Cluster:
         """Take in the agents that are there."""
         limit = time.monotonic() + wait
         while self.coming:
-            references = [answer for _, answers in self.coming.values() for answer in answers]
+            references = [place for _, place in self.coming.values()]
             ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
-            for key, (one, answers) in list(self.coming.items()):
-                if answers[0] in ready and (set(answers) <= set(ready) or _is_error(answers[0])):
+            for key, (one, place) in list(self.coming.items()):
+                if place in ready:
                     del self.coming[key]
-                    self._welcome(one, answers[0])
+                    self._welcome(one, place)
                     limit = min(limit, time.monotonic() + TOGETHER)
             if time.monotonic() >= limit:
                 return
@@ -267,18 +307,14 @@ class Cluster:
     def _welcome(self, one: Machine, place: Any) -> None:
         try:
             one.place, one.folder, one.path, one.cwd, one.log = ray.get(place)
-            gpus = one.held.gpus()
         except ray.exceptions.RayActorError as error:
-            one.end()
             if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
                 reason = last_line(str(error))
                 raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=_INSTALL)) from error
             self.refusals[one.node] = self.refusals.get(one.node, 0) + 1  # gone again
             return
         except ray.exceptions.RayError as error:
-            one.end()
             raise in_our_words(error, one.address) from error
-        one.call("own", gpus)
         self.machines[one.name] = one
         if one.node == self.node:
             self.transport.here += (one.place,)
@@ -290,34 +326,15 @@ class Cluster:
                 del self.machines[one.name]
                 settled = time.monotonic() - one.since > SETTLED
                 self.refusals[one.node] = 1 if settled else self.refusals.get(one.node, 0) + 1
-                one.end()  # it may be there after all, and would keep its cores
-
-    # -- what is held of their resources
-
-    def rest(self, one: Machine, part: str, run: str) -> None:
-        """A run has no use for a part of a machine's resources; if no run has, others may have it."""
-        one.resting[part].add(run)
-        if len(one.resting[part]) >= self.users:
-            one.held.give(part)
-
-    def take(self, one: Machine, part: str, run: str) -> Any:
-        """A run has use for it: the reference to an answer that is there when it is held."""
-        one.resting[part].discard(run)
-        return one.held.take(part)
-
-    def _take_less(self) -> None:
-        """Where others have some of what was given back, take what is left."""
-        now = time.monotonic()
-        late = [(one, part) for one in self.machines.values() for part in one.held.parts() if now - (one.held.waits(part) or now) > PENDING]
-        left = not_held() if late else {}
-        for one, part in late:
-            there = left.get(one.node, {})
-            one.held.take_less(part, usable({**there, "CPU": there.get("CPU", 0) if part == CORES else one.slots}, self.asked))
+                _end(one.agent)  # it may be there after all, and would keep its cores
 
     def _agent(self, node: str, address: str, has: dict[str, float]) -> Any:
-        options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0}
+        options: dict[str, Any] = {"num_cpus": has["CPU"], "num_gpus": has.get("GPU", 0), "max_restarts": 0, "max_task_retries": 0}
+        if "memory" in has:
+            options["memory"] = has["memory"]
         if (environment := self.environment.brought()) is not None:
             options["runtime_env"] = environment
+        options["resources"] = {name: amount for name, amount in has.items() if name not in ("CPU", "GPU", "memory")}
         made = actor_class().options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
         return made.remote([self._packages], self.given, (self.token, address, self.settings.spill_folder, int(has["CPU"])))
 
@@ -328,19 +345,42 @@ _known: list[Cluster] = []
 _INSTALL = "install the same versions on all machines, or give the runner runtime_env={'pip': [...]}"
 
 
-def _is_error(answer: Any) -> bool:
-    """Whether what has been answered is that there is no answer."""
-    try:
-        ray.get(answer)
-    except ray.exceptions.RayError:
-        return True
-    return False
+def _usable(has: dict[str, float], asked: tuple[Resources, ...]) -> dict[str, float]:
+    """What of a machine's resources a run can use: the cores, and of all else what as many steps as fit ask for.
+
+    >>> _usable({"CPU": 4, "GPU": 2, "memory": 100}, (Resources(gpus=1),))
+    {'CPU': 4, 'GPU': 2}
+    """
+    found: dict[str, float] = {"CPU": int(has.get("CPU", 0))}
+    for one in asked:
+        slots = _room(one, has)
+        for name, amount in _amounts(one).items():
+            if amount and slots and name != "CPU":
+                found[name] = max(found.get(name, 0), amount * slots)
+    return found
+
+
+def _amounts(asked: Resources | None) -> dict[str, float]:
+    """Resources by Ray's names."""
+    if asked is None:
+        return {"CPU": 1}
+    return {"CPU": asked.cpus, "GPU": asked.gpus, "memory": asked.memory, **dict(asked.custom)}
+
+
+def _room(asked: Resources | None, left: dict[str, float]) -> int:
+    """How many workers with these resources there is room for."""
+    return max(0, min(int(left.get(name, 0) / amount + 1e-9) for name, amount in _amounts(asked).items() if amount))
 
 
 def _close(one: Machine) -> None:
     """Have an agent remove its folder, and end it."""
     ray.wait([one.call("close")], timeout=1.0)
-    one.end()
+    _end(one.agent)
+
+
+def _end(agent: Any) -> None:
+    with contextlib.suppress(ValueError):
+        ray.kill(agent)
 
 
 def _draining() -> dict[str, float]:
@@ -350,6 +390,15 @@ def _draining() -> dict[str, float]:
 
         now = time.time()
         return {node: max(0.1, when / 1000 - now) if when else 86400.0 for node, when in state.get_draining_nodes().items()}
+    return {}
+
+
+def _free() -> dict[str, dict[str, float]]:
+    """What no job holds, by machine; nothing where Ray does not tell."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private.state import available_resources_per_node
+
+        return {str(node): dict(left) for node, left in available_resources_per_node().items()}
     return {}
 
 

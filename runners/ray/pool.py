@@ -34,12 +34,10 @@ from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost,
 from dataflow.shard.places import is_shared, read_range, remove_file
 from dataflow.shard.runfile import RunFile
 from dataflow.worker import Channel
-from runners.ray.cluster import Cluster
+from runners.ray.cluster import Cluster, Machine
 from runners.ray.door import Door
 from runners.ray.failures import cannot_start
-from runners.ray.holding import SPECIAL, parts_of
 from runners.ray.leaving import Leaving
-from runners.ray.machine import Machine
 from runners.ray.mailbox import Mailbox
 from runners.ray.transport import copied
 
@@ -53,7 +51,6 @@ ENTRY = 30.0  # seconds from the start of a worker until it has come in
 HOMELESS = 60.0  # seconds that a step waits for a machine that may come
 SAY = 5.0  # seconds after which it says that it waits
 IDLE = 0.5  # seconds to tear down for a worker that has nothing to do, and makes room
-REST = 5.0  # seconds; to take it again, and to start the workers anew, takes one or two
 WINDOW = 16  # attempts that wait, of which a worker has the one with most of its bytes on its machine
 GONE = "its machine is gone"
 
@@ -100,8 +97,6 @@ class ClusterPool(WorkerPool):
         self.dying: dict[PooledWorker, None] = {}  # of which it is being asked how they ended
         self.doubted: dict[Machine, list[Failed]] = {}  # attempts that could not read a file of a machine
         self.going: dict[str, Leaving] = {}  # by place
-        self.taking: dict[tuple[Machine, str], float] = {}  # since when parts of machines' resources are asked for that were given back
-        self.used: dict[tuple[Machine, str], float] = {}  # when there was use for them last
         self._made = 0
         self._looked = 0.0
         self._homeless, self._said = 0.0, False
@@ -129,7 +124,7 @@ class ClusterPool(WorkerPool):
     # -- workers
 
     def _coming(self) -> bool:
-        return bool(self.starting or self.taking) or super()._coming()
+        return bool(self.starting) or super()._coming()
 
     def _grow(self) -> None:
         """Workers for what is queued now. Steps that ask for something come first: only some machines have it."""
@@ -145,50 +140,8 @@ class ClusterPool(WorkerPool):
             while count > 0 and homes:
                 homes = [one for one in homes if one.room(asked, self._seats(one)) or self._made_room(one, asked, wanted)]
                 for one in homes[:count]:
-                    if self._held(one, asked):
-                        self._launch(one, asked)
+                    self._launch(one, asked)
                 count -= len(homes)
-
-    def _held(self, one: Machine, asked: Resources | None) -> bool:
-        """Whether what a step needs of a machine is held; what was given back is asked for again."""
-        lacking = [part for part in parts_of(asked) if self.run in one.resting[part] or not one.held.holds(part)]
-        for part in lacking:
-            if (one, part) not in self.taking:
-                answer = self.cluster.take(one, part, self.run)
-                self.taking[one, part] = time.monotonic()
-                self.mail.when(answer, self._taken, one, part, answer)
-        return not lacking
-
-    def _taken(self, one: Machine, part: str, answer: Any, done: Future[Any]) -> None:
-        """A part of a machine's resources is held again, or is not to be had in that way: then it is asked for again after a while."""
-        if done.exception() is None:
-            self.taking.pop((one, part), None)
-            self.used[one, part] = time.monotonic()
-            if part == SPECIAL:
-                one.call("own", done.result())
-        elif one.held.answers.get(part) is answer:
-            one.held.give(part)
-            self._ask(one)
-
-    def _rest(self) -> None:
-        """Give back what there has been no use for: workers end, and others may have their cores."""
-        now = time.monotonic()
-        self.taking = {(one, part): since for (one, part), since in self.taking.items() if one.held.waits(part)}
-        if any(now - since > SAY for since in self.taking.values()) and not self._said:
-            self._said = True
-            _log.warning("waiting for the Ray cluster: other jobs hold what this run had given back while it had no use for it")
-        wanted = {part for queued in self.queue for part in parts_of(queued.program.resources)}
-        for one in self.staying():
-            theirs = [worker for worker in self.workers if _machine(worker) is one]
-            busy = {part for worker in theirs if worker not in self.free for part in parts_of(worker.resources)}
-            busy |= {part for machine, asked in self.starting.values() if machine is one for part in parts_of(asked)}
-            for part in one.held.parts():
-                if part in wanted | busy or (one, part) in self.taking:
-                    self.used[one, part] = now
-                elif now - self.used.setdefault((one, part), now) > REST:
-                    for worker in [worker for worker in theirs if part in parts_of(worker.resources) and worker in self.workers]:
-                        self.dismiss(worker)
-                    self.cluster.rest(one, part, self.run)
 
     def _seats(self, one: Machine) -> Counter[Resources | None]:
         return self.seats.setdefault(one, Counter())
@@ -349,7 +302,6 @@ class ClusterPool(WorkerPool):
         for one in [one for place, one in self.known.items() if place not in current]:
             self._gone(one)
         self.known = current
-        self._rest()
         for one in self.doubted:
             self._ask(one)
         for number in [number for number, since in self.launched.items() if time.monotonic() - since > ENTRY]:
@@ -413,7 +365,6 @@ class ClusterPool(WorkerPool):
         self.known.pop(machine.place, None)
         self.cluster.drop(machine)
         self.starting = {number: one for number, one in self.starting.items() if one[0] is not machine}
-        self.taking = {key: since for key, since in self.taking.items() if key[0] is not machine}
         dead = [worker for worker in self.workers if _machine(worker) is machine]
         for worker in dead:
             self._let_go(worker)

@@ -14,7 +14,7 @@ from dataflow.driving.pool import PooledWorker, Queued
 from dataflow.physical.program import ShuffleInput, TaskInput
 from dataflow.scheduling.events import AttemptId
 from dataflow.shard.runfile import Block, RunFile
-from runners.ray.machine import Machine
+from runners.ray.cluster import Machine
 from runners.ray.pool import ClusterPool, _RemoteProcess
 
 pytestmark = [pytest.mark.ray]
@@ -22,8 +22,7 @@ pytestmark = [pytest.mark.ray]
 
 def worker(place: str) -> Any:
     channel: Any = None
-    held: Any = None
-    return PooledWorker(_RemoteProcess(Machine(place, {"CPU": 1}, None, held, place=place), "worker-0"), channel)
+    return PooledWorker(_RemoteProcess(Machine(place, {"CPU": 1}, None, place=place), "worker-0"), channel)
 
 
 def file(place: str, *lengths: int) -> RunFile:
