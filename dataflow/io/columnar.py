@@ -237,6 +237,8 @@ class ParquetSource(_ColumnarSource):
 
         layout = self.columns()
         at = layout.get_field_index(column)
+        if column in self.hive_types(self.files()):  # the footers know nothing of it, but perhaps of a field that is called so
+            return None
         if at < 0 or not is_exact(layout.field(at).type) or self.kernel_scan() is None:
             return None
         found: list[tuple[int, int, int, int, int, Any, Any]] = []
@@ -264,6 +266,8 @@ class ParquetSource(_ColumnarSource):
         files = self.files()
         if self.skip_bad or self.fields or not files:
             return None
+        if any(column in self.hive_types(files) for _, column in asked.values()):
+            return None
         layout = self.columns()
         if all(column is None for _, column in asked.values()):
             rows = sum(rows for info in files for _, rows in self._footer(info).groups)
@@ -274,7 +278,6 @@ class ParquetSource(_ColumnarSource):
     def kernel_scan(self) -> ParquetScan | None:
         """Plain local files of one layout; remote files, lenient reading, folders with values that the kernel would read otherwise, and
         columns that it would change go through `read`."""
-        from dataflow.io.folders import as_the_kernel_does
         from dataflow.kernels.carrying import is_plain
         from dataflow.kernels.query import ParquetScan
 
@@ -282,7 +285,7 @@ class ParquetSource(_ColumnarSource):
         if self.fields or self.union or self.skip_bad or any(is_remote(info.path) for info in files) or not files:
             return None
         paths, kinds = tuple(info.path for info in files), self.hive_types(files)
-        if kinds and not (as_the_kernel_does(paths, [*kinds]) and kinds.keys().isdisjoint(self.file_columns().names)):
+        if kinds and not self._folders_are_plain(paths, [*kinds]):
             return None
         layout = self.columns()
         first = self._schema_of(files[0])  # to which the kernel holds all others
@@ -290,6 +293,17 @@ class ParquetSource(_ColumnarSource):
             return None
         versions = tuple(info.version for info in files)
         return ParquetScan(paths, layout, self.only, versions=versions, folders=pa.schema([*kinds.items()]) if kinds else None)
+
+    def _folders_are_plain(self, paths: Sequence[str], names: list[str]) -> bool:
+        """Whether the kernel reads these columns of folders as we do, in all files."""
+        from dataflow.io.folders import as_the_kernel_does, folder_of
+
+        folders = [*dict.fromkeys(map(folder_of, paths))]
+        if not names or not set(names).isdisjoint(self.file_columns().names) or not set(self.paths).isdisjoint(paths):
+            return False
+        if any("=" in path.rpartition("/")[2] for path in paths):
+            return False
+        return as_the_kernel_does(folders, names) and all([*self.hive(f"{folder}/x")] == names for folder in folders)
 
     def _file(self, path: str) -> Any:
         fs, inner = file_system(path, self.options)

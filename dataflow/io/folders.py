@@ -64,7 +64,7 @@ class FolderValues:
 
 def in_path(roots: Sequence[str], path: str) -> dict[str, str | None]:
     """The ``key=value`` folders between a root and a file; null for Hive's default partition."""
-    root = max((r for r in roots if path.startswith(r)), key=len, default="")
+    root = max((r for r in roots if path == r or path.startswith(r if r.endswith("/") else f"{r}/")), key=len, default="")
     found: dict[str, str | None] = {}
     for part in PurePosixPath(path.removeprefix(root)).parts[:-1]:
         name, equals, value = part.partition("=")
@@ -73,19 +73,22 @@ def in_path(roots: Sequence[str], path: str) -> dict[str, str | None]:
     return found
 
 
-def as_the_kernel_does(paths: Sequence[str], names: Collection[str]) -> bool:
+def as_the_kernel_does(folders: Sequence[str], names: Collection[str]) -> bool:
     """Whether the kernel, which looks at whole paths, finds these columns in the names of folders and no others, and the same values.
 
-    >>> as_the_kernel_does(["/data/day=1/a.parquet"], ["day"]), as_the_kernel_does(["/run=3/day=1/a.parquet"], ["day"])
+    >>> as_the_kernel_does(["/data/day=1"], ["day"]), as_the_kernel_does(["/run=3/day=1"], ["day"])
     (True, False)
     """
-    for folder in dict.fromkeys(map(folder_of, paths)):
-        parts = [part for part in folder.split("/") if "=" in part]
-        if [unquote(part.partition("=")[0]) for part in parts] != list(names):
+    for folder in folders:
+        parts = [part.partition("=") for part in folder.split("/") if "=" in part]
+        if [name for name, _, _ in parts] != list(names):
             return False
-        if any(part.count("=") > 1 or part.endswith("=") or "%" in part.partition("=")[0] for part in parts):
-            return False
-    return all("=" not in path.rpartition("/")[2] for path in paths)
+        for _, _, value in parts:
+            read = unquote(value)
+            odd = not value or "=" in value or "*" in value or "\ufffd" in read  # of the last the kernel makes nothing
+            if odd or (read == NULL != value):
+                return False
+    return True
 
 
 def folder_of(path: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from dataflow.expr.nodes import Column, ExprNode, columns_of, has_window
+from dataflow.expr.nodes import Apply, Column, ExprNode, columns_of, has_window, walk
 from dataflow.plan.columns_out import schema_of
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import Join, Project, Where
@@ -25,7 +25,7 @@ __all__ = ["Turned", "turned"]
 class Turned(NamedTuple):
     """A join of a join, ``below``, in another order. ``mates``: the join of two of its tables; ``third``: of that and the third table.
 
-    ``between``: the nodes from the one join to the other. ``where``: what they let through, which is still to be asked.
+    ``between``: the nodes from the one join to the other. ``where``: what they let through, which is still to be asked, in that order.
     """
 
     below: Join
@@ -44,7 +44,7 @@ def turned(node: Join) -> Iterator[Turned]:
         return
     for top, mate in ((node.left, node.right), (node.right, node.left)):
         between, where, below = _path(top)
-        if not (isinstance(below, Join) and below.how == "inner"):
+        if not (isinstance(below, Join) and below.how == "inner" and _is_plain(node) and _is_plain(below)):
             continue
         names = [set(_schema(side)) for side in (below.left, below.right, mate)]
         if sum(map(len, names)) != len(set.union(*names)):
@@ -63,14 +63,23 @@ def _path(node: Node) -> tuple[list[Relation], list[ExprNode], Node]:
     where: list[ExprNode] = []
     while True:
         match node:
-            case Where() if not has_window(node.predicate):
+            case Where() if not has_window(node.predicate) and not _calls(node.predicate):
                 where.append(node.predicate)
             case Project(keep=False) if all(isinstance(one, Column) for one in node.exprs):
                 pass
             case _:
-                return between, where, node
+                return between, where[::-1], node
         between.append(node)
         node = node.input
+
+
+def _is_plain(node: Join) -> bool:
+    """Whether a join may be made of other records than it is: nothing in it can fail, or be seen to be called."""
+    return all(isinstance(key, Column) for key in (*node.left_on, *node.right_on)) and not (node.residual and _calls(node.residual))
+
+
+def _calls(expr: ExprNode) -> bool:
+    return any(isinstance(one, Apply) for one in walk(expr))
 
 
 def _schema(node: Node) -> dict[str, object]:

@@ -17,8 +17,8 @@ its times and the oldest of its origins. A look that took as long as a thousand 
 
 from __future__ import annotations
 
-import os
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ class _Bucket(NamedTuple):
 
 def hopped(ground: Ground, origin: int) -> None:
     """Write that a chain, whose first change was at ``origin``, has gone on, before its notification is dropped."""
-    key = _KEYS[os.getpid() % _SLOTS]
+    key = _KEYS[zlib.crc32(ground.owner) % _SLOTS]
     hop, attempt = _Bucket(ground.oracle.next(), origin), 0
     while True:
         before = ground.store.get("meta", key)

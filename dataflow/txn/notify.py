@@ -24,7 +24,7 @@ from typing import NamedTuple
 from dataflow.kv import Edit, Entry, Mutation, Store, row_of
 from dataflow.txn.records import notification_key, timestamp_in
 
-__all__ = ["Pending", "Trail", "dirty", "drop", "note", "oldest", "pending_in"]
+__all__ = ["Pending", "Trail", "dirty", "drop", "note", "oldest", "pending_in", "trail_of"]
 
 _TRAIL = struct.Struct(">?IQ")
 _KEPT = 8  # names in a trail; its length is counted on

@@ -26,7 +26,7 @@ from dataflow.txn.collect import check_age, collect, resolve_before, safe_point,
 from dataflow.txn.commit import commit_primaries, commit_secondaries
 from dataflow.txn.ground import Ground
 from dataflow.txn.hops import hopped, oldest_hop
-from dataflow.txn.notify import Pending, Trail
+from dataflow.txn.notify import Pending, Trail, trail_of
 from dataflow.txn.one_phase import OnePhase
 from dataflow.txn.oracle import Oracle
 from dataflow.txn.prewrite import Intent, Placed, plan_locks, prewrite
@@ -99,6 +99,7 @@ class PercolatorEngine:
         self.ground = Ground(store, oracle, life=int(life * 1000), sync=sync)
         self.one_phase = one_phase
         self._mutex = threading.Lock()
+        self._reached = 0  # the frontier that was told
         self._active: set[weakref.ref[_Snapshot]] = set()  # a `WeakSet` is written in Python, and costs each transaction a microsecond
         self._ended = self._active.discard
         self._notes = Active(self.ground, lambda: self._oldest(NEVER)) if store.shared else None  # nobody else collects a store of our own
@@ -228,15 +229,19 @@ class PercolatorEngine:
         until = self.now()
         self._at_once.wait_for(None)  # a commit in one phase has its time before it can be seen
         unfinished = self._unfinished()
-        return min(until, unfinished, oldest_hop(self.ground, until)) - 1
+        found = min(until, unfinished, oldest_hop(self.ground, until)) - 1
+        with self._mutex:  # what was true stays so, though hops that are remembered together may say less
+            self._reached = max(self._reached, found)
+            return self._reached
 
     def _unfinished(self) -> int:
         """The oldest change that is on its way, or whose chain of observers has not come to its end; `NEVER` if none is found."""
         oldest = NEVER
         for key, packed in list(self.store.scan("lock", b"\x01", b"\xff")):
             lock = lock_of(packed)
-            if not resolve(self.ground, key, lock, packed):
-                oldest = min(oldest, lock.start)
+            if not resolve(self.ground, key, lock, packed):  # though it stands, it may be committed, and what led to it be dropped
+                origin = trail_of(lock.notify).origin if lock.notify is not None else 0
+                oldest = min(oldest, lock.start, origin or NEVER)
         pending = notify.oldest(self.dirty())
         return oldest if pending is None else min(oldest, pending)
 

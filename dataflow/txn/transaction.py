@@ -179,6 +179,7 @@ class Transaction(Reader):
         self._holds: set[bytes] = set()
         self._notify: dict[bytes, bytes] = {}
         self._trail = trail
+        self.after_others = False  # whether another observer's run may have gone before, whose changes are not known
         self.seen: Sequence[bytes] = ()  # notifications, by their keys, that the engine is to take away with the commit
         self._size = 0
         self._until = None if timeout is None else database.clock() + timeout

@@ -84,7 +84,7 @@ class _Run(NamedTuple):
 class _Done(NamedTuple):
     """What came of a run. ``start``: the time of its snapshot. ``dropped``: whether the notifications went with its commit.
 
-    ``goes_on``: whether it changed what is observed; also if somebody else had run for these changes, of whom that is not known.
+    ``goes_on``: whether it changed what is observed; also if somebody else may have run for these changes, of whom that is not known.
     """
 
     start: int
@@ -94,7 +94,7 @@ class _Done(NamedTuple):
     @classmethod
     def by(cls, t: Transaction) -> _Done:
         """Of a transaction that is about to be committed."""
-        return cls(t.timestamp, t.writes and bool(t.seen), t.notifies or not t.writes)
+        return cls(t.timestamp, t.writes and bool(t.seen), t.notifies or t.after_others or not t.writes)
 
 
 class _Taken(NamedTuple):
@@ -259,6 +259,8 @@ class Worker:
             seen = decode(acked.value) if acked is not None and acked.value is not None else 0
             # Nothing may be kept of a delete but its notification, and that stands in the store only for changes that were made.
             last = version.timestamp if version is not None else max((at for at in pending.timestamps if at <= start), default=0)
+            # Some of these notifications may be of changes that were looked at, and carried on, by one who did not get to drop them.
+            t.after_others |= pending.trail.weak or seen >= pending.timestamps[0] or last not in pending.timestamps
             if pending.trail.weak or last > seen:
                 value = decode(version.value) if version is not None and version.value is not None else None
                 changed[unpack_element(pending.key)[0]] = value

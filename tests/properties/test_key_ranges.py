@@ -154,6 +154,32 @@ def test_a_join_that_leaves_little_of_a_table_comes_first(tmp_path: Path) -> Non
     assert "join inner-2" in text and "turned: " not in text
 
 
+@pytest.mark.usefixtures("any_range_pays")
+def test_conditions_between_joins_keep_their_order_and_functions_their_place(tmp_path: Path) -> None:
+    keys = [at // 3 for at in range(90)]
+    a = in_order(tmp_path, "k", keys, 7, 1, x=[at % 3 for at in range(90)], y=keys[::-1], i=keys)
+    b = in_order(tmp_path, "b", keys[::3] * 2, 5, 1, v=keys[::3] * 2)
+    called: list[int] = []
+
+    def once(number: int) -> bool:
+        called.append(number)
+        return number > 3
+
+    def built(guarded: bool) -> tuple[PCollection[Any], PCollection[Any]]:
+        p = Pipeline()
+        joined = p.read_parquet(a).join(p.read_parquet(a).select(q="y", h="i"), left_on="y", right_on="q")
+        if guarded:
+            some = joined.filter(col("x") > 0).select("k", "x", "h").filter(col("h") / col("x") > 0)
+        else:
+            some = joined.filter(col("h").apply(once, bool))
+        return some.join(p.read_parquet(b), left_on="k", right_on="b"), some
+
+    for guarded in (True, False):
+        query, _ = built(guarded)
+        assert ("turned: " in query.explain(placement="partitioned", memory="64MiB")) == guarded
+        assert bag(query.collect(**IN_PIECES)) == bag(built(guarded)[0].collect(runner="reference"))
+
+
 def test_tables_in_no_order_or_with_null_keys_are_shuffled(tmp_path: Path) -> None:
     for number, keys in enumerate(([3, 1, 2, 5, 4, 6], [1, 2, 3, None, 5, 6])):
         pq.write_table(pa.table({"k": keys, "x": range(6)}), tmp_path / f"{number}.parquet", row_group_size=2)

@@ -14,6 +14,7 @@ from dataflow.kv.sharded import ShardedStore
 from dataflow.txn import Database, Transaction
 from dataflow.txn.ground import Ground
 from dataflow.txn.hops import hopped, oldest_hop
+from dataflow.txn.notify import Trail
 from dataflow.txn.oracle import StoreOracle
 from dataflow.txn.percolator import PercolatorEngine
 from dataflow.txn.records import NEVER
@@ -156,3 +157,121 @@ def test_workers_are_not_idle_while_a_chain_goes_on_behind_their_look(look: int)
         assert not worker._idle()
     chain.watcher.run_observers()
     assert worker._idle()
+
+
+class _Shards:
+    """Two shards, and databases with observers of "x", which is changed on the second; a cell "y" of the first is observed, too."""
+
+    def __init__(self, observe: Callable[[Database, _Shards], None]) -> None:
+        self.shards = [_Interrupted(), _Interrupted()]
+        self.store, self.oracle, self.observe = ShardedStore(self.shards), StoreOracle(MemoryStore()), observe
+        on = [[row for row in range(100) if self.store.shard_of(pack_element(row)) == shard] for shard in (0, 1)]
+        self.y, (self.x, self.other) = on[0][-1], on[1][:2]  # so that the changes come before what they lead to
+        self.watcher, self.worker = self.database(), self.database()
+        self.changed = self.change(self.watcher, self.x, 7)
+
+    def database(self) -> Database:
+        made = Database(PercolatorEngine(self.store, self.oracle, life=0.0, sync=False))
+        self.observe(made, self)
+
+        @made.observer("y")
+        def end(t: Transaction, row: Any, value: Any) -> None:
+            """Nothing follows."""
+
+        return made
+
+    def change(self, database: Database, row: Any, value: Any) -> int:
+        with database.transaction() as t:
+            t[row, "x"] = value
+        assert t.committed is not None
+        return t.committed
+
+    def round(self, database: Database, *, dies: bool = False) -> None:
+        """A worker's round; it may die before it drops what it has done."""
+        asked = iter((False, True))
+        with pytest.MonkeyPatch.context() as dying:
+            if dies:
+                dying.setattr(database.engine, "drop", lambda seen, gone_on=None: None)
+            database.run_observers(until=lambda: next(asked))
+
+    def frontier_beside(self, act: Callable[[], object]) -> int:
+        """What is told if something happens when the first shard was looked at, and the second was not."""
+        left = [act]
+        self.shards[1].meanwhile = lambda: left.pop()() if left else None
+        return self.watcher.frontier()
+
+
+def _says_it_once(database: Database, at: _Shards) -> None:
+    @database.observer("x")
+    def hop(t: Transaction, row: Any, value: Any) -> None:
+        if t.get(at.y, "y") != value:
+            t[at.y, "y"] = value
+
+
+def _finishes(database: Database, at: _Shards) -> None:
+    @database.observer("x")
+    def hop(t: Transaction, row: Any, value: Any) -> None:
+        if value is not None:
+            t[at.y, "y"] = value
+        t.finish(row, "x")
+
+
+@pytest.mark.parametrize("then", ["the cell changes again", "a weak note comes", "it was finished"])
+def test_what_a_dead_worker_carried_on_counts_though_the_next_has_nothing_to_say(monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+    monkeypatch.setattr("dataflow.txn.worker._BATCH", 1)
+    at = _Shards(_finishes if then == "it was finished" else _says_it_once)
+
+    def meanwhile() -> None:
+        at.round(at.worker, dies=True)
+        if then == "the cell changes again":
+            at.change(at.worker, at.x, 7)
+        elif then == "a weak note comes":
+            at.worker.engine.note(cell_key(at.x, "x"), Trail(weak=True))
+        at.round(at.database())
+
+    assert at.frontier_beside(meanwhile) < at.changed
+    assert [pending.key for pending in at.watcher.engine.dirty(b"\x01", b"\xff")] == [cell_key(at.y, "y")]
+
+
+def _together(row: Any) -> int:
+    return 0
+
+
+def test_what_went_together_with_others_the_time_before_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two observers one has run for the change, and its cell goes together with another when the second has its turn."""
+    monkeypatch.setattr("dataflow.txn.worker._BATCH", 2)
+    conflicts = [2]  # the first run, and its repetition
+
+    def observe(database: Database, at: _Shards) -> None:
+        @database.observer("x", name="says", together=_together)
+        def says(t: Transaction, changed: dict[Any, Any]) -> None:
+            if 7 in changed.values():
+                t[at.y, "y"] = 7
+
+        @database.observer("x", name="conflicts", together=_together)
+        def in_conflict(t: Transaction, changed: dict[Any, Any]) -> None:
+            t["z", "seen"] = len(changed)
+            if conflicts[0]:
+                conflicts[0] -= 1
+                with database.transaction() as other:
+                    other["z", "seen"] = -1
+
+    at = _Shards(observe)
+
+    def meanwhile() -> None:
+        at.round(at.worker)
+        at.change(at.worker, at.other, 1)
+        at.round(at.worker)
+
+    assert at.frontier_beside(meanwhile) < at.changed
+
+
+def test_the_frontier_does_not_go_back() -> None:
+    """Old hops are remembered together with young ones, which might say less than was said."""
+    chain = _Chain()
+    chain.watcher.run_observers()
+    said = chain.watcher.frontier()
+    assert said > chain.changed
+    for _ in range(3):
+        chain.shards[1].meanwhile = lambda: hopped(chain.watcher.engine.ground, 1)  # type: ignore[attr-defined]
+        assert chain.watcher.frontier() >= said

@@ -24,6 +24,9 @@ TREES: dict[str, list[str]] = {
     "a name that is escaped": ["a%20b=1", "a%20b=2"],
     "a value with a sign": ["s=a=b", "s=c"],
     "no value": ["s=", "s=c"],
+    "no text": ["s=%FF", "s=caf%E9", "s=a"],
+    "a star": ["s=a*b", "s=c"],
+    "null that is spelled": ["s=%5F_HIVE_DEFAULT_PARTITION__", "s=a"],
     "not in all": ["k=1", "k=1/s=a", "."],
     "another order": ["k=1/j=2", "j=3/k=4"],
     "twice": ["k=1/k=2", "k=3/k=4"],
@@ -80,3 +83,32 @@ def test_a_file_that_is_named_like_a_folder_tells_nothing(tmp_path: Path) -> Non
     (tmp_path / "k=1").mkdir()
     pq.write_table(pa.table({"v": [6]}), tmp_path / "k=1" / "j=2.parquet")
     assert Pipeline().read_parquet(str(tmp_path)).collect(progress=False, placement="whole") == [{"v": 6, "k": 1}]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("given", [["t/k=1/0.parquet"], ["t/k=1/0.parquet", "t"], ["t", "t/k=2"], ["t/k=1", "t"], ["t/k=*"]])
+def test_what_is_told_by_folders_depends_on_what_was_given(tmp_path: Path, given: list[str], place: str) -> None:
+    written(tmp_path / "t", ["k=1", "k=2", "k=12"])
+    paths = [str(tmp_path / path) for path in given]
+
+    def built() -> PCollection[Any]:
+        return Pipeline().read_parquet(paths).filter(col("v") > 0)
+
+    assert bag(built().collect(progress=False, **PLACES[place])) == bag(built().collect(runner="reference"))
+
+
+def test_a_folder_that_is_called_like_a_field_of_a_struct_is_another_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_ranges = ParquetSource.in_ranges
+    monkeypatch.setattr(ParquetSource, "in_ranges", lambda self, key, beside, target, most: in_ranges(self, key, beside, 1, 1 << 40))
+    monkeypatch.setattr("dataflow.io.key_ranges.at_least_eight", lambda total, target: 1)
+    for number in (1, 5):
+        (tmp_path / f"a.b={number}").mkdir()
+        table = pa.table({"a": [{"b": number * 10 + at} for at in range(6)], "v": range(6)})
+        pq.write_table(table, tmp_path / f"a.b={number}" / "0.parquet", row_group_size=2)
+
+    def found(**options: Any) -> list[str]:
+        table = Pipeline().read_parquet(str(tmp_path))
+        asked = (table.group_by("a.b").agg(n=col("v").count()), table.group_by().agg(m=col("a.b").max()))
+        return [row for query in asked for row in bag(query.collect(**options))]
+
+    assert found(progress=False, **PLACES["in pieces"]) == found(runner="reference")
