@@ -44,8 +44,8 @@ def one_layout(schemas: Iterable[tuple[str, pa.Schema]], *, union: bool) -> pa.S
             continue
         if schema == first[1]:
             continue
-        merged = _with(merged, schema, path, come_from, union)
-        missing, new = set(merged.names) - set(schema.names), set(schema.names) - set(merged.names)
+        held = _with(merged, schema, path, come_from, union)
+        missing, new = set(held.names) - set(schema.names), set(schema.names) - set(held.names)
         if (missing or new) and not union:
             text = "; ".join(f"{t} {', '.join(sorted(n))}" for t, n in (("it lacks", missing), ("it adds", new)) if n)
             raise SchemaError(
@@ -55,6 +55,7 @@ def one_layout(schemas: Iterable[tuple[str, pa.Schema]], *, union: bool) -> pa.S
                     hint='schema="union" fills what is missing with null',
                 )
             )
+        merged = held
     return merged
 
 
