@@ -1,4 +1,4 @@
-"""Step *hops*: what chains of observers did lately, for who looks over a store that changes under his eyes.
+"""Step *hops*: what chains of observers did lately, for whoever looks over a store that changes meanwhile.
 
     an observer's run commits      its changes are noted by other cells, here or on another shard: the chain hops
     before its own notification goes    meta: (slot) += (a time asked for now, where the chain began)
@@ -83,9 +83,12 @@ def _joined(buckets: Sequence[_Bucket]) -> list[_Bucket]:
     for bucket in buckets:
         kept.append(bucket)
         if len(kept) > _EACH and kept[-1].many == kept[-1 - _EACH].many:
-            older, younger = kept.pop(), kept.pop()
-            kept.append(_Bucket(max(younger.time, older.time), min(younger.origin, older.origin), younger.many + older.many))
+            _join_last(kept)
     while len(kept) > _MOST:
-        older, younger = kept.pop(), kept.pop()
-        kept.append(_Bucket(max(younger.time, older.time), min(younger.origin, older.origin), younger.many + older.many))
+        _join_last(kept)
     return kept
+
+
+def _join_last(buckets: list[_Bucket]) -> None:
+    older, younger = buckets.pop(), buckets.pop()
+    buckets.append(_Bucket(max(younger.time, older.time), min(younger.origin, older.origin), younger.many + older.many))
