@@ -266,7 +266,8 @@ class ParquetSource(_ColumnarSource):
         files = self.files()
         if self.skip_bad or self.fields or not files:
             return None
-        if any(column in self.hive_types(files) for _, column in asked.values()):
+        kinds = self.hive_types(files)  # of which the footers know nothing
+        if any(column in kinds for _, column in asked.values()):
             return None
         layout = self.columns()
         if all(column is None for _, column in asked.values()):
@@ -295,15 +296,13 @@ class ParquetSource(_ColumnarSource):
         return ParquetScan(paths, layout, self.only, versions=versions, folders=pa.schema([*kinds.items()]) if kinds else None)
 
     def _folders_are_plain(self, paths: Sequence[str], names: list[str]) -> bool:
-        """Whether the kernel reads these columns of folders as we do, in all files."""
+        """Whether the kernel, which looks at whole paths, reads these columns of folders as we do, in all files."""
         from dataflow.io.folders import as_the_kernel_does, folder_of
 
+        if any("=" in self._fixed(given) for given in self.paths) or any("=" in path.rpartition("/")[2] for path in paths):
+            return False
         folders = [*dict.fromkeys(map(folder_of, paths))]
-        if not names or not set(names).isdisjoint(self.file_columns().names) or not set(self.paths).isdisjoint(paths):
-            return False
-        if any("=" in path.rpartition("/")[2] for path in paths):
-            return False
-        return as_the_kernel_does(folders, names) and all([*self.hive(f"{folder}/x")] == names for folder in folders)
+        return as_the_kernel_does(folders, names) and set(names).isdisjoint(self.file_columns().names)
 
     def _file(self, path: str) -> Any:
         fs, inner = file_system(path, self.options)

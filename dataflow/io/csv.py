@@ -25,6 +25,7 @@ import pyarrow.csv as pacsv
 from dataflow.errors import InputError, Report, SchemaError, shorten
 from dataflow.io.csv_errors import unreadable
 from dataflow.io.files import FileInfo, file_system
+from dataflow.io.layouts import same_columns
 from dataflow.io.schema import widen
 from dataflow.io.source import BadRow, FileSource, Piece, Place, Split, at_least_eight
 from dataflow.io.text import COMPRESSED, decompressed, is_ascii_superset, recoded
@@ -304,16 +305,8 @@ class CsvSource(FileSource):
         return "{" + ", ".join(f"{f.name!r}: {f.type}" for f in schema or [])[:120] + "}"
 
     def _same_columns(self, own: tuple[str, ...], names: tuple[str, ...], path: str) -> None:
-        if not self.union and set(own) != set(names):
-            missing, new = sorted(set(names) - set(own)), sorted(set(own) - set(names))
-            text = "; ".join(f"{t} {', '.join(n)}" for t, n in (("it lacks", missing), ("it adds", new)) if n)
-            raise SchemaError(
-                Report(
-                    f"the files have different columns: {text}",
-                    location=f"{path}, against {self.paths[0]}",
-                    hint='columns="union" fills what is missing with null',
-                )
-            )
+        if not self.union:
+            same_columns(own, names, f"{path}, against {self.paths[0]}", fix='columns="union"')
 
     def _aligned(self, table: pa.Table, names: tuple[str, ...], schema: pa.Schema) -> pa.Table:
         extra = [name for name in table.column_names if name not in names] if self.union else []

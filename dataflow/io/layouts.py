@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dataflow.errors import Report, SchemaError
 
-__all__ = ["one_layout", "untyped"]
+__all__ = ["one_layout", "same_columns", "untyped"]
 
 
 def one_layout(schemas: Iterable[tuple[str, pa.Schema]], *, union: bool) -> pa.Schema | None:
@@ -45,18 +45,22 @@ def one_layout(schemas: Iterable[tuple[str, pa.Schema]], *, union: bool) -> pa.S
         if schema == first[1]:
             continue
         held = _with(merged, schema, path, come_from, union)
-        missing, new = set(held.names) - set(schema.names), set(schema.names) - set(held.names)
-        if (missing or new) and not union:
-            text = "; ".join(f"{t} {', '.join(sorted(n))}" for t, n in (("it lacks", missing), ("it adds", new)) if n)
-            raise SchemaError(
-                Report(
-                    f"the files have different columns: {text}",
-                    location=f"{path}, against {first[0]}",
-                    hint='schema="union" fills what is missing with null',
-                )
-            )
+        if not union:
+            same_columns(schema.names, held.names, f"{path}, against {first[0]}", fix='schema="union"')
         merged = held
     return merged
+
+
+def same_columns(own: Iterable[str], others: Iterable[str], where: str, *, fix: str) -> None:
+    """Raises `SchemaError` if a file has other columns than those before it. ``fix``: the option with which it may.
+
+    >>> same_columns(["a", "b"], ["b", "a"], "b.csv, against a.csv", fix='columns="union"')
+    """
+    missing, new = set(others) - set(own), set(own) - set(others)
+    if missing or new:
+        text = "; ".join(f"{what} {', '.join(sorted(names))}" for what, names in (("it lacks", missing), ("it adds", new)) if names)
+        hint = f"{fix} fills what is missing with null"
+        raise SchemaError(Report(f"the files have different columns: {text}", location=where, hint=hint))
 
 
 def _with(merged: pa.Schema, schema: pa.Schema, path: str, come_from: dict[str, str], union: bool) -> pa.Schema:
@@ -80,7 +84,11 @@ def _with(merged: pa.Schema, schema: pa.Schema, path: str, come_from: dict[str, 
 
 
 def untyped(schema: pa.Schema, layout: pa.Schema) -> bool:
-    """Whether a file has a column without a type that has one in other files."""
+    """Whether a file has a column without a type that has one in other files.
+
+    >>> untyped(pa.schema({"k": pa.null()}), pa.schema({"k": pa.int64()}))
+    True
+    """
     return any(
         pa.types.is_null(field.type) and (at := layout.get_field_index(field.name)) >= 0 and not pa.types.is_null(layout.field(at).type)
         for field in schema

@@ -278,15 +278,19 @@ class FileSource(Source):
             return {}
         from dataflow.io.folders import types_in_folders
 
-        given = set(self.paths)  # of a file that was given itself, no folder tells anything
-        return types_in_folders([info for info in files if info.path not in given], self.hive)
+        return types_in_folders(self._in_folders(files), self.hive)
+
+    def _in_folders(self, files: Sequence[FileInfo]) -> list[FileInfo]:
+        """The files that were found in folders: of one that was given itself, no folder tells anything."""
+        given = set(self.paths)
+        return [info for info in files if info.path not in given]
 
     def folders(self) -> FolderValues | None:
         """The values in the names of all folders, of columns that come from there alone; None where there are none."""
         files = self.files()
         if self.chosen is not None or not self.has_columns or not (types := self.hive_types(files)):
             return None
-        if not set(self.paths).isdisjoint(info.path for info in files):
+        if len(self._in_folders(files)) < len(files):
             return None
         from dataflow.io.folders import folder_values
 
