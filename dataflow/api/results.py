@@ -213,7 +213,7 @@ def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, count
 def _counted(plan: tuple[Node, ...]) -> dict[int, int]:
     """The records of each step of the queries that read files or tables, and call no Python function: that would be called twice."""
     from dataflow.execution.queries import count_records
-    from dataflow.expr.nodes import Apply, walk
+    from dataflow.expr.nodes import has_apply
     from dataflow.plan.nodes import Query, Read
     from dataflow.plan.relational import expressions_of
     from dataflow.plan.traversal import topological
@@ -223,7 +223,7 @@ def _counted(plan: tuple[Node, ...]) -> dict[int, int]:
         if isinstance(node, Query):
             exprs = [expr for one in topological((node.root,)) for expr in expressions_of(one)]
             sources: list[Any] = [one.source for one in node.sources if isinstance(one, Read)]
-            if len(sources) == len(node.sources) and not any(isinstance(one, Apply) for expr in exprs for one in walk(expr)):
+            if len(sources) == len(node.sources) and not any(map(has_apply, exprs)):
                 found.update(count_records(node.root, sources))
     return found
 

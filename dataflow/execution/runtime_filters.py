@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dataflow.execution.lineage import lineage
-from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Literal, walk
+from dataflow.expr.nodes import Call, Column, ExprNode, Literal, has_apply
 from dataflow.expr.types import DType
 from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
@@ -83,7 +83,7 @@ def _filtered(side: Node, key: Column, scanned: Origins, held: Origins, leaves: 
 
 def _calls(node: Node) -> bool:
     """Whether a node calls a Python function: it is to see the records it was given."""
-    return any(isinstance(one, Apply) for expr in expressions_of(node) for one in walk(expr))
+    return any(map(has_apply, expressions_of(node)))
 
 
 def _condition(key: Column, kind: DType, held: pa.ChunkedArray, scan: ParquetScan, column: str) -> ExprNode | None:

@@ -257,6 +257,16 @@ def has_aggregate(node: ExprNode) -> bool:
     return False
 
 
+def has_apply(node: ExprNode) -> bool:
+    """Whether a Python function is called in it, which is to see the records it was given.
+
+    >>> from dataflow.expr.types import INT64
+    >>> has_apply(Call("negate", (Apply(abs, (Column("x"),), INT64),)))
+    True
+    """
+    return any(isinstance(one, Apply) for one in walk(node))
+
+
 def has_window(node: ExprNode) -> bool:
     return any(isinstance(one, Window) for one in walk(node))
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from dataflow.expr.nodes import Aggregate, Apply, Call, Column, ExprNode, Literal, children, columns_of, transform, walk
+from dataflow.expr.nodes import Aggregate, Call, Column, ExprNode, Literal, children, columns_of, has_apply, transform
 from dataflow.expr.types import INT64, Schema, promoted
 from dataflow.expr.typing import type_of
 from dataflow.kernels.expressions import lower
@@ -87,7 +87,7 @@ def _is_read(node: Node, inputs: Mapping[int, Frame]) -> bool:
     """
     while isinstance(node, (Project, Where)) and id(node) not in inputs:
         exprs = node.exprs if isinstance(node, Project) else (node.predicate,)
-        if any(isinstance(one, Apply) for expr in exprs for one in walk(expr)):
+        if any(map(has_apply, exprs)):
             return False
         node = node.input
     return id(node) in inputs

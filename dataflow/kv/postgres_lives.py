@@ -26,7 +26,11 @@ _NAME = (
 
 
 def table_of_lives(schema: str) -> sql.Composed:
-    """The statement that makes the table, if it is not there."""
+    """The statement that makes the table, if it is not there.
+
+    >>> table_of_lives("dataflow").as_string(None)
+    'create unlogged table if not exists "dataflow"."lives" (one bool primary key, name bytea not null)'
+    """
     table = sql.Identifier(schema, "lives")
     return sql.SQL("create unlogged table if not exists {} (one bool primary key, name bytea not null)").format(table)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from dataflow.expr.nodes import Apply, Column, ExprNode, columns_of, has_window, walk
+from dataflow.expr.nodes import Column, ExprNode, columns_of, has_apply, has_window
 from dataflow.plan.columns_out import schema_of
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import Join, Project, Where
@@ -63,7 +63,7 @@ def _path(node: Node) -> tuple[list[Relation], list[ExprNode], Node]:
     where: list[ExprNode] = []
     while True:
         match node:
-            case Where() if not has_window(node.predicate) and not _calls(node.predicate):
+            case Where() if not has_window(node.predicate) and not has_apply(node.predicate):
                 where.append(node.predicate)
             case Project(keep=False) if all(isinstance(one, Column) for one in node.exprs):
                 pass
@@ -75,11 +75,7 @@ def _path(node: Node) -> tuple[list[Relation], list[ExprNode], Node]:
 
 def _is_plain(node: Join) -> bool:
     """Whether a join may be made of other records than it is: nothing in it can fail, or be seen to be called."""
-    return all(isinstance(key, Column) for key in (*node.left_on, *node.right_on)) and not (node.residual and _calls(node.residual))
-
-
-def _calls(expr: ExprNode) -> bool:
-    return any(isinstance(one, Apply) for one in walk(expr))
+    return all(isinstance(key, Column) for key in (*node.left_on, *node.right_on)) and not (node.residual and has_apply(node.residual))
 
 
 def _schema(node: Node) -> dict[str, object]:

@@ -61,7 +61,16 @@ def hopped(ground: Ground, origin: int) -> None:
 
 
 def oldest_hop(ground: Ground, since: int) -> int:
-    """The oldest change whose chain may have gone on at a time or later; `NEVER` if none has."""
+    """The oldest change whose chain may have gone on at a time or later; `NEVER` if none has.
+
+    >>> from dataflow.kv import MemoryStore
+    >>> from dataflow.txn.oracle import StoreOracle
+    >>> ground = Ground(MemoryStore(), StoreOracle(MemoryStore()))
+    >>> before = ground.oracle.next()
+    >>> hopped(ground, 7)
+    >>> oldest_hop(ground, before), oldest_hop(ground, ground.oracle.next()) == NEVER
+    (7, True)
+    """
     found = ground.store.get_many("meta", _KEYS)
     return min((bucket.origin for packed in found for bucket in _buckets(packed or b"") if bucket.time >= since), default=NEVER)
 

@@ -23,10 +23,10 @@ from typing import Any
 
 from dataflow.expr.nodes import (
     Alias,
-    Apply,
     Column,
     ExprNode,
     Window,
+    has_apply,
     has_window,
     show,
     walk,
@@ -134,7 +134,7 @@ class _Cutter:
         until it is seen that the other side is small, nor be read in ranges of the key: TPC-H 17 and 18 took five times as long."""
         if part.sides or part.together or not (isinstance(part.node, Read) and hasattr(part.node.source, "in_ranges")):
             return False
-        if any(isinstance(one, Apply) for below in topological((part.tree,)) for expr in _exprs(below) for one in walk(expr)):
+        if any(has_apply(expr) for below in topological((part.tree,)) for expr in _exprs(below)):
             return False
         return self.is_joined(node)
 

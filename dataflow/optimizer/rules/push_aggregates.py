@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from dataflow.expr.nodes import Aggregate, Alias, Apply, Column, ExprNode, columns_of, has_window, transform, walk
+from dataflow.expr.nodes import Aggregate, Alias, Column, ExprNode, columns_of, has_apply, has_window, transform, walk
 from dataflow.optimizer.cardinality import estimate
 from dataflow.optimizer.estimates import columns_that_matter, estimates
 from dataflow.optimizer.halves import halves
@@ -60,7 +60,7 @@ def _join_below(node: GroupAggregate, twice: Collection[int]) -> tuple[list[Proj
     path: list[Project] = []
     below = node.input
     while isinstance(below, Project) and id(below) not in twice:
-        if any(has_window(expr) or any(isinstance(one, Apply) for one in walk(expr)) for expr in below.exprs):
+        if any(has_window(expr) or has_apply(expr) for expr in below.exprs):
             return None
         path.append(below)
         below = below.input
