@@ -102,7 +102,7 @@ class WorkerPool:
 
     def __init__(self) -> None:
         self.workers: list[PooledWorker] = []
-        self.free: dict[PooledWorker, None] = {}  # those that are ready and idle
+        self.free: dict[PooledWorker, float] = {}  # those that are ready and idle, and since when
         self.selector = selectors.DefaultSelector()
         self.queue: deque[Queued] = deque()
         self.programs: dict[str, bytes] = {}
@@ -231,7 +231,7 @@ class WorkerPool:
         queued = self.ahead.ends(worker, well)
         worker.busy = queued.attempt if queued is not None else None
         if queued is None:
-            self.free[worker] = None
+            self.free[worker] = time.monotonic()
         else:
             self.ahead.begins(worker, queued.program.phase)
             self.news.append(Begun(queued.attempt))
@@ -316,7 +316,7 @@ class WorkerPool:
             match message:
                 case ("ready",):
                     worker.ready = True
-                    self.free[worker] = None
+                    self.free[worker] = time.monotonic()
                     self.misstarts = 0
                 case ("progress", task, number, rows, read, pulse):
                     self.news.append(Progress(AttemptId(task, number), rows, read, pulse))

@@ -1,4 +1,4 @@
-"""The agent of a machine: one actor, holding the cores that a driver takes there, for all that the driver has on that machine.
+"""The agent of a machine: one actor for all that a driver has there. What its workers use is held beside it (`holding`).
 
     launch ─> a connection to the driver, with the token ─> `python -m dataflow.worker` at its other end (the agent lets go of it)
     folder    <run>/worker-0.mark worker-0.stack …   what the workers are at, and what they said when they died
@@ -52,7 +52,7 @@ class Agent:
         self.server = FileServer(address, token, [self.folder])
         self.workers: dict[str, WorkerProcess] = {}
         self.adopted = 0
-        self.gpus: dict[str, tuple[list[int], float]] = {}  # by worker: which, and what share of each
+        self.gpus: dict[str, tuple[list[str], float]] = {}  # by worker: which, and what share of each
         threading.Thread(target=self.server.serve, daemon=True).start()
         threading.Thread(target=self._watch_memory, daemon=True).start()
 
@@ -60,25 +60,24 @@ class Agent:
         """Where the files are served, and their folder; where modules and files are found; the log."""
         return self.server.place, self.folder, tuple(path or os.getcwd() for path in sys.path), os.getcwd(), _log()
 
-    def launch(self, number: int, run: str, driver: tuple[str, int], gpus: float) -> None:
-        """Start a worker that reports to the driver, and has so many GPUs."""
+    def launch(self, number: int, run: str, driver: tuple[str, int], gpus: float, held: tuple[str, ...]) -> None:
+        """Start a worker that reports to the driver, and has so many GPUs of those that are held now."""
         os.makedirs(os.path.join(self.folder, run), exist_ok=True)
         name = os.path.join(self.folder, run, f"worker-{number}")
         with knock(driver, self.token, number) as connection:
-            self.workers[name] = WorkerProcess(name, connection.fileno(), self.slots, self.server.place, self._own_gpus(name, gpus))
+            own = self._own_gpus(name, gpus, held)
+            self.workers[name] = WorkerProcess(name, connection.fileno(), self.slots, self.server.place, own)
 
-    def _own_gpus(self, name: str, gpus: float) -> dict[str, str]:
-        """The environment of a worker: which of the agent's GPUs are its own."""
+    def _own_gpus(self, name: str, gpus: float, held: tuple[str, ...]) -> dict[str, str]:
+        """The environment of a worker: which GPUs are its own."""
         if not gpus:
             return {}
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         share = min(gpus, 1.0)
-        self.gpus = {one: held for one, held in self.gpus.items() if one in self.workers}
-        taken = [sum(part for which, part in self.gpus.values() if at in which) for at in range(len(visible))]
-        free = [at for at in range(len(visible)) if taken[at] + share <= 1 + 1e-9]
-        own = free[: max(1, int(gpus))]
+        self.gpus = {one: those for one, those in self.gpus.items() if one in self.workers}
+        taken = {gpu: sum(part for which, part in self.gpus.values() if gpu in which) for gpu in held}
+        own = [gpu for gpu in held if taken[gpu] + share <= 1 + 1e-9][: max(1, int(gpus))]
         self.gpus[name] = (own, share)
-        return {"CUDA_VISIBLE_DEVICES": ",".join(visible[at] for at in own)}
+        return {"CUDA_VISIBLE_DEVICES": ",".join(own)}
 
     def kill(self, name: str, patience: float = 0.0) -> None:
         """End a worker, if it is there."""
@@ -103,6 +102,10 @@ class Agent:
         with contextlib.suppress(FileNotFoundError), os.scandir(os.path.join(self.folder, run)) as entries:
             return [(one.path, one.stat().st_size) for one in entries if one.is_file() and not one.name.startswith("worker-")]
         return []
+
+    def kept(self) -> int:
+        """How many files runs have here."""
+        return sum(len(self.files(run)) for run in os.listdir(self.folder) if os.path.isdir(os.path.join(self.folder, run)))
 
     def adopt(self, run: str, place: str, paths: list[str]) -> dict[str, str]:
         """Copy files of another machine's agent; where each is now. One that is gone is not needed any more."""

@@ -24,8 +24,9 @@ from dataflow.errors import DataflowError
 from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import Left
 from dataflow.scheduling.work import Work
+from runners.ray.holding import amounts
 
-__all__ = ["Autoscaling", "bundle_of", "bundles_for", "request_machines"]
+__all__ = ["Autoscaling", "bundles_for", "request_machines"]
 
 Bundle = dict[str, float]
 
@@ -33,14 +34,6 @@ WORTH = 30.0  # seconds of work for a core; cloud machines come within half a mi
 GUESS = 10.0  # seconds of a task before one has ended
 MOST = 4096  # bundles: the autoscaler packs each in turn
 PAUSE = 2.0  # seconds between requests; the autoscaler itself looks every five
-
-
-def bundle_of(asked: Resources | None) -> Bundle:
-    """Resources by Ray's names, without those that are zero."""
-    if asked is None:
-        return {"CPU": 1}
-    amounts = {"CPU": asked.cpus, "GPU": asked.gpus, "memory": asked.memory, **dict(asked.custom)}
-    return {name: amount for name, amount in amounts.items() if amount}
 
 
 def bundles_for(left: Sequence[tuple[Resources | None, int, float]]) -> list[Bundle]:
@@ -54,7 +47,7 @@ def bundles_for(left: Sequence[tuple[Resources | None, int, float]]) -> list[Bun
     found: list[Bundle] = []
     for asked, tasks, seconds in left:
         wanted = min(tasks, math.ceil(tasks * (seconds or GUESS) / WORTH))
-        found += [bundle_of(asked)] * min(wanted, MOST - len(found))
+        found += [amounts(asked)] * min(wanted, MOST - len(found))
     return found
 
 

@@ -1,7 +1,10 @@
 """The cluster, as this process knows it: connected once, hidden behind the first work, and kept a while for the runs that follow.
 
-cluster_for ─> join ─> an agent on every machine, which holds what the steps of the run may use there; the pool divides it among them
-                          └─ `look`: machines that come, machines that leave, cores that others gave back
+cluster_for ─> join ─> an agent on every machine, and what the steps of the run may use there is held; the pool divides it among them
+                          └─ `look`: machines that come, machines that leave, cores that others gave back or that no run needs
+
+    no run has a worker on a machine or wants to ─ `rest` ─> what is held is given back ─ the agent has no files ─> it goes as well (`away`)
+    `need` ─> is held again, what Ray gives of it; machines that others hold are no reason not to ask at another
 
 Runs with other settings (another ``runtime_env``, another folder) have agents of their own. The cores go from those whose runs are over
 to those that wait.
@@ -11,14 +14,10 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import itertools
 import os
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -29,62 +28,21 @@ from dataflow.plan.steps import Resources
 from runners.ray.bootstrap import VERSIONS, actor_class, bootstrap_with, packages
 from runners.ray.environment import Environment
 from runners.ray.failures import in_our_words
+from runners.ray.holding import Holding, not_held, room, usable
 from runners.ray.joining import join, last_line
 from runners.ray.link import linked
+from runners.ray.machine import Machine
 from runners.ray.settings import RaySettings
 
-__all__ = ["Cluster", "Machine", "cluster_for", "give_back", "node_of"]
+__all__ = ["Cluster", "cluster_for", "give_back", "node_of"]
 
 START = 10.0  # seconds that the first run waits for an agent; where none comes, the run itself says what it lacks
 TOGETHER = 1.0  # seconds that it waits for the others when one is there
-PENDING = 3.0  # seconds after which an agent that has not come is looked after: other jobs may hold some of its cores
+PENDING = 3.0  # seconds after which what is asked for and not there is looked after: other jobs may hold some of it
 LOOK = 1.0
 GROW = 5.0
 REFUSALS = 3
 SETTLED = 60.0  # seconds after which the end of an agent is no sign that its machine cannot have one
-
-
-@dataclass(eq=False)
-class Machine:
-    """A machine: its agent, which ``has`` some of its resources, by Ray's names. ``place``: of its files; ``path``, ``cwd``: where its
-    workers find modules and files; ``log``: what they print goes there. ``until``: when it goes, if that is known; how many runs have
-    ``left`` it. ``name``: the node's, or another where the node has an agent already: for what others held when that came."""
-
-    node: str
-    has: dict[str, float]
-    agent: Any
-    address: str = ""
-    place: str = ""
-    folder: str = ""
-    path: tuple[str, ...] = ()
-    cwd: str = ""
-    log: str = ""
-    since: float = field(default_factory=time.monotonic)
-    until: float = 0.0
-    left: int = 0
-    name: str = ""
-
-    @property
-    def stays(self) -> bool:
-        """Whether the cluster has not said that it goes."""
-        return not self.until
-
-    @property
-    def slots(self) -> int:
-        """How many workers there are at most."""
-        return int(self.has["CPU"])
-
-    def room(self, asked: Resources | None, taken: Mapping[Resources | None, int]) -> int:
-        """For how many workers more there is room beside some."""
-        left = dict(self.has)
-        for kind, count in taken.items():
-            for name, amount in _amounts(kind).items():
-                left[name] = left.get(name, 0) - amount * count
-        return _room(asked, left)
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        """A reference to what the agent answers."""
-        return self.agent.call.remote(method, *arguments)
 
 
 def cluster_for(settings: RaySettings, asked: tuple[Resources, ...]) -> Cluster:
@@ -127,18 +85,21 @@ def node_of(place: str) -> str | None:
 
 
 class Cluster:
-    """A connection, shared by the runs of this process. ``idle``: seconds that the agents keep their cores for a run that may follow."""
+    """A connection, shared by the runs of this process. ``idle``: seconds that everything is kept for a run that may follow; ``rest``:
+    those without use for a machine after which a run gives back what is held there: to take it again, with its workers, takes one or two.
+    """
 
-    idle = 10.0
+    idle, rest = 10.0, 5.0
 
     def __init__(self, settings: RaySettings, asked: tuple[Resources, ...]) -> None:
         self.settings, self.asked = settings, asked
-        self.machines: dict[str, Machine] = {}  # by name
+        self.machines: dict[str, Machine] = {}  # by node
         self.coming: dict[str, tuple[Machine, Any]] = {}
+        self.away: dict[str, Machine] = {}  # had nothing of a run, and nothing to do
         self.refusals: dict[str, int] = {}
         self.totals: list[dict[str, float]] = []  # of all machines, whoever holds it now
         self.users = 0
-        self._looked = self._released = self._grown = 0.0
+        self._looked = self._released = 0.0
         self._looking = threading.RLock()
         self._begun = False
         _join(settings)
@@ -159,6 +120,9 @@ class Cluster:
                 }  # fmt: skip
                 self.look(START)
                 self._begun = True
+            for one in self.machines.values():
+                one.cores.needed = time.monotonic()
+            self.away.clear()
 
     @property
     def here(self) -> str:
@@ -174,9 +138,19 @@ class Cluster:
         """Whether this is still what Ray is connected to."""
         return self.link.connected()
 
+    @property
+    def workers(self) -> int:
+        """How many workers there may be, also where what was given back can be taken again."""
+        there = [one for one in [*self.machines.values(), *self.away.values()] if one.stays]
+        return sum(one.slots if one.cores else int(one.full["CPU"]) for one in there)
+
     def waits(self) -> bool:
         """Whether other runs of this process, with other settings, hold cores."""
-        return any(one is not self and one.users and one.machines for one in list(_known))
+        return any(one is not self and one.users and any(machine.cores for machine in list(one.machines.values())) for one in list(_known))
+
+    def asks(self) -> bool:
+        """Whether it asks for cores."""
+        return bool(self.coming) or any(one.cores.coming for one in list(self.machines.values()))
 
     def share(self, folders: list[str]) -> None:
         """Files of this process, below these folders, may be read by the others."""
@@ -186,10 +160,12 @@ class Cluster:
         """A run is over. If no other begins soon, the cores are given back."""
         for one in list(self.machines.values()):
             one.call("clear", run)
+            self.leave(one.cores, run)
+            self.leave(one.other, run)
         with _lock:
             self.users -= 1
             self._released = time.monotonic()
-            if not self.users and self in _known and any(one.coming for one in _known if one is not self):
+            if not self.users and self in _known and any(one.asks() for one in _known if one is not self):
                 _forget([self])
                 return
         timer = threading.Timer(self.idle, self._leave)
@@ -211,7 +187,7 @@ class Cluster:
             if machines:
                 ray.wait([one.call("close") for one in machines], num_returns=len(machines), timeout=1.0)
             for one in [*machines, *(one for one, _ in coming)]:
-                ray.kill(one.agent)
+                one.end()
         self.link.release()
 
     # -- machines
@@ -230,77 +206,119 @@ class Cluster:
             free = [node for node in alive if self.refusals.get(node, 0) < REFUSALS and node not in going]
             self.totals = [alive[node]["Resources"] for node in free]
             for node in free:
-                has = _usable(alive[node]["Resources"], self.asked)
-                if has["CPU"] and node not in self.machines and node not in self.coming:
-                    self._invite(node, alive[node]["NodeManagerAddress"], has)
-            if now - self._grown > GROW:
-                self._grown = now
-                self._grow({node: alive[node] for node in free})
-            self._look_after({node: found for node, found in alive.items() if node not in going})
+                full = usable(alive[node]["Resources"], self.asked)
+                if full["CPU"] and node not in self.machines and node not in self.coming and node not in self.away:
+                    self._invite(node, alive[node]["NodeManagerAddress"], full)
+            self.away = {node: one for node, one in self.away.items() if node in alive}
+            for node in [node for node in self.coming if node not in alive]:
+                self.coming.pop(node)[0].end()
             self._meet(wait)
             for one in list(self.machines.values()):
                 if one.node in going and one.stays:
                     one.until = now + going[one.node]
                 if one.node not in alive:
                     self.drop(one)
+            self._hold(now)
 
     def left(self, one: Machine) -> None:
         """A run has nothing more on a machine that goes; with the last, its agent goes."""
         one.left += 1
-        if one.left >= self.users and self.machines.get(one.name) is one:
-            del self.machines[one.name]
-            threading.Thread(target=_close, args=(one,), daemon=True).start()
+        if one.left >= self.users and self.machines.get(one.node) is one:
+            del self.machines[one.node]
+            threading.Thread(target=one.end, args=(1.0,), daemon=True).start()
 
     def could_hold(self, asked: Resources | None) -> bool:
         """Whether some machine has what a step asks for, though others may hold it now."""
-        return any(_room(asked, total) for total in self.totals)
+        return any(room(asked, total) for total in self.totals)
 
-    def _invite(self, node: str, address: str, has: dict[str, float]) -> None:
-        """Ask for an agent."""
-        name = node if node not in self.machines else next(f"{node}/{n}" for n in itertools.count(2) if f"{node}/{n}" not in self.machines)
-        one = Machine(node, has, self._agent(node, address, has), address=address, name=name)
-        self.coming[name] = (one, one.call("place"))
+    def _invite(self, node: str, address: str, full: dict[str, float]) -> None:
+        """Ask for an agent, and for what can be used there."""
+        cores, other = Holding(node, {"CPU": full["CPU"]}), Holding(node, {name: full[name] for name in full if name != "CPU"})
+        one = Machine(node, self._agent(node, address, full), cores, other, address=address)
+        cores.ask(cores.full)
+        self.coming[node] = (one, one.call("place"))
 
-    def _grow(self, free: dict[str, Any]) -> None:
-        """Where others held some of a machine's cores when its agent came, and have given them back, have another agent for these."""
-        held = Counter({one.node: 0 for one in self.machines.values()})
-        for one in self.machines.values():
-            held[one.node] += one.slots
-        short = [node for node in held if node in free and held[node] < int(free[node]["Resources"]["CPU"])]
-        short = [node for node in short if all(one.node != node for one, _ in self.coming.values())]
-        left = _free() if short else {}
-        for node in short:
-            has = _usable(left.get(node, {}), self.asked)
-            if has["CPU"]:
-                self._invite(node, free[node]["NodeManagerAddress"], has)
+    # -- what is held
 
-    def _look_after(self, alive: dict[str, Any]) -> None:
-        """Where others hold some of what an agent is to have, have one with what is left."""
-        free: dict[str, dict[str, float]] | None = None
-        for key, (one, _) in list(self.coming.items()):
-            if one.node in alive and time.monotonic() - one.since < PENDING:
-                continue
-            free = _free() if free is None else free
-            left = _usable(free.get(one.node, {}), self.asked)  # none: it has its cores and is starting, or others have them all
-            fewer = left["CPU"] > 0 and any(left.get(name, 0) < amount for name, amount in one.has.items())
-            if one.node not in alive or fewer:
-                del self.coming[key]
-                ray.kill(one.agent)
-            if one.node in alive and fewer:
-                self._invite(one.node, alive[one.node]["NodeManagerAddress"], left)
+    def need(self, asked: Resources | None, workers: int) -> None:
+        """A run could use so many workers more than there is room for. Machines that others hold are asked at, and not counted on."""
+        with self._looking:
+            now = time.monotonic()
+            fit = [one for one in [*self.machines.values(), *self.away.values()] if one.stays and room(asked, one.full)]
+            for one in sorted(fit, key=lambda one: (not any(part.coming for part in one.parts(asked)), one.node in self.away)):
+                if workers <= 0 or one.room(asked, {}):
+                    continue
+                if self.away.pop(one.node, None) is not None or any(not self._needed(part, now) for part in one.parts(asked)):
+                    self._looked = 0.0
+                for part in one.parts(asked):
+                    part.needed = now
+                waits = any(part.coming is not None and now - part.began > PENDING for part in one.parts(asked))
+                workers -= 0 if waits else room(asked, one.full)
+
+    def enter(self, one: Machine, asked: Resources | None, run: str) -> bool:
+        """Whether a run may have a worker on a machine now. What it uses is not given back until the run has left it."""
+        with self._looking:
+            if self.machines.get(one.node) is one and one.room(asked, {}):
+                for part in one.parts(asked):
+                    part.runs.add(run)
+                return True
+            return False
+
+    def leave(self, part: Holding, run: str) -> None:
+        """A run has no workers any more that use a part of a machine."""
+        with self._looking:
+            part.runs.discard(run)
+
+    def _needed(self, part: Holding, now: float) -> bool:
+        return bool(part.runs) or now - part.needed <= self.rest
+
+    def _hold(self, now: float) -> None:
+        """Ask for what runs need, and give back what they do not."""
+        free: dict[str, dict[str, float]] = {}
+        for one in [one for one in self.machines.values() if one.stays]:
+            for part in (one.cores, one.other):
+                if not self._needed(part, now):
+                    self._rest(one, part)
+                    continue
+                part.idle = None
+                if part is one.other and not one.slots:
+                    continue
+                if part.coming is None and not part.has and now - part.when > LOOK:
+                    part.ask(part.full)
+                elif now - part.when > (PENDING if part.coming is not None else GROW):
+                    free = free or not_held()
+                    look = part.reduce if part.coming is not None else part.grow
+                    look(free.get(one.node, {}), self.asked, one.full)
+
+    def _rest(self, one: Machine, part: Holding) -> None:
+        """Give back what is held, when the workers that used it have ended; have the agent go where it has nothing else to do."""
+        if part.idle is None:
+            part.idle = one.call("kept") if part or part is one.cores else None
+        elif ray.wait([part.idle], timeout=0)[0]:
+            files = 1
+            with contextlib.suppress(ray.exceptions.RayError):
+                files = ray.get(part.idle)
+            part.give()
+            if not files and part is one.cores and self.machines.get(one.node) is one:
+                one.let_go = True
+                del self.machines[one.node]
+                self.away[one.node] = one
+                one.end()
 
     def _meet(self, wait: float) -> None:
-        """Take in the agents that are there."""
+        """Take in the agents that are there, and what is held."""
         limit = time.monotonic() + wait
-        while self.coming:
-            references = [place for _, place in self.coming.values()]
-            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
-            for key, (one, place) in list(self.coming.items()):
-                if place in ready:
-                    del self.coming[key]
+        while True:
+            for node, (one, place) in list(self.coming.items()):
+                if ray.wait([place], timeout=0)[0]:
+                    del self.coming[node]
                     self._welcome(one, place)
-                    limit = min(limit, time.monotonic() + TOGETHER)
-            if time.monotonic() >= limit:
+            for one in self.machines.values():
+                one.cores.meet()
+                one.other.meet()
+            if any(one.slots for one in self.machines.values()):
+                limit = min(limit, time.monotonic() + TOGETHER)
+            if time.monotonic() >= limit or not self.asks():
                 return
             time.sleep(0.02)
 
@@ -312,75 +330,36 @@ class Cluster:
                 reason = last_line(str(error))
                 raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=_INSTALL)) from error
             self.refusals[one.node] = self.refusals.get(one.node, 0) + 1  # gone again
+            one.cores.give()
             return
         except ray.exceptions.RayError as error:
             raise in_our_words(error, one.address) from error
-        self.machines[one.name] = one
+        self.machines[one.node] = one
+        one.cores.needed = time.monotonic()
         if one.node == self.node:
             self.transport.here += (one.place,)
 
     def drop(self, one: Machine) -> None:
         """A machine that no longer answers is as good as gone, even while Ray still counts on it."""
         with self._looking:
-            if self.machines.get(one.name) is one:
-                del self.machines[one.name]
+            if self.machines.get(one.node) is one:
+                del self.machines[one.node]
                 settled = time.monotonic() - one.since > SETTLED
                 self.refusals[one.node] = 1 if settled else self.refusals.get(one.node, 0) + 1
-                _end(one.agent)  # it may be there after all, and would keep its cores
+                one.end()  # it may be there after all, and would keep its cores
 
-    def _agent(self, node: str, address: str, has: dict[str, float]) -> Any:
-        options: dict[str, Any] = {"num_cpus": has["CPU"], "num_gpus": has.get("GPU", 0), "max_restarts": 0, "max_task_retries": 0}
-        if "memory" in has:
-            options["memory"] = has["memory"]
+    def _agent(self, node: str, address: str, full: dict[str, float]) -> Any:
+        options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0}
         if (environment := self.environment.brought()) is not None:
             options["runtime_env"] = environment
-        options["resources"] = {name: amount for name, amount in has.items() if name not in ("CPU", "GPU", "memory")}
         made = actor_class().options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-        return made.remote([self._packages], self.given, (self.token, address, self.settings.spill_folder, int(has["CPU"])))
+        return made.remote([self._packages], self.given, (self.token, address, self.settings.spill_folder, int(full["CPU"])))
 
 
 _join = join
 _lock = threading.Lock()
 _known: list[Cluster] = []
 _INSTALL = "install the same versions on all machines, or give the runner runtime_env={'pip': [...]}"
-
-
-def _usable(has: dict[str, float], asked: tuple[Resources, ...]) -> dict[str, float]:
-    """What of a machine's resources a run can use: the cores, and of all else what as many steps as fit ask for.
-
-    >>> _usable({"CPU": 4, "GPU": 2, "memory": 100}, (Resources(gpus=1),))
-    {'CPU': 4, 'GPU': 2}
-    """
-    found: dict[str, float] = {"CPU": int(has.get("CPU", 0))}
-    for one in asked:
-        slots = _room(one, has)
-        for name, amount in _amounts(one).items():
-            if amount and slots and name != "CPU":
-                found[name] = max(found.get(name, 0), amount * slots)
-    return found
-
-
-def _amounts(asked: Resources | None) -> dict[str, float]:
-    """Resources by Ray's names."""
-    if asked is None:
-        return {"CPU": 1}
-    return {"CPU": asked.cpus, "GPU": asked.gpus, "memory": asked.memory, **dict(asked.custom)}
-
-
-def _room(asked: Resources | None, left: dict[str, float]) -> int:
-    """How many workers with these resources there is room for."""
-    return max(0, min(int(left.get(name, 0) / amount + 1e-9) for name, amount in _amounts(asked).items() if amount))
-
-
-def _close(one: Machine) -> None:
-    """Have an agent remove its folder, and end it."""
-    ray.wait([one.call("close")], timeout=1.0)
-    _end(one.agent)
-
-
-def _end(agent: Any) -> None:
-    with contextlib.suppress(ValueError):
-        ray.kill(agent)
 
 
 def _draining() -> dict[str, float]:
@@ -390,15 +369,6 @@ def _draining() -> dict[str, float]:
 
         now = time.time()
         return {node: max(0.1, when / 1000 - now) if when else 86400.0 for node, when in state.get_draining_nodes().items()}
-    return {}
-
-
-def _free() -> dict[str, dict[str, float]]:
-    """What no job holds, by machine; nothing where Ray does not tell."""
-    with contextlib.suppress(ImportError, AttributeError):
-        from ray._private.state import available_resources_per_node
-
-        return {str(node): dict(left) for node, left in available_resources_per_node().items()}
     return {}
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dataflow.scheduling.events import AttemptId, Lost, PlaceMoved
 
 if TYPE_CHECKING:
-    from runners.ray.cluster import Machine
+    from runners.ray.machine import Machine
     from runners.ray.pool import ClusterPool
 
 __all__ = ["Leaving"]

@@ -34,10 +34,12 @@ from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost,
 from dataflow.shard.places import is_shared, read_range, remove_file
 from dataflow.shard.runfile import RunFile
 from dataflow.worker import Channel
-from runners.ray.cluster import Cluster, Machine
+from runners.ray.cluster import Cluster
 from runners.ray.door import Door
 from runners.ray.failures import cannot_start
+from runners.ray.holding import Holding
 from runners.ray.leaving import Leaving
+from runners.ray.machine import Machine
 from runners.ray.mailbox import Mailbox
 from runners.ray.transport import copied
 
@@ -97,6 +99,8 @@ class ClusterPool(WorkerPool):
         self.dying: dict[PooledWorker, None] = {}  # of which it is being asked how they ended
         self.doubted: dict[Machine, list[Failed]] = {}  # attempts that could not read a file of a machine
         self.going: dict[str, Leaving] = {}  # by place
+        self.entered: dict[Holding, Machine] = {}  # what workers of this run use, or did a while ago
+        self.lacking: dict[Resources | None, int] = {}  # for how many workers there was no room
         self._made = 0
         self._looked = 0.0
         self._homeless, self._said = 0.0, False
@@ -109,8 +113,8 @@ class ClusterPool(WorkerPool):
 
     @property
     def parallel(self) -> int:
-        """How many workers the machines have room for."""
-        return sum(one.slots for one in self.staying())
+        """How many workers the machines have room for, with what was given back and can be taken again."""
+        return self.cluster.workers
 
     def staying(self) -> list[Machine]:
         """The machines that have not said that they go."""
@@ -130,6 +134,7 @@ class ClusterPool(WorkerPool):
         """Workers for what is queued now. Steps that ask for something come first: only some machines have it."""
         machines = self.staying()
         wanted = Counter(queued.program.resources for queued in self.queue)
+        self.lacking.clear()
         if not any(wanted):
             self.leaving.clear()
         for asked in sorted(wanted, key=lambda asked: asked is None):
@@ -142,6 +147,7 @@ class ClusterPool(WorkerPool):
                 for one in homes[:count]:
                     self._launch(one, asked)
                 count -= len(homes)
+            self.lacking[asked] = max(0, count)
 
     def _seats(self, one: Machine) -> Counter[Resources | None]:
         return self.seats.setdefault(one, Counter())
@@ -181,12 +187,15 @@ class ClusterPool(WorkerPool):
             raise DataflowError(Report(text, hint="`ray status` tells what they have, and what other jobs hold of it"))
 
     def _launch(self, one: Machine, asked: Resources | None) -> None:
+        if not self.cluster.enter(one, asked, self.run):
+            return  # it was given back just now
+        self.entered.update(dict.fromkeys(one.parts(asked), one))
         number = self._made
         self._made += 1
         self.starting[number] = (one, asked)
         self._seats(one)[asked] += 1
         gpus = asked.gpus if asked is not None else 0.0
-        self.mail.when(one.call("launch", number, self.run, self.door.address, gpus), self._launched, one, number)
+        self.mail.when(one.call("launch", number, self.run, self.door.address, gpus, one.other.gpus), self._launched, one, number)
 
     def _launched(self, one: Machine, number: int, done: Future[Any]) -> None:
         error = done.exception()
@@ -297,6 +306,9 @@ class ClusterPool(WorkerPool):
     def _look(self) -> None:
         """Which machines are there?"""
         self._looked = time.monotonic()
+        self._rest()
+        for asked, count in self.lacking.items() if self.queue else ():
+            self.cluster.need(asked, count)
         self.cluster.look()
         current = {one.place: one for one in self.cluster.machines.values()}
         for one in [one for place, one in self.known.items() if place not in current]:
@@ -308,6 +320,18 @@ class ClusterPool(WorkerPool):
             self._not_started(number, f"a worker was started, and did not come to {self.door.address[0]}:{self.door.address[1]}")
         for one in [one for one in current.values() if not one.stays]:
             self.going.setdefault(one.place, Leaving(self, one)).look()
+
+    def _rest(self) -> None:
+        """Leave what was not used for a while: others may need it."""
+        now = time.monotonic()
+        using = [(_machine(worker), worker.resources) for worker in self.workers if now - self.free.get(worker, now) < self.cluster.rest]
+        using += [(_machine(worker), worker.resources) for worker in self.dying]
+        used = {part for machine, asked in (*using, *self.starting.values()) for part in machine.parts(asked)}
+        for part, one in [(part, one) for part, one in self.entered.items() if part not in used]:
+            for worker in [w for w in self.workers if _machine(w) is one and part in one.parts(w.resources)]:
+                self.dismiss(worker)
+            self.cluster.leave(part, self.run)
+            del self.entered[part]
 
     def _mourn(self, worker: PooledWorker) -> None:
         self.dying[worker] = None
@@ -363,6 +387,7 @@ class ClusterPool(WorkerPool):
             return
         self.gone.add(machine.place)
         self.known.pop(machine.place, None)
+        self.entered = {part: one for part, one in self.entered.items() if one is not machine}
         self.cluster.drop(machine)
         self.starting = {number: one for number, one in self.starting.items() if one[0] is not machine}
         dead = [worker for worker in self.workers if _machine(worker) is machine]
@@ -374,7 +399,8 @@ class ClusterPool(WorkerPool):
         self.news += [Lost(worker.busy, GONE) for worker in dead if worker.busy is not None]
         self.news += [Lost(self.orphans.pop(worker).attempt, GONE) for worker in dead if worker in self.orphans]
         self.news += [Lost(failed.attempt, "a machine whose files it read is gone") for failed in self.doubted.pop(machine, [])]
-        self.news.append(PlaceLost(machine.place))
+        if not machine.let_go:
+            self.news.append(PlaceLost(machine.place))
 
     def close(self) -> None:
         """End all workers."""

@@ -14,7 +14,8 @@ from dataflow.driving.pool import PooledWorker, Queued
 from dataflow.physical.program import ShuffleInput, TaskInput
 from dataflow.scheduling.events import AttemptId
 from dataflow.shard.runfile import Block, RunFile
-from runners.ray.cluster import Machine
+from runners.ray.holding import Holding
+from runners.ray.machine import Machine
 from runners.ray.pool import ClusterPool, _RemoteProcess
 
 pytestmark = [pytest.mark.ray]
@@ -22,7 +23,9 @@ pytestmark = [pytest.mark.ray]
 
 def worker(place: str) -> Any:
     channel: Any = None
-    return PooledWorker(_RemoteProcess(Machine(place, {"CPU": 1}, None, place=place), "worker-0"), channel)
+    return PooledWorker(
+        _RemoteProcess(Machine(place, None, Holding(place, {"CPU": 1}), Holding(place, {}), place=place), "worker-0"), channel
+    )
 
 
 def file(place: str, *lengths: int) -> RunFile:

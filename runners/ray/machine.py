@@ -1,0 +1,78 @@
+"""A machine of the cluster, as this process knows it: its agent, and what is held there of its resources."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from dataflow.plan.steps import Resources
+from runners.ray.holding import Holding, amounts, room
+
+__all__ = ["Machine"]
+
+
+@dataclass(eq=False)
+class Machine:
+    """A machine: its agent; ``cores``, which are held there for workers, and what of its ``other`` resources. ``place``: of its files;
+    ``path``, ``cwd``: where its workers find modules and files; ``log``: what they print goes there. ``until``: when it goes, if that is
+    known; how many runs have ``left`` it; ``let_go``: whether its agent was ended because it had neither files nor work."""
+
+    node: str
+    agent: Any
+    cores: Holding
+    other: Holding
+    address: str = ""
+    place: str = ""
+    folder: str = ""
+    path: tuple[str, ...] = ()
+    cwd: str = ""
+    log: str = ""
+    since: float = field(default_factory=time.monotonic)
+    until: float = 0.0
+    left: int = 0
+    let_go: bool = False
+
+    @property
+    def stays(self) -> bool:
+        """Whether the cluster has not said that it goes."""
+        return not self.until
+
+    @property
+    def slots(self) -> int:
+        """How many workers there are at most."""
+        return int(self.cores.has.get("CPU", 0))
+
+    @property
+    def full(self) -> dict[str, float]:
+        """What could be held of it if nobody else held any."""
+        return {**self.cores.full, **self.other.full}
+
+    def parts(self, asked: Resources | None) -> tuple[Holding, ...]:
+        """What a worker with these resources uses."""
+        return (self.cores, self.other) if amounts(asked).keys() - {"CPU"} else (self.cores,)
+
+    def room(self, asked: Resources | None, taken: Mapping[Resources | None, int]) -> int:
+        """For how many workers more there is room beside some."""
+        left = {**self.cores.has, **self.other.has}
+        for kind, count in taken.items():
+            for name, amount in amounts(kind).items():
+                left[name] = left.get(name, 0) - amount * count
+        return room(asked, left)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """A reference to what the agent answers."""
+        return self.agent.call.remote(method, *arguments)
+
+    def end(self, patience: float = 0.0) -> None:
+        """Have the agent remove its folder, if it does within ``patience`` seconds, end it, and give back what is held."""
+        if patience:
+            ray.wait([self.call("close")], timeout=patience)
+        with contextlib.suppress(ValueError):  # the connection is another by now
+            ray.kill(self.agent)
+        self.cores.give()
+        self.other.give()
