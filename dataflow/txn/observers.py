@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Observer", "Observers"]
 
+_NOTED = 1_000  # cells that are noted again after one look
+
 
 class Observers:
     """The observers of a database, and the workers that run them."""
@@ -99,15 +101,26 @@ class Observers:
         engine, count = self._database.engine, 0
         if column not in self._by_column:
             raise TransactionError(f"nobody observes column {column!r}")
-        snapshot = engine.begin()
-        for key, _ in snapshot.scan(b"\x01", b"\xff"):
-            if key.endswith(b"\x00\x00\x00") or cell_of(key)[1] != column:
-                continue
-            (version, *acks) = snapshot.versions([key, *(observer.ack(key) for observer in self._by_column[column])])
-            if version and any(ack is None or ack.value is None or decode(ack.value) < version.timestamp for ack in acks):
+        after, left = b"\x01", True
+        while left:  # piece by piece, each of a snapshot that is let go before anything is noted: it may have the last connection
+            missed, snapshot = list[bytes](), engine.begin()
+            try:
+                for key, _ in snapshot.scan(after, b"\xff"):
+                    if len(missed) == _NOTED:
+                        after = key
+                        break
+                    if key.endswith(b"\x00\x00\x00") or cell_of(key)[1] != column:
+                        continue
+                    (version, *acks) = snapshot.versions([key, *(observer.ack(key) for observer in self._by_column[column])])
+                    if version and any(ack is None or ack.value is None or decode(ack.value) < version.timestamp for ack in acks):
+                        missed.append(key)
+                else:
+                    left = False
+            finally:
+                snapshot.close()
+            for key in missed:
                 engine.note(key, Trail())
-                count += 1
-        snapshot.close()
+            count += len(missed)
         return count
 
     def failures(self) -> list[tuple[str, Any, str]]:
