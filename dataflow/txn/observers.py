@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import Report, TransactionError
 from dataflow.kv import end_of_row, pack_element, unpack
+from dataflow.txn import known
 from dataflow.txn.notify import Trail
 from dataflow.txn.transaction import cell_of
 from dataflow.txn.values import decode
@@ -47,10 +48,10 @@ class Observers:
 
     def register(self, observer: Observer) -> None:
         """Run an observer from now on for changes of its column. Raises `TransactionError` if its name is taken."""
-        known = [other for others in self._by_column.values() for other in others]
-        if any(other.column == observer.column and other.together != observer.together for other in known):
+        registered = [other for others in self._by_column.values() for other in others]
+        if any(other.column == observer.column and other.together != observer.together for other in registered):
             raise TransactionError(f"the observers of column {observer.column!r} must all say the same of what goes together")
-        if any(other.name == observer.name and other.column == observer.column for other in known):
+        if any(other.name == observer.name and other.column == observer.column for other in registered):
             raise TransactionError(
                 Report(f"column {observer.column!r} has an observer {observer.name!r} already", hint="give this one another name: name=…")
             )
@@ -61,6 +62,8 @@ class Observers:
         """Run workers in threads of this process, and give the number of committed runs."""
         if not self._by_column:
             raise TransactionError(Report("there are no observers to run", hint="register one: @db.observer(column)"))
+        for column, observers in self._by_column.items():
+            known.check(self._database.engine.store, column, [one.name for one in observers])
         clock = self._database.clock
         if until == "idle":
             enough: Callable[[], bool] | None = None
@@ -95,6 +98,10 @@ class Observers:
         if failures:
             raise failures[0]
         return sum(worker.runs for worker in made)
+
+    def forget(self, column: str, name: str) -> None:
+        """An observer is gone for good."""
+        known.forget(self._database.engine.store, column, name)
 
     def renotify(self, column: str) -> int:
         """Note all cells of a column that an observer has not seen the last change of."""

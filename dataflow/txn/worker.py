@@ -26,7 +26,7 @@ from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreErr
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.kv.keys import unpack_element
 from dataflow.record import record
-from dataflow.txn import members
+from dataflow.txn import known, members
 from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
@@ -111,6 +111,7 @@ class Worker:
         self._database, self._engine, self._on_error = database, database.engine, on_error
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
         self._members = Members(database.engine.store, database.clock, self._names)
+        self._claimed: set[str] = set()
         self._at = b"\x01"
         self._size, self._crowded = _BATCH, False
         self.runs = 0
@@ -180,6 +181,7 @@ class Worker:
             self._at = b"\x01"
             taken = self._take()
         self._at = taken[-1].pending.key + b"\x00" if len(taken) == self._size else b"\x01"
+        self._claim(taken)
         left = {one.pending.key: len(one.observers) for one in taken}
         seen: dict[bytes, int] = {}
         gone_on: set[bytes] = set()
@@ -201,6 +203,13 @@ class Worker:
         elif took < members.LEASE / 16:
             self._size = min(_MOST, self._size * 2)
         return len(finished)
+
+    def _claim(self, taken: Sequence[_Taken]) -> None:
+        """Note once, for who comes later, which observers the columns of what is taken have; others at work have none but these."""
+        new = {one.observers[0].column: one.observers for one in taken if one.observers[0].column not in self._claimed}
+        for column, observers in new.items():
+            known.claim(self._engine.store, column, [one.name for one in observers])
+            self._claimed.add(column)
 
     def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, _Done]]:
         """The runs that are committed, or had nothing to do."""

@@ -230,6 +230,29 @@ def test_renotify_is_for_observers_that_are_new(db: Database, monkeypatch: pytes
         db.renotify("y")
 
 
+def test_who_comes_without_an_observer_that_ran_before_is_refused_and_nothing_is_lost(opening: Any) -> None:
+    seen: list[tuple[str, Any, Any]] = []
+
+    def run(*names: str) -> int:
+        with opening() as db:
+            for name in names:
+                db.observer("x", name=name)(lambda t, row, value, name=name: seen.append((name, row, value)))
+            put(db, a=len(seen))
+            return db.run_observers()
+
+    assert run("first", "second") == 2
+    with pytest.raises(TransactionError, match="'x' has been observed by 'second', too") as error:
+        run("first")
+    assert "db.forget_observer('x', 'second')" in str(error.value)
+    assert run("first", "second") == 2
+    assert sorted(seen) == [("first", "a", 0), ("first", "a", 2), ("second", "a", 0), ("second", "a", 2)]
+    assert run("first", "second", "third") == 3
+    with opening() as db:
+        for name in ("second", "first", "never there"):
+            db.forget_observer("x", name)
+    assert run("third") == 1
+
+
 def test_a_hold_is_no_change(db: Database) -> None:
     seen = log_of(db)
     put(db, a=1, gone=1)
