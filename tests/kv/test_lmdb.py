@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import subprocess
 import sys
 import threading
@@ -367,6 +369,21 @@ def test_a_newer_format_and_foreign_stores_are_refused(folder: Path) -> None:
     (folder / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot be opened"):
         LmdbStore(folder / "file")
+
+
+@pytest.mark.parametrize("size", [0, 100, mmap.PAGESIZE])
+def test_a_store_whose_maker_was_killed_while_it_wrote_the_first_pages_is_made(folder: Path, size: int) -> None:
+    """LMDB itself calls such a file invalid, from then on."""
+    with LmdbStore(folder / "whole", durable=False) as store:
+        store.write([Edit("data", b"k", b"v")])
+    (folder / "cut").mkdir()
+    (folder / "cut" / "data.mdb").write_bytes((folder / "whole" / "data.mdb").read_bytes()[:size])
+    (folder / "cut" / "new").mkdir()  # of one that was killed later
+    for _ in range(2):
+        with LmdbStore(folder / "cut", durable=False) as store:
+            store.write([Edit("data", b"k", b"w")])
+            assert store.get("data", b"k") == b"w"
+    assert sorted(os.listdir(folder / "cut")) == ["data.mdb", "lock.mdb"]
 
 
 def test_one_process_opens_it_once(store: LmdbStore) -> None:

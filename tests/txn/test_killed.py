@@ -265,6 +265,7 @@ def judge(folder: Path, found: dict[str, tuple[Any, int]], exact: bool) -> Count
     return counted + Counter({"committed": counted.total(), "refused or lost": refused, "unknown": unknown, "lists": len(tables["list"])})
 
 
+@pytest.mark.timeout(36_000 if LARGE else 300)
 def test_a_database_whose_making_was_cut_short_is_made_by_the_next(
     setting: str, place: Callable[[int], Place], nursery: Nursery, tmp_path: Path
 ) -> None:
