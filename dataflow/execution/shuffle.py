@@ -34,15 +34,33 @@ from dataflow.physical.program import KeepLeaf, ShuffleLeaf
 from dataflow.shard import batch as batches
 from dataflow.shard.arrow import from_numpy, taken, to_numpy
 from dataflow.shard.batch import Batch, NotPairs, Pairs, Records, raw_pairs
-from dataflow.shard.codec import HASH, ORDER, coding_of, decode, encode, encode_batch
+from dataflow.shard.codec import HASH, ORDER, coding_of, decode, decode_batch, encode, encode_batch
 from dataflow.shard.keys import hash_keys
 from dataflow.shard.narrow import narrowed
 from dataflow.shard.runfile import RunFile, RunWriter
 
-__all__ = ["KeepWriter", "ShuffleWriter", "sort_column", "with_column"]
+__all__ = ["KeepWriter", "ShuffleWriter", "Shuffled", "sort_column", "with_column"]
 
 BLOCK_BYTES = 1 << 20
 CHECK_ROWS = 1 << 16
+
+
+class Shuffled(Batch):
+    """Elements that are encoded already, with the column that their shuffle orders by."""
+
+    __slots__ = ("coded",)
+
+    def __init__(self, coded: pa.RecordBatch) -> None:
+        self.coded = coded
+
+    def __len__(self) -> int:
+        return int(self.coded.num_rows)
+
+    def rows(self) -> list[Any]:
+        return decode_batch(self.coded).rows()
+
+    def slice(self, start: int, stop: int) -> Batch:
+        return Shuffled(self.coded.slice(start, stop - start))
 
 
 class ShuffleWriter:
@@ -143,6 +161,8 @@ class ShuffleWriter:
     def _keyed(self, batch: Batch) -> pa.RecordBatch:
         """The batch encoded, with the column the shuffle orders by."""
         leaf = self.leaf
+        if isinstance(batch, Shuffled):
+            return batch.coded
         if leaf.kind == "deal":
             coded = encode_batch(batch)
             assert leaf.partitions

@@ -26,7 +26,7 @@ from dataflow.execution.failures import of_source, step_error, trace_of, user_fr
 from dataflow.execution.flow import Flow, build_flow
 from dataflow.execution.group import read_groups, read_range
 from dataflow.execution.ordered import read_sorted
-from dataflow.execution.shuffle import KeepWriter, ShuffleWriter
+from dataflow.execution.shuffle import KeepWriter, Shuffled, ShuffleWriter
 from dataflow.execution.sides import load_side
 from dataflow.io.bundling import bundled
 from dataflow.io.source import Piece, Source
@@ -36,6 +36,7 @@ from dataflow.physical.program import (
     KeepLeaf,
     KeptRoot,
     Leaf,
+    MergeRoot,
     OperateRoot,
     PieceRoot,
     Program,
@@ -265,6 +266,11 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                 for block in file.blocks:
                     context.bytes_read += block.length
                     yield decode_batch(read_block(file, block)), None
+        case MergeRoot():
+            for file in given.files:
+                for block in file.blocks:
+                    context.bytes_read += block.length
+                    yield Shuffled(read_block(file, block)), None
         case ScanRoot() as root:
             from dataflow.execution.queries import run_scan
 

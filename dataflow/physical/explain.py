@@ -10,6 +10,7 @@ from dataflow.physical.program import (
     KeepLeaf,
     KeptRoot,
     Leaf,
+    MergeRoot,
     OperateRoot,
     PieceRoot,
     QueryRoot,
@@ -51,6 +52,8 @@ def _root(root: Root, label: str) -> str:
             return f"{label}: shares"
         case KeptRoot():
             return f"{label}: kept elements"
+        case MergeRoot():
+            return f"{label}: small files put together"
         case QueryRoot():
             return f"{label}: query in the kernel, whole"
         case ScanRoot(source=source, relation=relation):

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from dataflow.io.sink import FileSink
 
 __all__ = [
-    "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "OperateRoot", "PieceRoot", "Program", "QueryRoot",
-    "Root", "ScanRoot", "Share", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
+    "BoundStep", "Branch", "DealRoot", "GroupRoot", "KeepLeaf", "KeptRoot", "Leaf", "MergeRoot", "OperateRoot", "PieceRoot", "Program",
+    "QueryRoot", "Root", "ScanRoot", "Share", "ShuffleInput", "ShuffleLeaf", "SideValue", "SinkLeaf", "SortRoot", "SourceRoot", "TaskInput",
 ]  # fmt: skip
 
 
@@ -62,6 +62,11 @@ class DealRoot:
 @record
 class KeptRoot:
     """The elements of files that an earlier phase kept."""
+
+
+@record
+class MergeRoot:
+    """The rows of some files of a shuffle, as they are in it: for one larger file of the same shuffle."""
 
 
 @record
@@ -105,7 +110,7 @@ class PieceRoot:
     whole_below: int = 0
 
 
-Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | OperateRoot | QueryRoot | PieceRoot | ScanRoot
+Root = SourceRoot | GroupRoot | SortRoot | DealRoot | KeptRoot | MergeRoot | OperateRoot | QueryRoot | PieceRoot | ScanRoot
 
 
 @record

@@ -13,7 +13,7 @@ from dataflow.io.source import Split
 from dataflow.physical.program import ShuffleInput, ShuffleLeaf, TaskInput
 from dataflow.shard.runfile import RunFile
 
-__all__ = ["BUCKETS", "gathered", "hash_ranges", "key_ranges", "range_count"]
+__all__ = ["BUCKETS", "RANGE_BYTES", "SORTED_BYTES", "gathered", "hash_ranges", "key_ranges", "range_count"]
 
 BUCKETS = 1 << 16
 RANGE_BYTES = 64 << 20

@@ -22,7 +22,7 @@ from typing import Any
 from dataflow.errors import MemoryLimitError, OutputError, Report, SchemaError, WorkerCrashedError
 from dataflow.execution.task import TaskResult
 from dataflow.physical.phases import Phase, PhysicalPlan
-from dataflow.physical.program import KeepLeaf, ShuffleLeaf, SideValue, SinkLeaf
+from dataflow.physical.program import KeepLeaf, MergeRoot, ShuffleLeaf, SideValue, SinkLeaf
 from dataflow.scheduling.accounts import Accounts
 from dataflow.scheduling.bisection import Bisection
 from dataflow.scheduling.enough import Enough
@@ -36,6 +36,8 @@ from dataflow.scheduling.work import JobOptions, Work, all_steps
 from dataflow.shard.places import remove_file
 
 __all__ = ["Job"]
+
+FEW = 16  # files of a shuffle, which are not worth a look
 
 
 class Job:
@@ -67,6 +69,7 @@ class Job:
             self.lineage.moved,
         )
         self.waiting = [phase.name for phase in plan.phases]
+        self.looked_at: set[str] = set()  # shuffles: whether their files are to be put together
         self.open: dict[str, set[str]] = {}
         self.written: dict[int, dict[Filed, list[Any]]] = {}
         self.stop = threading.Event()
@@ -123,6 +126,7 @@ class Job:
 
     def _open_phases(self) -> None:
         """Start every phase whose inputs are whole."""
+        self._merge()
         unfinished = {fed for name in [*self.waiting, *self.open] for fed in self.plan.phase(name).feeds()}
         for name in list(self.waiting):
             if self.plan.phase(name).needs() & unfinished:
@@ -139,9 +143,31 @@ class Job:
             self.enough.opened(phase, tasks)
             self.scheduler.add(tasks)
 
+    def _merge(self) -> None:
+        """Have many small files put together where their readers are about to start."""
+        fed = {name for name in [*self.waiting, *self.open] for name in self.plan.phase(name).feeds()}
+        for phase in [self.plan.phase(name) for name in self.waiting]:
+            if phase.shuffle is None or phase.needs() & fed or phase.shuffle in self.looked_at or not phase.program.leaves:
+                continue
+            self.looked_at.add(phase.shuffle)
+            files = self.files.kept(phase.shuffle)
+            if len(files) < FEW or not self.maker.options.merges:
+                continue
+            from dataflow.physical.merging import is_merged, with_merging
+            from dataflow.scheduling.merges import worth_merging
+
+            if not is_merged(phase.shuffle) and worth_merging(files, self.maker.ranges(phase, phase.shuffle), self.maker.options.memory):
+                self.maker.remark(phase.name, f"the {len(files):,} files of {phase.shuffle} were put together first")
+                self.plan, made = with_merging(self.plan, phase.shuffle)
+                self.maker.plan = self.plan
+                self.waiting[:0] = made
+                fed.update(name for one in made for name in self.plan.phase(one).feeds())
+
     def _decided(self, name: str) -> Phase:
         """A phase that is about to start, once it is seen whether what it joins with is small enough to be taken whole."""
-        if not any(isinstance(leaf, ShuffleLeaf) and leaf.kind == "columns" for leaf in self.plan.phase(name).program.leaves):
+        program = self.plan.phase(name).program
+        feeds = any(isinstance(leaf, ShuffleLeaf) and leaf.kind == "columns" for leaf in program.leaves)
+        if not feeds or isinstance(program.root, MergeRoot):  # what is put together was exchanged
             return self.plan.phase(name)
         from dataflow.physical.whole_sides import undecided, with_whole_side
 

@@ -19,6 +19,7 @@ from dataflow.physical.program import (
     DealRoot,
     GroupRoot,
     KeptRoot,
+    MergeRoot,
     OperateRoot,
     PieceRoot,
     Program,
@@ -34,7 +35,7 @@ from dataflow.physical.program import (
 from dataflow.plan.nodes import Operate
 from dataflow.scheduling.events import Task
 from dataflow.scheduling.filed import FiledFiles
-from dataflow.scheduling.inputs import gathered, hash_ranges, key_ranges
+from dataflow.scheduling.inputs import RANGE_BYTES, SORTED_BYTES, gathered, hash_ranges, key_ranges, range_count
 from dataflow.scheduling.work import SMALL_BYTES, SPLIT_BYTES, JobOptions, Work, of_this_process
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class TaskMaker:
     ) -> None:
         self.plan, self.options, self.files, self.targets, self.parallel = plan, options, files, targets, parallel
         self.remarks: dict[str, list[str]] = {}  # on the tasks of a phase
+        self.numbers = {phase.name: number for number, phase in enumerate(plan.phases)}  # stay, whatever passes come in between
         self._here: tuple[Program | None, bool] = (None, False)
 
     def remark(self, phase: str, *texts: str) -> None:
@@ -83,7 +85,7 @@ class TaskMaker:
         if not phase.program.leaves:
             return []  # what it would have done is done where its exchange would have been fed
         inputs = self._inputs(phase)
-        number = self.plan.phases.index(phase)
+        number = self.numbers.setdefault(phase.name, len(self.numbers))
         program = replace(phase.program, leaves=tuple(self._staged(leaf) for leaf in phase.program.leaves))
         total = sum(given.bytes for given in inputs)
         return [
@@ -149,10 +151,28 @@ class TaskMaker:
             case SortRoot():
                 ranges = key_ranges(self.files.kept(phase.shuffle or ""), self.options.memory)
                 return ranges[::-1] if root.descending else ranges
+            case MergeRoot():
+                return self._merges(phase)
             case KeptRoot():
                 return [TaskInput(files=(file,), bytes=file.bytes) for file in self.files.kept(phase.kept or phase.program.label)]
             case OperateRoot() | QueryRoot():
                 return [TaskInput()]
+
+    def _merges(self, phase: Phase) -> list[TaskInput]:
+        from dataflow.scheduling.merges import merge_inputs  # few runs have any
+
+        (leaf,) = phase.program.leaves
+        assert isinstance(leaf, ShuffleLeaf)
+        reader = next(one for one in self.plan.phases if one.shuffle == leaf.shuffle)
+        files = self.files.kept(phase.shuffle or "")
+        return merge_inputs(files, leaf.side, self.ranges(reader, phase.shuffle or ""), self.options.memory)
+
+    def ranges(self, reader: Phase, shuffle: str) -> int:
+        """How many tasks a phase has of a shuffle, about."""
+        leaf, total = self._feeding(shuffle), sum(file.bytes for file in self.files.kept(shuffle))
+        return leaf.partitions or range_count(
+            total, self.options.memory, SORTED_BYTES if isinstance(reader.program.root, SortRoot) else RANGE_BYTES
+        )
 
     def _feeding(self, shuffle: str) -> ShuffleLeaf:
         """The leaf that its feeders have in common."""

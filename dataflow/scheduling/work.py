@@ -21,7 +21,7 @@ class JobOptions:
     """What the user chose. ``memory`` in bytes for the whole run; ``folders`` where shuffles are kept, the first preferred.
 
     ``skipped_to``: the folder of records that are set aside, or what gives it when there are any. ``compared_share``: of the tasks, that
-    much runs twice, to be compared (`determinism`).
+    much runs twice, to be compared (`determinism`). ``merges``: whether many small files of a shuffle are put together.
     """
 
     run: str
@@ -30,6 +30,7 @@ class JobOptions:
     skipped_to: str | Callable[[], str]
     policy: Policy = field(default_factory=Policy)
     compared_share: float = 0.0
+    merges: bool = True
 
 
 @record(eq=True)
