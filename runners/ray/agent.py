@@ -60,22 +60,25 @@ class Agent:
         """Where the files are served, and their folder; where modules and files are found; the log."""
         return self.server.place, self.folder, tuple(path or os.getcwd() for path in sys.path), os.getcwd(), _log()
 
-    def launch(self, number: int, run: str, driver: tuple[str, int], gpus: float, held: tuple[str, ...]) -> None:
-        """Start a worker that reports to the driver, and has so many GPUs of those that are held now."""
+    def launch(self, number: int, run: str, driver: tuple[str, int], gpus: float, held: tuple[tuple[str, float], ...]) -> None:
+        """Start a worker that reports to the driver, and has so many GPUs of those of which shares are ``held`` now."""
         os.makedirs(os.path.join(self.folder, run), exist_ok=True)
         name = os.path.join(self.folder, run, f"worker-{number}")
         with knock(driver, self.token, number) as connection:
             own = self._own_gpus(name, gpus, held)
             self.workers[name] = WorkerProcess(name, connection.fileno(), self.slots, self.server.place, own)
 
-    def _own_gpus(self, name: str, gpus: float, held: tuple[str, ...]) -> dict[str, str]:
+    def _own_gpus(self, name: str, gpus: float, held: tuple[tuple[str, float], ...]) -> dict[str, str]:
         """The environment of a worker: which GPUs are its own."""
         if not gpus:
             return {}
         share = min(gpus, 1.0)
         self.gpus = {one: those for one, those in self.gpus.items() if one in self.workers}
-        taken = {gpu: sum(part for which, part in self.gpus.values() if gpu in which) for gpu in held}
-        own = [gpu for gpu in held if taken[gpu] + share <= 1 + 1e-9][: max(1, int(gpus))]
+        own: list[str] = []
+        for gpu in dict.fromkeys(gpu for gpu, _ in held):
+            taken = sum(part for which, part in self.gpus.values() if gpu in which)
+            if taken + share <= sum(part for which, part in held if which == gpu) + 1e-9 and len(own) < max(1, int(gpus)):
+                own.append(gpu)
         self.gpus[name] = (own, share)
         return {"CUDA_VISIBLE_DEVICES": ",".join(own)}
 

@@ -4,7 +4,7 @@ cluster_for ─> join ─> an agent on every machine, and what the steps of the 
                           └─ `look`: machines that come, machines that leave, cores that others gave back or that no run needs
 
     no run has a worker on a machine or wants to ─ `rest` ─> what is held is given back ─ the agent has no files ─> it goes as well (`away`)
-    `need` ─> is held again, what Ray gives of it; machines that others hold are no reason not to ask at another
+    `need` ─> is held again, what Ray gives of it; a machine that others hold is no reason not to ask for another
 
 Runs with other settings (another ``runtime_env``, another folder) have agents of their own. The cores go from those whose runs are over
 to those that wait.
@@ -80,13 +80,13 @@ def give_back() -> None:
 
 def node_of(place: str) -> str | None:
     """Ray's name of the machine of a place, None where it is not known; "" is this process's own."""
-    known = [one.node for cluster in _known for one in cluster.machines.values() if one.place == place]
+    known = [one.node for cluster in list(_known) for one in list(cluster.machines.values()) if one.place == place]
     return known[0] if known else None if place else str(ray.get_runtime_context().get_node_id())
 
 
 class Cluster:
-    """A connection, shared by the runs of this process. ``idle``: seconds that everything is kept for a run that may follow; ``rest``:
-    those without use for a machine after which a run gives back what is held there: to take it again, with its workers, takes one or two.
+    """A connection, shared by the runs of this process. ``idle``: for how many seconds everything is kept for a run that may follow;
+    ``rest``: after how many without use a run gives back what is held on a machine. To take it again, with its workers, takes one or two.
     """
 
     idle, rest = 10.0, 5.0
@@ -98,7 +98,8 @@ class Cluster:
         self.away: dict[str, Machine] = {}  # had nothing of a run, and nothing to do
         self.refusals: dict[str, int] = {}
         self.totals: list[dict[str, float]] = []  # of all machines, whoever holds it now
-        self.users = 0
+        self.users = self.workers = 0
+        self._places: set[str] = set()  # of all agents there were
         self._looked = self._released = 0.0
         self._looking = threading.RLock()
         self._begun = False
@@ -138,19 +139,20 @@ class Cluster:
         """Whether this is still what Ray is connected to."""
         return self.link.connected()
 
-    @property
-    def workers(self) -> int:
-        """How many workers there may be, also where what was given back can be taken again."""
+    def _count(self) -> None:
+        """How many workers there may be, also where what was given back can be taken again, or is on its way."""
+        since = time.monotonic() - PENDING
+        coming = [one for one, _ in self.coming.values() if one.since > since]
         there = [one for one in [*self.machines.values(), *self.away.values()] if one.stays]
-        return sum(one.slots if one.cores else int(one.full["CPU"]) for one in there)
+        self.workers = sum(int(one.expected(since).get("CPU", 0)) for one in (*coming, *there))
 
     def waits(self) -> bool:
-        """Whether other runs of this process, with other settings, hold cores."""
+        """Whether other runs of this process, with other settings, hold cores, or are before us in asking for them."""
         return any(one is not self and one.users and any(machine.cores for machine in list(one.machines.values())) for one in list(_known))
 
     def asks(self) -> bool:
-        """Whether it asks for cores."""
-        return bool(self.coming) or any(one.cores.coming for one in list(self.machines.values()))
+        """Whether it waits for something."""
+        return bool(self.coming) or any(one.cores.coming or one.other.coming for one in list(self.machines.values()))
 
     def share(self, folders: list[str]) -> None:
         """Files of this process, below these folders, may be read by the others."""
@@ -209,7 +211,7 @@ class Cluster:
                 full = usable(alive[node]["Resources"], self.asked)
                 if full["CPU"] and node not in self.machines and node not in self.coming and node not in self.away:
                     self._invite(node, alive[node]["NodeManagerAddress"], full)
-            self.away = {node: one for node, one in self.away.items() if node in alive}
+            self.away = {node: one for node, one in self.away.items() if node in free}
             for node in [node for node in self.coming if node not in alive]:
                 self.coming.pop(node)[0].end()
             self._meet(wait)
@@ -219,12 +221,16 @@ class Cluster:
                 if one.node not in alive:
                     self.drop(one)
             self._hold(now)
+            self._count()
 
     def left(self, one: Machine) -> None:
         """A run has nothing more on a machine that goes; with the last, its agent goes."""
-        one.left += 1
-        if one.left >= self.users and self.machines.get(one.node) is one:
-            del self.machines[one.node]
+        with self._looking:
+            one.left += 1
+            last = one.left >= self.users and self.machines.get(one.node) is one
+            if last:
+                del self.machines[one.node]
+        if last:
             threading.Thread(target=one.end, args=(1.0,), daemon=True).start()
 
     def could_hold(self, asked: Resources | None) -> bool:
@@ -241,19 +247,22 @@ class Cluster:
     # -- what is held
 
     def need(self, asked: Resources | None, workers: int) -> None:
-        """A run could use so many workers more than there is room for. Machines that others hold are asked at, and not counted on."""
+        """A run could use so many workers more than there is room for. Machines of which others hold too much are asked for as well, as
+        they may give it back, but not counted on."""
         with self._looking:
             now = time.monotonic()
+            workers -= sum(room(asked, one.full) for one, _ in self.coming.values() if now - one.since < START)
             fit = [one for one in [*self.machines.values(), *self.away.values()] if one.stays and room(asked, one.full)]
-            for one in sorted(fit, key=lambda one: (not any(part.coming for part in one.parts(asked)), one.node in self.away)):
-                if workers <= 0 or one.room(asked, {}):
-                    continue
+            fit = [one for one in fit if not one.room(asked, {})]
+            free = not_held() if len(fit) > 1 and workers > 0 else {}
+            for one in sorted(fit, key=lambda one: (not one.asks(asked), -room(asked, free.get(one.node, {})), one.node in self.away)):
+                if workers <= 0:
+                    return
                 if self.away.pop(one.node, None) is not None or any(not self._needed(part, now) for part in one.parts(asked)):
-                    self._looked = 0.0
+                    self._looked = 0.0  # the next look asks for it, and for another agent where there is none
                 for part in one.parts(asked):
                     part.needed = now
-                waits = any(part.coming is not None and now - part.began > PENDING for part in one.parts(asked))
-                workers -= 0 if waits else room(asked, one.full)
+                workers -= room(asked, one.expected(now - PENDING))
 
     def enter(self, one: Machine, asked: Resources | None, run: str) -> bool:
         """Whether a run may have a worker on a machine now. What it uses is not given back until the run has left it."""
@@ -269,6 +278,11 @@ class Cluster:
         with self._looking:
             part.runs.discard(run)
 
+    def keep(self, one: Machine) -> None:
+        """A run is about to have files on a machine, though no worker."""
+        with self._looking:
+            one.cores.needed, one.cores.files = time.monotonic(), None
+
     def _needed(self, part: Holding, now: float) -> bool:
         return bool(part.runs) or now - part.needed <= self.rest
 
@@ -280,30 +294,31 @@ class Cluster:
                 if not self._needed(part, now):
                     self._rest(one, part)
                     continue
-                part.idle = None
-                if part is one.other and not one.slots:
-                    continue
-                if part.coming is None and not part.has and now - part.when > LOOK:
-                    part.ask(part.full)
+                part.files = None
+                there = {**one.full, "CPU": one.slots} if part is one.other else one.full
+                could = {name: amount for name, amount in usable(there, self.asked).items() if name in part.full}
+                if not could:
+                    part.give()  # with the cores that are held no step can use it
+                elif part.coming is None and not part.has and now - part.when > LOOK:
+                    part.ask(could)
                 elif now - part.when > (PENDING if part.coming is not None else GROW):
                     free = free or not_held()
                     look = part.reduce if part.coming is not None else part.grow
-                    look(free.get(one.node, {}), self.asked, one.full)
+                    look(free.get(one.node, {}), self.asked, there)
 
     def _rest(self, one: Machine, part: Holding) -> None:
         """Give back what is held, when the workers that used it have ended; have the agent go where it has nothing else to do."""
-        if part.idle is None:
-            part.idle = one.call("kept") if part or part is one.cores else None
-        elif ray.wait([part.idle], timeout=0)[0]:
+        if part.files is None:
+            part.files = one.call("kept") if part or part is one.cores else None
+        elif ray.wait([part.files], timeout=0)[0]:
             files = 1
             with contextlib.suppress(ray.exceptions.RayError):
-                files = ray.get(part.idle)
+                files = ray.get(part.files)
             part.give()
             if not files and part is one.cores and self.machines.get(one.node) is one:
-                one.let_go = True
                 del self.machines[one.node]
                 self.away[one.node] = one
-                one.end()
+                threading.Thread(target=one.end, args=(1.0,), daemon=True).start()
 
     def _meet(self, wait: float) -> None:
         """Take in the agents that are there, and what is held."""
@@ -326,14 +341,19 @@ class Cluster:
         try:
             one.place, one.folder, one.path, one.cwd, one.log = ray.get(place)
         except ray.exceptions.RayActorError as error:
+            one.end()
             if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
                 reason = last_line(str(error))
                 raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=_INSTALL)) from error
             self.refusals[one.node] = self.refusals.get(one.node, 0) + 1  # gone again
-            one.cores.give()
             return
         except ray.exceptions.RayError as error:
+            one.end()
             raise in_our_words(error, one.address) from error
+        if one.place in self._places:  # an agent had its port that is gone, and so are the files of that place
+            one.end()
+            return
+        self._places.add(one.place)
         self.machines[one.node] = one
         one.cores.needed = time.monotonic()
         if one.node == self.node:
@@ -346,7 +366,7 @@ class Cluster:
                 del self.machines[one.node]
                 settled = time.monotonic() - one.since > SETTLED
                 self.refusals[one.node] = 1 if settled else self.refusals.get(one.node, 0) + 1
-                one.end()  # it may be there after all, and would keep its cores
+                one.end()  # it may be there after all, and what is held there would stay so
 
     def _agent(self, node: str, address: str, full: dict[str, float]) -> Any:
         options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0}

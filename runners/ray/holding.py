@@ -4,13 +4,14 @@
                     └─ others hold some: less is asked for (`reduce`); what they give back later is another hold (`grow`)
     not needed ─> `give`: the actors end, and Ray gives what they held to other jobs
 
-A machine has two of them: its cores, and what steps ask for besides. The latter is asked for only where cores are held: so nobody keeps
-GPUs from others while it waits for a core.
+A machine has two of them: its cores, and what steps ask for besides. Of the latter only so much is asked for as fits the cores that are
+held: so nobody keeps GPUs from others while it waits for a core.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -44,7 +45,8 @@ def room(asked: Resources | None, left: Mapping[str, float]) -> int:
 
 
 def usable(has: Mapping[str, float], asked: tuple[Resources, ...]) -> dict[str, float]:
-    """What of a machine's resources a run can use: the cores, and of all else what as many steps as fit ask for.
+    """What of a machine's resources a run can use: the cores, and of all else what as many steps as fit ask for. GPUs beyond the first are
+    whole, as Ray gives no other.
 
     >>> usable({"CPU": 4, "GPU": 2, "memory": 100}, (Resources(gpus=1),))
     {'CPU': 4, 'GPU': 2}
@@ -55,7 +57,7 @@ def usable(has: Mapping[str, float], asked: tuple[Resources, ...]) -> dict[str, 
         for name, amount in amounts(one).items():
             if slots and name != "CPU":
                 found[name] = max(found.get(name, 0), amount * slots)
-    return found
+    return {name: math.floor(amount) if name == "GPU" and amount > 1 else amount for name, amount in found.items()}
 
 
 def not_held() -> dict[str, dict[str, float]]:
@@ -88,19 +90,19 @@ class _Hold:
 
 class Holding:
     """What is held of a part of a machine's resources, of which there is ``full``, by Ray's names. ``has``: how much of what; ``gpus``:
-    which of them; ``coming``: what is asked for, and not there yet; ``when``: something was asked for last; ``began``: for the first time
-    since nothing was held. ``runs``: those that have workers that use it; ``needed``: when one wanted to have some last; ``idle``: the
-    agent's answer, after all it was asked before, to how many files it has, where no run needs this."""
+    which of them, and what share of each; ``coming``: what is asked for, and not there yet; ``when``: something was asked for last;
+    ``began``: since when nothing of it was held, and asked for. ``runs``: those that have workers that use it; ``needed``: when one wanted
+    to have some last; ``files``: the agent's answer, after all it was asked before, to how many it has, where no run needs this."""
 
     def __init__(self, node: str, full: dict[str, float]) -> None:
         self.node, self.full = node, full
         self.has: dict[str, float] = {}
-        self.gpus: tuple[str, ...] = ()
+        self.gpus: tuple[tuple[str, float], ...] = ()
         self.coming: _Hold | None = None
         self.when = self.began = self.needed = 0.0
         self.runs: set[str] = set()
-        self.idle: Any = None
-        self._held: dict[_Hold, tuple[str, ...]] = {}
+        self.files: Any = None
+        self._held: dict[_Hold, tuple[tuple[str, float], ...]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._held or self.coming)
@@ -139,19 +141,25 @@ class Holding:
         """See what has come, and what has ended by itself."""
         if self.coming is not None and ray.wait([self.coming.gpus], timeout=0)[0]:
             one, self.coming = self.coming, None
-            with contextlib.suppress(ray.exceptions.RayError):  # its machine is gone, or somebody killed it: it is asked for again
+            try:
                 found = ray.get(one.gpus)
-                self._held[one] = tuple(found.split(",")) if found and one.has.get("GPU") else ()
+            except ray.exceptions.RayError:  # its machine is gone, or somebody killed it: it is asked for again
+                one.kill()
+            else:
+                gpus = found.split(",") if found and one.has.get("GPU") else []
+                self._held[one] = tuple((gpu, min(1.0, one.has["GPU"] / len(gpus))) for gpu in gpus)
                 self._add_up()
         if self._held and (ended := ray.wait([one.end for one in self._held], num_returns=len(self._held), timeout=0)[0]):
-            self._held = {one: gpus for one, gpus in self._held.items() if one.end not in ended}
+            for one in [one for one in self._held if one.end in ended]:
+                one.kill()  # or it is only out of reach, and keeps what it has
+                del self._held[one]
             self._add_up()
 
     def give(self) -> None:
         """Give all of it back."""
         for one in [*self._held, *([self.coming] if self.coming is not None else [])]:
             one.kill()
-        self._held, self.coming, self.idle = {}, None, None
+        self._held, self.coming, self.files = {}, None, None
         self._add_up()
 
     def _add_up(self) -> None:

@@ -47,7 +47,10 @@ class Leaving:
             if not self.readers & self._in_hand() or time.monotonic() > self.machine.until:
                 self.done = True
                 self.pool.cluster.left(self.machine)
-        elif not self.asked and self._quiet() and self.pool.staying():  # or else others may come in time
+        elif not self.asked and self._quiet():
+            if not self.pool.staying():
+                self.pool.cluster.need(None, 1)  # and others may come in time
+                return
             self.asked = True
             self.pool.mail.when(self.machine.call("files", self.pool.run), self._listed)
 
@@ -86,6 +89,7 @@ class Leaving:
         if self.portions and to.place not in self.pool.gone:
             paths = self.portions.pop()
             self.copying += 1
+            self.pool.cluster.keep(to)
             self.pool.mail.when(to.call("adopt", self.pool.run, self.machine.place, paths), self._copied, to)
 
     def _copied(self, to: Machine, done: Future[dict[str, str]]) -> None:

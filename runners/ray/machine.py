@@ -20,7 +20,7 @@ __all__ = ["Machine"]
 class Machine:
     """A machine: its agent; ``cores``, which are held there for workers, and what of its ``other`` resources. ``place``: of its files;
     ``path``, ``cwd``: where its workers find modules and files; ``log``: what they print goes there. ``until``: when it goes, if that is
-    known; how many runs have ``left`` it; ``let_go``: whether its agent was ended because it had neither files nor work."""
+    known; how many runs have ``left`` it."""
 
     node: str
     agent: Any
@@ -35,7 +35,6 @@ class Machine:
     since: float = field(default_factory=time.monotonic)
     until: float = 0.0
     left: int = 0
-    let_go: bool = False
 
     @property
     def stays(self) -> bool:
@@ -51,6 +50,15 @@ class Machine:
     def full(self) -> dict[str, float]:
         """What could be held of it if nobody else held any."""
         return {**self.cores.full, **self.other.full}
+
+    def expected(self, since: float) -> dict[str, float]:
+        """What is held, or will be soon: of a part of which others hold too much, and that is asked for longer than ``since``, nothing."""
+        parts = [part.has or ({} if part.coming is not None and part.began < since else part.full) for part in (self.cores, self.other)]
+        return {**parts[0], **parts[1]}
+
+    def asks(self, asked: Resources | None) -> bool:
+        """Whether something that a worker with these resources uses is asked for."""
+        return any(part.coming is not None for part in self.parts(asked))
 
     def parts(self, asked: Resources | None) -> tuple[Holding, ...]:
         """What a worker with these resources uses."""

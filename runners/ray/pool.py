@@ -118,7 +118,7 @@ class ClusterPool(WorkerPool):
 
     def staying(self) -> list[Machine]:
         """The machines that have not said that they go."""
-        return [one for one in self.cluster.machines.values() if one.stays]
+        return [one for one in list(self.cluster.machines.values()) if one.stays]
 
     def has_on(self, one: Machine) -> bool:
         """Whether workers are on a machine, or are coming or dying there."""
@@ -306,12 +306,13 @@ class ClusterPool(WorkerPool):
     def _look(self) -> None:
         """Which machines are there?"""
         self._looked = time.monotonic()
+        self.mail.open()  # who has come while this process was busy is here
         self._rest()
         for asked, count in self.lacking.items() if self.queue else ():
             self.cluster.need(asked, count)
         self.cluster.look()
-        current = {one.place: one for one in self.cluster.machines.values()}
-        for one in [one for place, one in self.known.items() if place not in current]:
+        current = {one.place: one for one in list(self.cluster.machines.values())}
+        for one in [one for place, one in self.known.items() if current.get(place) is not one]:
             self._gone(one)
         self.known = current
         for one in self.doubted:
@@ -324,7 +325,8 @@ class ClusterPool(WorkerPool):
     def _rest(self) -> None:
         """Leave what was not used for a while: others may need it."""
         now = time.monotonic()
-        using = [(_machine(worker), worker.resources) for worker in self.workers if now - self.free.get(worker, now) < self.cluster.rest]
+        idle = {worker for worker, since in self.free.items() if now - since >= self.cluster.rest}
+        using = [(_machine(worker), worker.resources) for worker in self.workers if worker not in idle]
         using += [(_machine(worker), worker.resources) for worker in self.dying]
         used = {part for machine, asked in (*using, *self.starting.values()) for part in machine.parts(asked)}
         for part, one in [(part, one) for part, one in self.entered.items() if part not in used]:
@@ -399,8 +401,7 @@ class ClusterPool(WorkerPool):
         self.news += [Lost(worker.busy, GONE) for worker in dead if worker.busy is not None]
         self.news += [Lost(self.orphans.pop(worker).attempt, GONE) for worker in dead if worker in self.orphans]
         self.news += [Lost(failed.attempt, "a machine whose files it read is gone") for failed in self.doubted.pop(machine, [])]
-        if not machine.let_go:
-            self.news.append(PlaceLost(machine.place))
+        self.news.append(PlaceLost(machine.place))
 
     def close(self) -> None:
         """End all workers."""
