@@ -1,6 +1,7 @@
 """Which observers a column has had: who runs without one of them would take its notifications away, and it would never run.
 
     meta: ("observers", column) -> their names, written by the first worker that takes work for one that was not there
+          ("observed", column)  -> nothing, written when observers are run: who only writes notes changes of such columns for them
 
 `members.py` looks at those that run now; this, at those that ran before. So nothing is lost where processes with different observers run
 one after the other: the one that lacks some is refused, and says which.
@@ -22,14 +23,32 @@ import json
 from collections.abc import Callable, Collection
 
 from dataflow.errors import OutcomeUnknownError, Report, TransactionError
-from dataflow.kv import Edit, Equals, Mutation, Store, pack, row_of
+from dataflow.kv import Edit, Equals, Mutation, Store, end_of_row, pack, row_of, unpack
 
-__all__ = ["check", "claim", "forget"]
+__all__ = ["check", "claim", "forget", "observe", "observed"]
 
 
 def check(store: Store, column: str, names: Collection[str]) -> None:
     """Raises `TransactionError` if the column has an observer that is not among these."""
     _check(column, names, _names(store.get("meta", pack(("observers", column)))))
+
+
+def observe(store: Store, columns: Collection[str]) -> None:
+    """Note that these columns are observed."""
+    if new := set(columns) - observed(store):
+        store.write([Edit("meta", pack(("observed", column)), b"") for column in sorted(new)])
+
+
+def observed(store: Store) -> set[str]:
+    """The columns that are observed by anybody.
+
+    >>> from dataflow.kv import MemoryStore
+    >>> store = MemoryStore()
+    >>> observe(store, ["text"]); observe(store, ["text", "size"]); sorted(observed(store))
+    ['size', 'text']
+    """
+    row = row_of(pack(("observed", "")))
+    return {str(unpack(key)[1]) for key, _ in store.scan("meta", row, end_of_row(row))}
 
 
 def claim(store: Store, column: str, names: Collection[str]) -> None:
@@ -43,8 +62,10 @@ def claim(store: Store, column: str, names: Collection[str]) -> None:
 
 
 def forget(store: Store, column: str, name: str) -> None:
-    """An observer is gone for good."""
+    """An observer is gone for good; with the last, its column is not observed any more."""
     _change(store, column, lambda known: known - {name})
+    if not _names(store.get("meta", pack(("observers", column)))):
+        store.write([Edit("meta", pack(("observed", column)), None)])
 
 
 def _change(store: Store, column: str, change: Callable[[set[str]], set[str]]) -> None:

@@ -44,7 +44,7 @@ class Observers:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._by_column: dict[str, list[Observer]] = {}
-        self.columns: frozenset[str] = frozenset()
+        self.columns = frozenset(known.observed(database.engine.store))  # also by other processes
 
     def register(self, observer: Observer) -> None:
         """Run an observer from now on for changes of its column. Raises `TransactionError` if its name is taken."""
@@ -64,6 +64,7 @@ class Observers:
             raise TransactionError(Report("there are no observers to run", hint="register one: @db.observer(column)"))
         for column, observers in self._by_column.items():
             known.check(self._database.engine.store, column, [one.name for one in observers])
+        known.observe(self._database.engine.store, self._by_column)
         clock = self._database.clock
         if until == "idle":
             enough: Callable[[], bool] | None = None

@@ -340,6 +340,10 @@ class Cluster:
     def _welcome(self, one: Machine, place: Any) -> None:
         try:
             one.place, one.folder, one.path, one.cwd, one.log = ray.get(place)
+        except ray.exceptions.ActorUnschedulableError:  # its machine goes just now
+            one.end()
+            self.refusals[one.node] = self.refusals.get(one.node, 0) + 1
+            return
         except ray.exceptions.RayActorError as error:
             one.end()
             if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):

@@ -157,7 +157,7 @@ def test_a_machine_that_others_hold_in_part_is_not_counted_on(nodes: Nodes) -> N
     assert job.held("A") == {"CPU": 1} and job.enter(job.machines["A"], None, "run")
     job.go_on(20)
     assert not job.room(two)
-    job.go_on(15, two, 1)
+    job.go_on(4, two, 1)
     assert job.room(two) and job.held("B") == {"CPU": 3}
 
 

@@ -253,6 +253,32 @@ def test_who_comes_without_an_observer_that_ran_before_is_refused_and_nothing_is
     assert run("third") == 1
 
 
+def test_who_only_writes_notes_changes_for_observers_of_other_processes(opening: Any) -> None:
+    """Also a delete, of which nothing is left by which `renotify` could find it."""
+    seen: list[tuple[Any, Any]] = []
+
+    def run(db: Database) -> int:
+        db.observer("x", name="log")(lambda t, row, value: seen.append((row, value)))
+        return db.run_observers()
+
+    with opening() as db:
+        put(db, before=1)
+        assert not db.observed
+    with opening() as db:
+        assert run(db) == 0
+    with opening() as db:
+        assert db.observed == {"x"}
+        put(db, a=1, b=2)
+        put(db, b=None)
+    with opening() as db:
+        assert run(db) == 2
+        assert sorted(seen) == [("a", 1), ("b", None)]
+        assert db.renotify("x") == 1 and db.run_observers() == 1 and seen[-1] == ("before", 1)
+        db.forget_observer("x", "log")
+    with opening() as db:
+        assert not db.observed
+
+
 def test_a_hold_is_no_change(db: Database) -> None:
     seen = log_of(db)
     put(db, a=1, gone=1)
