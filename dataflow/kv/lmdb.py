@@ -5,7 +5,8 @@
 
 A family is a named database. The life of a change (`_change`): the writer's lock is taken, over all processes; conditions are looked at,
 edits made; the transaction is committed. A process that dies within it has changed nothing, and its lock passes on. If the map is full,
-the change is given up, the map grown (`lmdb_map`), the change made again.
+the change is given up, the map grown (`lmdb_map`), the change made again, from its first look at the store: whatever it needs, there is
+room for in the end. A map as large as ours by default never grows, which matters to snapshots: no map can be replaced while one is open.
 
 What is on the disk when, which is a choice for the store and not for a call:
 
@@ -32,13 +33,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
 from dataflow.kv.embedded import Closed, Sizes, in_child, pages, why
-from dataflow.kv.lmdb_map import Gate, adopt, grow, lmdb, open_environment
+from dataflow.kv.lmdb_map import Gate, adopt, grow, lmdb, open_environment, pages_of
 from dataflow.kv.lmdb_view import LONG, LmdbSnapshot, Transaction, View
 from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Range
 from dataflow.sizes import parse_size
@@ -50,11 +50,12 @@ __all__ = ["LmdbStore"]
 
 T = TypeVar("T")
 _CHECK = 1000  # changes between two looks for dead readers
-_MARGIN = 64 << 20  # what must be free of the map before `exclusive` begins: it cannot be made again
 
 
 class LmdbStore:
-    """An ordered map of bytes to bytes in a folder, for several processes. ``size``: of the map, which grows by itself.
+    """An ordered map of bytes to bytes in a folder, for several processes. ``size``: of the map, at first; less if address space is short.
+
+    It costs nothing but addresses. One that is too small grows when it is full, for which this process may have no snapshot open.
 
     >>> import tempfile
     >>> with LmdbStore(tempfile.mkdtemp(), durable=False) as store:
@@ -67,12 +68,11 @@ class LmdbStore:
     atomic: Literal["row", "store"] = "store"
     shared = True
 
-    def __init__(self, path: str | os.PathLike[str], *, size: int | str = "256GiB", durable: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, size: int | str = "16TiB", durable: bool = True) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.name = f"lmdb:{os.fspath(path)}"
         self.durable = durable
-        page = 65536  # of the operating system at most
-        self._environment, self._families = open_environment(self.name, self.path, -(-parse_size(size) // page) * page, durable)
+        self._environment, self._families = open_environment(self.name, self.path, pages_of(parse_size(size)), durable)
         self._begin = self._environment.begin
         self._package = lmdb()
         self._gate = Gate()
@@ -159,51 +159,33 @@ class LmdbStore:
             return [None if made else False for made in answers]
         return answers
 
-    @contextmanager
-    def exclusive(self, *, sync: bool = True) -> Generator[View]:
-        """Hold the writer's lock, over all processes: what is read is as it is, what is changed is committed together at the end.
+    def exclusive(self, do: Callable[[View], T], *, sync: bool = True) -> T:
+        """What is done with the writer's lock held, over all processes: what it reads is as it is, what it changes is committed together.
 
         >>> import tempfile
         >>> with LmdbStore(tempfile.mkdtemp()) as store:
-        ...     with store.exclusive() as now:
-        ...         now.put("data", b"k", (now.get("data", b"k") or b"") + b"v")
+        ...     store.exclusive(lambda now: now.put("data", b"k", (now.get("data", b"k") or b"") + b"v"))
         ...     store.get("data", b"k")
         b'v'
 
-        An exception leaves the store as it was. The object has `get`, `first`, `scan`, `put` and `delete`; the store itself must not be
-        changed within, by this thread.
+        An exception leaves the store as it was. If the map was full, it is done again in a larger one, and what it did before counts for
+        nothing. The object has `get`, `first`, `scan`, `put` and `delete`; the store itself must not be changed meanwhile, by this thread.
         """
-        transaction = self._alone()
-        try:
-            try:
-                yield View(transaction, self._families)
-            except BaseException as reason:
-                transaction.abort()
-                if isinstance(reason, self._package.Error):
-                    self._refuse("written", reason)
-                raise
-            try:
-                self._commit(transaction, sync)
-            except self._package.MapFullError as reason:
-                self._refuse("written", reason)
-        finally:
-            self._gate.go()
+        done: list[T] = []
+        failed: list[BaseException] = []
 
-    def _alone(self) -> Transaction:
-        """A writing transaction that may last, in a map with room for it. Who has it goes out by the gate."""
-        while True:
-            self._make_room()
-            self._gate.stay()
+        def change(view: View) -> bool:
             try:
-                return self._write_transaction()
-            except self._package.MapResizedError:  # another process has grown it since we looked
-                self._gate.go()
-            except BaseException as reason:
-                self._gate.go()
-                if isinstance(reason, self._package.Error):
-                    self._refuse("written", reason)
+                done[:] = [do(view)]
+            except self._package.Error:
                 raise
-            adopt(self.name, self._gate, self._environment)
+            except BaseException as reason:
+                failed.append(reason)
+            return not failed
+
+        if not self._change(change, sync, long=True):
+            raise failed[0]
+        return done[0]
 
     def snapshot(self, family: str) -> LmdbSnapshot:
         """The family as it is now, for as long as the snapshot lives; pages that it sees are not used again meanwhile.
@@ -288,11 +270,12 @@ class LmdbStore:
                 self._gate.leave()
             adopt(self.name, self._gate, self._environment)
 
-    def _change(self, do: Callable[[View], bool], sync: bool) -> bool:
+    def _change(self, do: Callable[[View], bool], sync: bool, *, long: bool = False) -> bool:
         """What is done is done alone, and committed if it says so. It may be done again, if the map was full."""
+        enter, leave = (self._gate.stay, self._gate.go) if long else (self._gate.enter, self._gate.leave)
         while True:
             size = 0
-            self._gate.enter()
+            enter()
             try:
                 transaction = self._write_transaction()
                 try:
@@ -313,7 +296,7 @@ class LmdbStore:
             except Exception as reason:
                 self._refuse("written", reason)
             finally:
-                self._gate.leave()
+                leave()
             if size:
                 grow(self.name, self._gate, self._environment, size)
             else:
@@ -338,12 +321,6 @@ class LmdbStore:
         except self._package.Error as reason:
             raise OutcomeUnknownError(why(self.name, "written", reason)) from reason
 
-    def _make_room(self) -> None:
-        self._families["data"]  # raises if closed
-        found = self._environment.info()
-        if (found["last_pgno"] + 1) * self._environment.stat()["psize"] + min(_MARGIN, found["map_size"] // 4) > found["map_size"]:
-            grow(self.name, self._gate, self._environment, found["map_size"])
-
     def _forked(self) -> None:
         """LMDB in a forked process would count itself as its parent, and closing it there would free the parent's places as a reader."""
         self._families = Closed(
@@ -358,9 +335,6 @@ class LmdbStore:
             raise StoreError(self._families.sentence) from reason
         if isinstance(reason, KeyError):
             raise StoreError(Report(f"a store has no family {reason.args[0]!r}", hint=f"families: {', '.join(FAMILIES)}")) from reason
-        if isinstance(reason, self._package.MapFullError):
-            sentence, hint = f"{self.name}: its map is full", "make the change smaller, or open the store with a larger size"
-            raise StoreError(Report(sentence, hint=hint)) from reason
         if isinstance(reason, self._package.ReadersFullError):
             raise StoreError(Report(f"{self.name}: too many read it at once", hint="close snapshots sooner")) from reason
         raise StoreError(why(self.name, doing, reason)) from reason

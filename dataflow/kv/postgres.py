@@ -318,7 +318,10 @@ class PostgresStore:
                 yield Session(self.name, connection, spelled, life)
             finally:
                 if not sync and not connection.closed:
-                    connection.execute(b"set synchronous_commit = on")
+                    try:
+                        connection.execute(b"set synchronous_commit = on")
+                    except pg.Error:
+                        connection.close()  # it broke, and what was said of that before counts
 
     def close(self) -> None:
         """Close the connections."""

@@ -263,7 +263,8 @@ class Database:
 
         ``workers``: threads of this process; other processes may run observers at the same time, and share the work. ``until``: nothing is
         left to do, or so many seconds, or a function says that it is enough. ``on_error``: whether a function that fails ends it all,
-        or that change is set aside (`failures` shows it). Raises `TransactionError` if another process has other observers of a column.
+        or that change is set aside (`failures` shows it). Raises `TransactionError` if another process has other observers of a column,
+        or had one that is not registered here.
         """
         return self._observers.run(workers, until, on_error)
 
@@ -277,6 +278,13 @@ class Database:
         For an observer that is new to a column with data, and after a store was restored.
         """
         return self._observers.renotify(column)
+
+    def forget_observer(self, column: str, name: str) -> None:
+        """An observer that has run on this store is gone for good: the others of the column may run without it.
+
+        Who runs without an observer takes away what is noted for it, so a run is refused as long as one is missing.
+        """
+        self._observers.forget(column, name)
 
     def failures(self) -> list[tuple[str, Any, str]]:
         """The changes that were set aside: the observer, the row, and what it said."""

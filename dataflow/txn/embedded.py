@@ -20,7 +20,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 
 from dataflow.errors import ConflictError, Report, SnapshotTooOldError, TransactionError
 from dataflow.kv import Edit
@@ -152,7 +151,7 @@ class EmbeddedEngine:
             try:
                 if len(intents) == 1 and (time := self._alone(intents[0], self._sync)):
                     return [time]
-                return self._decide(self._ledger.open(self._sync), (intents,))[0]
+                return self._ledger.page(lambda page: self._decide(page, (intents,)), self._sync)[0]
             finally:
                 self._mutex.release()
         mine = _Waiting(intents)
@@ -171,7 +170,7 @@ class EmbeddedEngine:
 
     def _commit(self, group: list[_Waiting]) -> None:
         try:
-            decided = self._decide(self._ledger.open(self._sync), [waiting.intents for waiting in group])
+            decided = self._ledger.page(lambda page: self._decide(page, [waiting.intents for waiting in group]), self._sync)
         except BaseException as failure:
             for waiting in group:
                 waiting.failure = failure
@@ -179,21 +178,20 @@ class EmbeddedEngine:
         for waiting, outcomes in zip(group, decided, strict=True):
             waiting.outcomes = outcomes
 
-    def _decide(self, opened: AbstractContextManager[Page], group: Sequence[Sequence[Intent]]) -> list[list[int | TransactionError]]:
+    def _decide(self, page: Page, group: Sequence[Sequence[Intent]]) -> list[list[int | TransactionError]]:
         """The times of transactions, or what is in their way; all of them written as one page."""
         decided: list[list[int | TransactionError]] = []
-        with opened as page:
-            time, committed, add = page.time, page.committed, page.add
-            for intents in group:
-                outcomes: list[int | TransactionError] = []
-                for intent in intents:
-                    refused = self._refused(intent, committed) if intent.start >= 0 else None
-                    if refused is None:
-                        time += 1
-                        add(intent, time, self._more_edits(intent, time) if intent.notify or intent.seen or self._history else ())
-                    outcomes.append(refused or time)
-                decided.append(outcomes)
-            page.write(time)
+        time, committed, add = page.time, page.committed, page.add
+        for intents in group:
+            outcomes: list[int | TransactionError] = []
+            for intent in intents:
+                refused = self._refused(intent, committed) if intent.start >= 0 else None
+                if refused is None:
+                    time += 1
+                    add(intent, time, self._more_edits(intent, time) if intent.notify or intent.seen or self._history else ())
+                outcomes.append(refused or time)
+            decided.append(outcomes)
+        page.write(time)
         return decided
 
     def _more_edits(self, intent: Intent, time: int) -> list[Edit]:
@@ -234,10 +232,14 @@ class EmbeddedEngine:
 
     def note(self, key: bytes, trail: Trail) -> None:
         """Have a cell's observers look at it. The note has a time of its own, as a commit has: it takes no other's place."""
-        with self._mutex, self._ledger.open(False) as page:
+
+        def noted(page: Page) -> None:
             time = page.time + 1
             page.add(_NOTHING, time, (Edit("notify", notification_key(key, time), trail.packed()),))
             page.write(time)
+
+        with self._mutex:
+            self._ledger.page(noted, sync=False)
 
     def frontier(self) -> int:
         """The time up to which every change was looked at. A commit and its notifications are one write, so these alone tell.

@@ -3,21 +3,21 @@
     OwnedLedger     this process owns the store: recent commits stand in memory (`ledger_owned.py`)
     SharedLedger    several processes share the store (LMDB), and the store knows all commits (`ledger_shared.py`)
 
-A group of commits is one page: it is opened, asked when cells were last `committed`, told what to `add`, and written. Of the one before
+A group of commits is one page: it is begun, asked when cells were last `committed`, told what to `add`, and written. Of the one before
 its time is the ``floor``: what was committed up to it may be forgotten, so a transaction that began earlier may not commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from dataflow.kv import Edit, Store
 from dataflow.txn.prewrite import Intent
 
 __all__ = ["REMOVED", "TIME", "Frozen", "Ledger", "Page", "View", "time_of"]
 
+T = TypeVar("T")
 TIME = 8  # bytes of a commit time before a value in "data"
 REMOVED = 10_000  # records that are removed in one write
 
@@ -83,8 +83,11 @@ class Ledger(Protocol):
         """A family as it is now."""
         ...
 
-    def open(self, sync: bool) -> AbstractContextManager[Page]:
-        """A page for a group of commits; only one at a time. ``sync``: force it to the disk."""
+    def page(self, do: Callable[[Page], T], sync: bool) -> T:
+        """What is done with a page for a group of commits; only one at a time. ``sync``: force it to the disk.
+
+        It may be done again, with a page anew, as long as it was not written.
+        """
         ...
 
     def alone(self, intent: Intent, sync: bool) -> int:

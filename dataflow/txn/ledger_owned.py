@@ -18,14 +18,15 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from dataflow.kv import Edit, pack
-from dataflow.txn.ledger import REMOVED, TIME, Frozen, View, time_of
+from dataflow.txn.ledger import REMOVED, TIME, Frozen, Page, View, time_of
 from dataflow.txn.prewrite import Intent
 
 __all__ = ["OwnedLedger"]
 
+T = TypeVar("T")
 _AHEAD = 1_000_000
 _LIMIT = pack(("embedded", "limit"))
 _REMEMBERED = 200_000
@@ -119,17 +120,13 @@ class OwnedLedger:
                 self._renew()
         return time
 
-    def open(self, sync: bool) -> OwnedLedger:
-        """The page is the ledger itself."""
+    def page(self, do: Callable[[Page], T], sync: bool) -> T:
+        """The page is the ledger itself. What was not written is forgotten; a batch that stayed would keep the store's folder locked."""
         self._new, self._batch, self._sync = {}, self._empty(), sync
-        return self
-
-    def __enter__(self) -> OwnedLedger:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """What was not written is forgotten; a batch that stayed would keep the store's folder locked."""
-        self._batch = None
+        try:
+            return do(self)
+        finally:
+            self._batch = None
 
     def committed(self, key: bytes) -> int:
         """When a cell was last committed."""

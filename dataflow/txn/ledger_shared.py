@@ -9,17 +9,17 @@ commit, because it could miss the conflict.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from dataflow.kv import Edit
 from dataflow.txn.collect import safe_point
-from dataflow.txn.ledger import REMOVED, TIME, Frozen, View, time_of
+from dataflow.txn.ledger import REMOVED, TIME, Frozen, Page, View, time_of
 from dataflow.txn.prewrite import Intent
 
 __all__ = ["SharedLedger"]
 
+T = TypeVar("T")
 _NOW = b"\x00"  # in "data", before all cells: the time of the last commit
 _HELD = b"\xff"  # behind a cell's key; no key begins another, so this is no cell's
 
@@ -41,12 +41,15 @@ class SharedLedger:
         taken: Frozen = self.store.snapshot(family)
         return taken
 
-    @contextlib.contextmanager
-    def open(self, sync: bool) -> Generator[_SharedPage, None, None]:
-        """A page under the writers' lock."""
-        with self.store.exclusive(sync=sync) as writing:
+    def page(self, do: Callable[[Page], T], sync: bool) -> T:
+        """A page under the writers' lock. It may be done again: the map of LMDB may be too small for it, and has grown then."""
+
+        def locked(writing: Any) -> T:
             self.floor = safe_point(self.store)
-            yield _SharedPage(writing)
+            return do(_SharedPage(writing))
+
+        done: T = self.store.exclusive(locked, sync=sync)
+        return done
 
     def alone(self, intent: Intent, sync: bool) -> int:
         """Never: under the writers' lock a page costs nothing."""
@@ -59,16 +62,18 @@ class SharedLedger:
     def forget_deletes(self, safe: int) -> int:
         """Remove the records without a value."""
         removed, at = 0, b"\x01"
-        while True:
-            with self.store.exclusive() as writing:
-                page = writing.scan("data", at, b"\xff", limit=REMOVED)
-                for key, packed in page:
-                    if len(packed) == TIME and time_of(packed) < safe:
-                        writing.delete("data", key)
-                        removed += 1
-            if not page:
-                return removed
-            at = page[-1][0] + b"\x00"
+
+        def forget(writing: Any) -> tuple[int, bytes]:
+            page = writing.scan("data", at, b"\xff", limit=REMOVED)
+            dead = [key for key, packed in page if len(packed) == TIME and time_of(packed) < safe]
+            for key in dead:
+                writing.delete("data", key)
+            return len(dead), page[-1][0] + b"\x00" if page else b""
+
+        while at:
+            count, at = self.store.exclusive(forget)
+            removed += count
+        return removed
 
     def close(self) -> None:
         """Close the store."""

@@ -218,9 +218,10 @@ class NativeEngine:
         while True:
             try:
                 with self.session() as session:
-                    if session.life != life:
-                        return self._survived(session, number, intent)
-                    ((status,),) = session.run(_STATUS, (str(number),))
+                    same = session.life == life
+                    status = session.run(_STATUS, (str(number),))[0][0] if same else ""
+                if not same:
+                    return self._survived(number, intent)
             except OutcomeUnknownError:
                 raise
             except StoreError as error:
@@ -237,10 +238,10 @@ class NativeEngine:
                 raise OutcomeUnknownError(f"{self.store.name} does not say what became of transaction {number}")
             time.sleep(0.05)
 
-    def _survived(self, session: Any, number: int, intent: Intent) -> bool:
+    def _survived(self, number: int, intent: Intent) -> bool:
         """Whether a transaction was committed before its server crashed, by what it wrote."""
         keys = [*intent.writes][:_MOST]
-        found: dict[bytes, bytes] = dict(session.run(_GET_MANY, (session.blobs(keys),)))
+        found = {key: packed for key, packed in zip(keys, self.store.get_many("data", keys), strict=True) if packed is not None}
         times = {key: int.from_bytes(packed[:TIME], "big") for key, packed in found.items()}
         if any(when < number for when in times.values()):
             return False
@@ -248,9 +249,10 @@ class NativeEngine:
             return False
         if any(when == number and found[key][TIME:] == (intent.writes[key] or b"") for key, when in times.items()):
             return True
-        ((known,),) = session.run(_ASSIGNED, (str(number),))
-        if not known or session.run(_STATUS, (str(number),))[0][0] != "committed":
-            return False
+        with self.session() as session:
+            ((known,),) = session.run(_ASSIGNED, (str(number),))
+            if not known or session.run(_STATUS, (str(number),))[0][0] != "committed":
+                return False
         raise OutcomeUnknownError(
             Report(
                 f"whether transaction {number} was committed is not known: {self.store.name} crashed while it committed, "

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import Report, TransactionError
 from dataflow.kv import end_of_row, pack_element, unpack
+from dataflow.txn import known
 from dataflow.txn.notify import Trail
 from dataflow.txn.transaction import cell_of
 from dataflow.txn.values import decode
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from dataflow.txn.database import Database
 
 __all__ = ["Observer", "Observers"]
+
+_NOTED = 1_000  # cells that are noted again after one look
 
 
 class Observers:
@@ -45,10 +48,10 @@ class Observers:
 
     def register(self, observer: Observer) -> None:
         """Run an observer from now on for changes of its column. Raises `TransactionError` if its name is taken."""
-        known = [other for others in self._by_column.values() for other in others]
-        if any(other.column == observer.column and other.together != observer.together for other in known):
+        registered = [other for others in self._by_column.values() for other in others]
+        if any(other.column == observer.column and other.together != observer.together for other in registered):
             raise TransactionError(f"the observers of column {observer.column!r} must all say the same of what goes together")
-        if any(other.name == observer.name and other.column == observer.column for other in known):
+        if any(other.name == observer.name and other.column == observer.column for other in registered):
             raise TransactionError(
                 Report(f"column {observer.column!r} has an observer {observer.name!r} already", hint="give this one another name: name=…")
             )
@@ -59,6 +62,8 @@ class Observers:
         """Run workers in threads of this process, and give the number of committed runs."""
         if not self._by_column:
             raise TransactionError(Report("there are no observers to run", hint="register one: @db.observer(column)"))
+        for column, observers in self._by_column.items():
+            known.check(self._database.engine.store, column, [one.name for one in observers])
         clock = self._database.clock
         if until == "idle":
             enough: Callable[[], bool] | None = None
@@ -94,20 +99,35 @@ class Observers:
             raise failures[0]
         return sum(worker.runs for worker in made)
 
+    def forget(self, column: str, name: str) -> None:
+        """An observer is gone for good."""
+        known.forget(self._database.engine.store, column, name)
+
     def renotify(self, column: str) -> int:
         """Note all cells of a column that an observer has not seen the last change of."""
         engine, count = self._database.engine, 0
         if column not in self._by_column:
             raise TransactionError(f"nobody observes column {column!r}")
-        snapshot = engine.begin()
-        for key, _ in snapshot.scan(b"\x01", b"\xff"):
-            if key.endswith(b"\x00\x00\x00") or cell_of(key)[1] != column:
-                continue
-            (version, *acks) = snapshot.versions([key, *(observer.ack(key) for observer in self._by_column[column])])
-            if version and any(ack is None or ack.value is None or decode(ack.value) < version.timestamp for ack in acks):
+        after, left = b"\x01", True
+        while left:  # piece by piece, each of a snapshot that is let go before anything is noted: it may have the last connection
+            missed, snapshot = list[bytes](), engine.begin()
+            try:
+                for key, _ in snapshot.scan(after, b"\xff"):
+                    if len(missed) == _NOTED:
+                        after = key
+                        break
+                    if key.endswith(b"\x00\x00\x00") or cell_of(key)[1] != column:
+                        continue
+                    (version, *acks) = snapshot.versions([key, *(observer.ack(key) for observer in self._by_column[column])])
+                    if version and any(ack is None or ack.value is None or decode(ack.value) < version.timestamp for ack in acks):
+                        missed.append(key)
+                else:
+                    left = False
+            finally:
+                snapshot.close()
+            for key in missed:
                 engine.note(key, Trail())
-                count += 1
-        snapshot.close()
+            count += len(missed)
         return count
 
     def failures(self) -> list[tuple[str, Any, str]]:

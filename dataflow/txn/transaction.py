@@ -286,11 +286,6 @@ class Transaction(Reader):
         """What cells were last changed to, and when, by their keys and without what this transaction wrote."""
         return self._snapshot.versions(keys)
 
-    def forget(self) -> None:
-        """Take back all writes and holds, and go on from the same snapshot."""
-        self._alive()
-        self._writes, self._holds, self._notify, self._size = {}, set(), {}, 0
-
     def settle(self, outcome: int | TransactionError) -> None:
         """Take note of what the engine says of the commit, and raise what it refused it for."""
         if isinstance(outcome, TransactionError):

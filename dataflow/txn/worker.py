@@ -26,8 +26,7 @@ from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreErr
 from dataflow.kv import Edit, pack, pack_element, row_of
 from dataflow.kv.keys import unpack_element
 from dataflow.record import record
-from dataflow.txn import members
-from dataflow.txn.collect import check_age
+from dataflow.txn import known, members
 from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.members import Members
 from dataflow.txn.notify import Pending
@@ -112,6 +111,7 @@ class Worker:
         self._database, self._engine, self._on_error = database, database.engine, on_error
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
         self._members = Members(database.engine.store, database.clock, self._names)
+        self._claimed: set[str] = set()
         self._at = b"\x01"
         self._size, self._crowded = _BATCH, False
         self.runs = 0
@@ -181,6 +181,7 @@ class Worker:
             self._at = b"\x01"
             taken = self._take()
         self._at = taken[-1].pending.key + b"\x00" if len(taken) == self._size else b"\x01"
+        self._claim(taken)
         left = {one.pending.key: len(one.observers) for one in taken}
         seen: dict[bytes, int] = {}
         gone_on: set[bytes] = set()
@@ -203,25 +204,36 @@ class Worker:
             self._size = min(_MOST, self._size * 2)
         return len(finished)
 
+    def _claim(self, taken: Sequence[_Taken]) -> None:
+        """Note once, for who comes later, which observers the columns of what is taken have; others at work have none but these."""
+        new = {one.observers[0].column: one.observers for one in taken if one.observers[0].column not in self._claimed}
+        for column, observers in new.items():
+            known.claim(self._engine.store, column, [one.name for one in observers])
+            self._claimed.add(column)
+
     def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, _Done]]:
         """The runs that are committed, or had nothing to do."""
         made: list[tuple[_Run, Transaction, _Done]] = []
         again: list[_Run] = []
         snapshots = self._engine.begin_many(len(runs))
-        for run, snapshot, versions in zip(runs, snapshots, _read(runs, snapshots), strict=True):
-            try:
-                t = self._begin(run, snapshot, versions)
-            except _AGAIN:
-                with suppress(SnapshotTooOldError):
+        try:
+            for run, snapshot, versions in zip(runs, snapshots, _read(runs, snapshots), strict=True):
+                try:
+                    t = self._begin(run, snapshot, versions)
+                except _AGAIN:
+                    again.append(run)
+                    continue
+                if t.writes:
+                    made.append((run, t, _Done.by(t)))
+                else:
+                    done = _Done.by(t)
+                    t.rollback()
+                    yield run, done
+        except BaseException:
+            for snapshot in snapshots:
+                with suppress(TransactionError, StoreError):
                     snapshot.close()
-                again.append(run)
-                continue
-            if t.writes:
-                made.append((run, t, _Done.by(t)))
-            else:
-                done = _Done.by(t)
-                t.rollback()
-                yield run, done
+            raise
         outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
         for (run, _, done), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
@@ -242,13 +254,44 @@ class Worker:
             self.runs += writes
             yield run, done
 
-    def _begin(self, run: _Run, snapshot: Snapshot, versions: Sequence[Version | None] | None = None) -> Transaction:
-        """A transaction in which an observer has run for what it has not seen. ``versions``: what it reads first, if that was done."""
-        observer, cells, keys, _ = run
+    def _begin(
+        self, run: _Run, snapshot: Snapshot, versions: Sequence[Version | None] | None = None, aside: dict[bytes, bytes] | None = None
+    ) -> Transaction:
+        """A transaction in which an observer has run for what it has not seen; or, with the acks of what was set ``aside``, has not.
+
+        ``versions``: what it reads first, if that was done. Where it ends otherwise, the snapshot is let go first: a connection that
+        it has may be the last one, and another is needed to note what failed, or that the worker has left.
+        """
+        observer = run.observer
+        try:
+            t = self._transaction(run, snapshot)
+            changed, acks = self._unseen(t, run, versions)
+            if aside is not None and acks != aside:
+                raise ConflictError("what was to be set aside was changed again, or seen by another worker")
+            failure = _fails(observer, t, changed) if changed and aside is None else None
+        except BaseException:
+            with suppress(TransactionError, StoreError):
+                snapshot.close()
+            raise
+        if failure is None:
+            return t
+        t.close()  # raises if it may have failed over what was collected while it read: then it runs again
+        if self._on_error == "raise":
+            raise _failed(observer, changed, failure) from failure
+        self._set_aside(observer, changed, failure)
+        return self._begin(run, self._engine.begin(), aside=acks)
+
+    def _transaction(self, run: _Run, snapshot: Snapshot) -> Transaction:
+        """A transaction of a run; what it changes carries on the longest chain, and the oldest."""
+        observer, cells, _, _ = run
         longest = max((pending.trail for pending in cells), key=lambda trail: trail.length) if len(cells) > 1 else cells[0].trail
         if longest.length > LONGEST:
             raise _circle(observer, cells[0].key, longest.names)
-        t = Transaction(self._database, snapshot, trail=longest.then(observer.name, min([pending.trail.origin for pending in cells])))
+        return Transaction(self._database, snapshot, trail=longest.then(observer.name, min([pending.trail.origin for pending in cells])))
+
+    def _unseen(self, t: Transaction, run: _Run, versions: Sequence[Version | None] | None) -> tuple[dict[Any, Any], dict[bytes, bytes]]:
+        """What an observer has not seen, by the rows, and its acks of that, which are written."""
+        cells, keys = run.cells, run.keys
         if versions is None:
             versions = t.versions(keys)
         start = t.timestamp
@@ -267,27 +310,9 @@ class Worker:
                 acks[keys[2 * number + 1]] = encode(max(last, seen))
         for key, ack in acks.items():
             t.put_quietly(key, ack)
-        if not changed:
-            return t
-        if self._engine.takes_seen and run.alone:
+        if changed and self._engine.takes_seen and run.alone:
             t.seen = [notification_key(pending.key, at) for pending in cells for at in pending.timestamps if at <= start]
-        try:
-            if observer.together is not None:
-                observer.function(t, changed)
-            else:
-                ((row, value),) = changed.items()
-                observer.function(t, row, value)
-        except (*_AGAIN, StoreError):
-            raise
-        except Exception as error:
-            check_age(self._engine.store, start)  # it may have failed over what was collected while it read: then it runs again
-            if self._on_error == "raise":
-                raise _failed(observer, changed, error) from error
-            t.forget()
-            for key, ack in acks.items():
-                t.put_quietly(key, ack)
-            self._set_aside(observer, changed, error)
-        return t
+        return changed, acks
 
     def _set_aside(self, observer: Observer, changed: dict[Any, Any], error: Exception) -> None:
         """Note what failed; the changes count as seen."""
@@ -319,6 +344,21 @@ def _runs_of(taken: Sequence[_Taken]) -> list[_Run]:
             run.cells.append(pending)
             run.keys.extend((pending.key, observer.ack(pending.key)))
     return runs
+
+
+def _fails(observer: Observer, t: Transaction, changed: dict[Any, Any]) -> Exception | None:
+    """Run an observer, and give the error of its own that it ends with; others are raised."""
+    try:
+        if observer.together is not None:
+            observer.function(t, changed)
+        else:
+            ((row, value),) = changed.items()
+            observer.function(t, row, value)
+    except (*_AGAIN, StoreError):
+        raise
+    except Exception as error:
+        return error
+    return None
 
 
 def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> TransactionError:

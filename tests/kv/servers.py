@@ -160,6 +160,9 @@ class PostgresServer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self._process.wait()
+        deadline = time.monotonic() + 10
+        while any(map(_runs, processes)) and time.monotonic() < deadline:  # what is not gone yet keeps the next one from starting
+            time.sleep(0.01)
 
     def pause(self, paused: bool) -> None:
         """Stop all its processes where they are, or let them go on."""
@@ -179,6 +182,15 @@ class PostgresServer:
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._mourner.now()
+
+
+def _runs(process: int) -> bool:
+    """Whether a process has not ended; one that nobody has asked what became of it has."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 def _children(process: int) -> list[int]:

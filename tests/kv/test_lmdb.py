@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from dataflow.errors import StoreError
-from dataflow.kv import Absent, Edit, Mutation, Store, pack, pack_element, single
+from dataflow.kv import Absent, Edit, Mutation, Store, pack, pack_element, single, unpack
 from dataflow.kv.embedded import FORMAT_KEY
 
 lmdb = pytest.importorskip("lmdb")
 from dataflow.kv import lmdb_map
 from dataflow.kv.lmdb import LmdbStore
-from dataflow.kv.lmdb_view import LONG
+from dataflow.kv.lmdb_view import LONG, View
 
 ALL = (b"", b"\x66")
 
@@ -90,26 +90,100 @@ def test_a_map_that_another_process_has_grown_is_adopted(folder: Path) -> None:
             assert len(list(one.scan("data", *ALL))) == 300
             with one.snapshot("data") as frozen:
                 assert frozen.get(key("r", 299)) is not None
-            with one.exclusive() as now:
-                now.put("data", key("r", 300), b"")
+            one.exclusive(lambda now: now.put("data", key("r", 300), b""))
 
 
-def test_exclusive_adopts_a_map_that_another_process_grows_meanwhile(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exclusive_adopts_a_map_that_another_process_has_grown(folder: Path) -> None:
     with LmdbStore(folder / "cells", size="256KiB", durable=False) as store:
         grower = "store = LmdbStore(sys.argv[1], size='256KiB', durable=False)\nfor number in range(300):\n"
         grower += "    store.write([Edit('data', pack(('r', number)), b'v' * 5000)], sync=False)\n"
-        make_room = store._make_room
-
-        def then_it_is_grown() -> None:
-            monkeypatch.undo()
-            make_room()
-            assert program(grower, store.path).wait() == 0
-
-        monkeypatch.setattr(store, "_make_room", then_it_is_grown)
-        with store.exclusive() as now:
-            assert now.get("data", key("r", 299)) == b"v" * 5000
-            now.put("data", key("r", 300), b"")
+        assert program(grower, store.path).wait() == 0
+        assert store.exclusive(lambda now: now.get("data", key("r", 299))) == b"v" * 5000
+        store.exclusive(lambda now: now.put("data", key("r", 300), b""))
         assert len(list(store.scan("data", *ALL))) == 301
+
+
+def test_what_is_exclusive_and_larger_than_the_map_is_done_again_and_once(folder: Path) -> None:
+    with LmdbStore(folder / "cells", size="256KiB", durable=False) as store:
+        runs = []
+
+        def add(now: View) -> int:
+            runs.append(len(now.scan("data", *ALL)))
+            for number in range(600):
+                now.put("data", key("r", number), (now.get("data", key("r", number)) or b"") + b"v" * 5000)
+            return len(runs)
+
+        assert store.exclusive(add) == len(runs) > 2
+        assert runs == [0] * len(runs)  # what was given up has left nothing
+        assert [len(value) for _, value in store.scan("data", *ALL)] == [5000] * 600
+
+
+def test_several_processes_whose_exclusive_changes_do_not_fit_lose_nothing(folder: Path) -> None:
+    adder = """
+store = LmdbStore(sys.argv[1], size="256KiB", durable=False)
+def add(now):
+    count = int(now.get("data", b"n") or b"0")
+    for number in range(100):
+        now.put("data", pack((sys.argv[2], count, number)), b"v" * 3000)
+    now.put("data", b"n", b"%d" % (count + 1))
+for _ in range(10):
+    store.exclusive(add, sync=False)
+    assert store.get("data", b"n")
+"""
+    path = str(folder / "cells")
+    LmdbStore(path, size="256KiB", durable=False).close()
+    assert [one.wait() for one in [program(adder, path, name) for name in "abc"]] == [0] * 3
+    with LmdbStore(path, size="256KiB", durable=False) as store:
+        assert store.get("data", b"n") == b"30"
+        assert sum(1 for _ in store.scan("data", *ALL)) == 3 * 10 * 100
+        assert len({unpack(found)[1] for found, _ in store.scan("data", *ALL)}) == 30
+
+
+def test_the_map_leaves_room_for_any_store_while_snapshots_stay(store: LmdbStore) -> None:
+    size = store._environment.info()["map_size"]
+    assert size == 1 << 44 or not lmdb_map.room_for(2 << 44)  # so no snapshot is ever in the way of growing
+    assert store.sizes().disk < 1 << 20
+
+
+LIMITED = """
+import resource
+from dataflow.errors import StoreError
+def limit(more):
+    pages = int(open("/proc/self/statm").read().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more,) * 2)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on address space")
+def test_a_limit_on_address_space_leaves_room_for_others(folder: Path) -> None:
+    opening = LIMITED + "limit(3 << 30)\nstore = LmdbStore(sys.argv[1])\nstore.write([Edit('data', b'k', b'v')])\nbytearray(1 << 30)\n"
+    assert program(opening, str(folder / "cells")).wait() == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on address space")
+def test_a_map_that_cannot_grow_stays_as_it_is(folder: Path) -> None:
+    filling = (
+        LIMITED
+        + """
+store = LmdbStore(sys.argv[1], size="32MiB", durable=False)
+store.write([Edit("data", b"k", b"v")])
+limit(160 << 20)
+number = 0
+try:
+    while number < 1000:
+        store.write([Edit("data", pack((number,)), b"v" * (1 << 20))], sync=False)
+        number += 1
+except StoreError as reason:
+    print(number, "no address space" in str(reason) or reason)
+assert all(len(store.get("data", pack((one,)))) == 1 << 20 for one in range(number))
+store.write([Edit("data", pack((0,)), None)])
+store.close()
+"""
+    )
+    said, _ = program(filling, str(folder / "cells")).communicate(timeout=120)
+    made, told = said.strip().split(maxsplit=1)
+    assert int(made) > 64  # it has grown as far as it could
+    assert told == "True"
 
 
 def test_growing_waits_for_snapshots_and_says_so_if_they_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +207,28 @@ def test_growing_waits_for_snapshots_and_says_so_if_they_stay(folder: Path, monk
         fill(store, before + 100)
 
 
+def test_the_map_grows_under_an_open_scan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb_map, "_PATIENCE", 0.2)
+    with LmdbStore(folder / "cells", size="256KiB", durable=False) as store:
+        store.write([Edit("data", key("a", number), b"v") for number in range(100)])
+        scan = store.scan("data", *ALL)
+        first = next(scan)
+        for number in range(200):
+            store.write([Edit("data", key("r", number), b"v" * 5000)], sync=False)
+        assert [first, *scan] == list(store.scan("data", *ALL))
+
+
+def test_a_map_that_another_process_grows_is_nothing_to_one_that_is_large(store: LmdbStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb_map, "_PATIENCE", 0.2)
+    grower = "store = LmdbStore(sys.argv[1], size='256KiB', durable=False)\nfor number in range(300):\n"
+    grower += "    store.write([Edit('data', pack(('r', number)), b'v' * 5000)], sync=False)\n"
+    with store.snapshot("data") as before:
+        assert program(grower, store.path).wait() == 0
+        store.write([Edit("data", key("r", 300), b"")])
+        assert len(list(store.scan("data", *ALL))) == 301
+        assert list(before.scan(*ALL)) == []
+
+
 # Several processes
 
 
@@ -147,23 +243,27 @@ def test_what_another_process_commits_is_seen_and_a_snapshot_stays(store: LmdbSt
 def test_exclusive_is_so_over_processes(store: LmdbStore) -> None:
     adder = """
 store = LmdbStore(sys.argv[1], durable=False)
+def add(now):
+    now.put("data", b"n", b"%d" % (int(now.get("data", b"n") or b"0") + 1))
 for _ in range(200):
-    with store.exclusive(sync=False) as now:
-        entry = now.get("data", b"n")
-        now.put("data", b"n", b"%d" % (int(entry or b"0") + 1))
+    store.exclusive(add, sync=False)
 """
     assert [one.wait() for one in [program(adder, store.path) for _ in range(3)]] == [0] * 3
     assert store.get("data", b"n") == b"600"
 
 
 def test_exclusive_commits_all_or_nothing(store: LmdbStore) -> None:
-    with pytest.raises(ZeroDivisionError), store.exclusive() as now:
+    def failing(now: View) -> None:
         now.put("data", key("r", 1), b"v")
         assert now.get("data", key("r", 1)) == b"v"
         assert store.get("data", key("r", 1)) is None  # others see nothing before the end
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.exclusive(failing)
     assert store.get("data", key("r", 1)) is None
-    with store.exclusive() as now:
+
+    def filling(now: View) -> None:
         for number in range(30):
             now.put("data", key("r", number), b"v")
         now.delete("data", key("r", 3))
@@ -173,13 +273,15 @@ def test_exclusive_commits_all_or_nothing(store: LmdbStore) -> None:
         assert now.first("data", key("r", 3), b"\x66") == (key("r", 4), b"v")
         with pytest.raises(StoreError):  # a second writer in one thread would wait for itself
             store.write([Edit("data", key("s"), b"v")])
+
+    store.exclusive(filling)
     assert len(list(store.scan("data", *ALL))) == 29
 
 
 def test_a_writer_that_is_killed_leaves_nothing_and_lets_others_write(store: LmdbStore) -> None:
     holder = program(
-        "store = LmdbStore(sys.argv[1], durable=False)\nwith store.exclusive() as now:\n"
-        "    now.put('data', b'k', b'half')\n    print('in', flush=True)\n    time.sleep(60)\n",
+        "def hold(now):\n    now.put('data', b'k', b'half')\n    print('in', flush=True)\n    time.sleep(60)\n"
+        "LmdbStore(sys.argv[1], durable=False).exclusive(hold)\n",
         store.path,
     )
     assert holder.stdout is not None
@@ -293,7 +395,7 @@ def test_closing_ends_snapshots_and_waits_for_who_is_inside(store: LmdbStore) ->
     for reader in readers:
         reader.join(10)
     assert len(errors) == 3
-    for use in (lambda: snapshot.get(b"k"), lambda: list(scan), lambda: store.snapshot("data"), lambda: store.exclusive().__enter__()):
+    for use in (lambda: snapshot.get(b"k"), lambda: list(scan), lambda: store.snapshot("data"), lambda: store.exclusive(lambda now: None)):
         with pytest.raises(StoreError, match="closed"):
             use()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dataflow.errors import TransactionError
-from dataflow.txn import Database, Transaction
+from dataflow.txn import Database, Transaction, observers
 from dataflow.txn.members import LEASE, Members
 from dataflow.txn.notify import Trail
 from dataflow.txn.transaction import cell_key
@@ -216,16 +216,41 @@ def test_a_notification_takes_no_others_place(db: Database) -> None:
     assert not list(db.engine.dirty(b"\x01", b"\xff"))
 
 
-def test_renotify_is_for_observers_that_are_new(db: Database) -> None:
-    put(db, a=1, b=2)
+def test_renotify_is_for_observers_that_are_new(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observers, "_NOTED", 2)
+    put(db, **dict(zip("abcde", range(5), strict=True)))
+    put(db, "z", a=1, e=1)
     seen = log_of(db)
     assert db.run_observers() == 0
-    assert db.renotify("x") == 2
-    assert db.run_observers() == 2
-    assert sorted(seen) == [("a", 1), ("b", 2)]
+    assert db.renotify("x") == 5
+    assert db.run_observers() == 5
+    assert sorted(seen) == [*zip("abcde", range(5), strict=True)]
     assert db.renotify("x") == 0
     with pytest.raises(TransactionError, match="nobody observes"):
         db.renotify("y")
+
+
+def test_who_comes_without_an_observer_that_ran_before_is_refused_and_nothing_is_lost(opening: Any) -> None:
+    seen: list[tuple[str, Any, Any]] = []
+
+    def run(*names: str) -> int:
+        with opening() as db:
+            for name in names:
+                db.observer("x", name=name)(lambda t, row, value, name=name: seen.append((name, row, value)))
+            put(db, a=len(seen))
+            return db.run_observers()
+
+    assert run("first", "second") == 2
+    with pytest.raises(TransactionError, match="'x' has been observed by 'second', too") as error:
+        run("first")
+    assert "db.forget_observer('x', 'second')" in str(error.value)
+    assert run("first", "second") == 2
+    assert sorted(seen) == [("first", "a", 0), ("first", "a", 2), ("second", "a", 0), ("second", "a", 2)]
+    assert run("first", "second", "third") == 3
+    with opening() as db:
+        for name in ("second", "first", "never there"):
+            db.forget_observer("x", name)
+    assert run("third") == 1
 
 
 def test_a_hold_is_no_change(db: Database) -> None:

@@ -16,6 +16,7 @@ from dataflow.txn import Database, Transaction
 pytest.importorskip("lmdb", reason="needs lmdb")
 from dataflow.kv import lmdb_map
 from dataflow.txn import ledger_shared
+from dataflow.txn.transaction import commit_together
 
 LARGE = b"v" * 5_000  # of which thirty fit into the map, and some into what must be free of it before a group is written
 
@@ -67,6 +68,32 @@ def test_the_map_grows_for_observers_of_which_some_run_again(db: Database) -> No
     for row in range(0, 60, 5):
         db.each(lambda t, row: t.__setitem__((row, "x"), row), range(row, row + 5))
         assert db.run_observers() == 5
+
+
+def test_a_group_that_is_larger_than_the_map_is_committed(db: Database) -> None:
+    assert db.each(lambda t, number: t.__setitem__((number, "large"), LARGE), range(600), group=600) == 600
+    with db.transaction() as t:
+        for number in range(600, 2_000):
+            t[number, "large"] = LARGE
+    assert [cell for cell, _ in db.snapshot().scan(column="large")] == [(number, "large") for number in range(2_000)]
+
+
+def test_a_large_group_that_conflicts_in_part_is_decided_once(db: Database) -> None:
+    late = db.transaction()
+    assert late.get("count", "x") is None
+    db.run(lambda t: t.__setitem__(("count", "x"), 0))
+    late["count", "x"] = "late"
+    group = [late, *(db.transaction() for _ in range(300))]
+    for number, t in enumerate(group[1:]):
+        t[number, "large"] = LARGE
+    refused, *made = commit_together(db, group)
+    assert isinstance(refused, ConflictError)
+    assert made == [None] * 300
+    first = group[1].committed
+    assert first is not None
+    assert [t.committed for t in group[1:]] == list(range(first, first + 300))
+    assert db.conflicts == 1
+    assert db.snapshot()["count", "x"] == 0
 
 
 def test_what_is_remembered_of_deletes_and_holds_is_collected(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
