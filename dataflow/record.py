@@ -1,7 +1,8 @@
-"""`record`: a frozen dataclass that costs next to nothing until it is used.
+"""`record`: a dataclass that costs next to nothing until it is used, frozen if nothing else is said.
 
-    @record            class Split:  name: str                     ==   @dataclass(frozen=True, slots=True, eq=False)
-    @record(eq=True)   compared by value                           ==   @dataclass(frozen=True, slots=True)
+    @record                           class Split:  name: str      ==   @dataclass(frozen=True, slots=True, eq=False)
+    @record(eq=True)                  compared by value            ==   @dataclass(frozen=True, slots=True)
+    @record(frozen=False, eq=True)    a state that changes         ==   @dataclass(slots=True)
 
 The standard library writes and compiles the methods of every class as it is made, 0.4 ms for a frozen one with slots; a run of the engine
 meets a hundred and thirty classes before it does anything, and a small run should be done by then. Here a class is made in 0.04 ms.
@@ -23,10 +24,10 @@ T = TypeVar("T")
 @overload
 def record(cls: type[T], /) -> type[T]: ...
 @overload
-def record(*, eq: bool = False, kw_only: bool = False) -> Callable[[type[T]], type[T]]: ...
+def record(*, eq: bool = False, kw_only: bool = False, frozen: bool = True) -> Callable[[type[T]], type[T]]: ...
 @dataclass_transform(frozen_default=True, eq_default=False)
-def record(cls: Any = None, /, *, eq: bool = False, kw_only: bool = False) -> Any:
-    """A class of fields that are set once.
+def record(cls: Any = None, /, *, eq: bool = False, kw_only: bool = False, frozen: bool = True) -> Any:
+    """A class of fields that are set once, or not ``frozen``.
 
     >>> @record
     ... class Place:
@@ -40,8 +41,9 @@ def record(cls: Any = None, /, *, eq: bool = False, kw_only: bool = False) -> An
     """
 
     def made(cls: type[Any]) -> type[Any]:
-        cls.__setattr__ = _set_once  # type: ignore[assignment,method-assign]
-        cls.__delattr__ = _refuse  # type: ignore[assignment,method-assign]
+        if frozen:
+            cls.__setattr__ = _set_once  # type: ignore[assignment,method-assign]
+            cls.__delattr__ = _refuse  # type: ignore[assignment,method-assign]
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = _shown  # type: ignore[assignment,method-assign]
         new = dataclass(cls, init=False, eq=False, repr=False, slots=True, kw_only=kw_only)
@@ -49,7 +51,10 @@ def record(cls: Any = None, /, *, eq: bool = False, kw_only: bool = False) -> An
         _when_used(new, "__init__", _init_of)
         if eq:
             _when_used(new, "__eq__", _equal_of)
-            _when_used(new, "__hash__", _hash_of)
+            if frozen:
+                _when_used(new, "__hash__", _hash_of)
+            else:
+                new.__hash__ = None  # type: ignore[assignment]
         return new
 
     return made if cls is None else made(cls)

@@ -14,6 +14,7 @@ from dataflow.api.pobject import PObject, operate_node
 from dataflow.api.results import explained
 from dataflow.api.settings import settings
 from dataflow.api.table import PTable
+from dataflow.collector import patient_collector
 from dataflow.plan.nodes import Node, Read
 from dataflow.plan.origin import caller
 from dataflow.sizes import parse_size
@@ -395,7 +396,8 @@ def _stopped(stop: KeyboardInterrupt) -> KeyboardInterrupt:
 def _runner_class(name: str) -> Any:
     """The class of a runner, by its entry point; our own by their known place, which saves reading all packages' metadata."""
     if name in ("local", "ray", "reference"):
-        return getattr(import_module(f"runners.{name}"), f"{name.title()}Runner")
+        with patient_collector():
+            return getattr(import_module(f"runners.{name}"), f"{name.title()}Runner")
     from importlib.metadata import entry_points
 
     known = {point.name: point for point in entry_points(group="dataflow.runners")}

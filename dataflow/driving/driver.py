@@ -5,7 +5,6 @@ plan ─optimize─> plan ─plan_phases─> phases ─preflight─> Job(the run
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from typing import Any, Protocol
 
+from dataflow.collector import patient_collector
 from dataflow.display.progress import show_progress
 from dataflow.driving.in_process import InProcess
 from dataflow.driving.kernel_limits import limit_kernel
@@ -39,7 +39,6 @@ from dataflow.scheduling.work import JobOptions
 __all__ = ["Driver", "RunnerWorkers", "source_bytes"]
 
 COMPARED = 0.01
-SELDOM = 100_000
 WEEK = 7 * 24 * 3600
 
 
@@ -121,7 +120,7 @@ class Driver:
 
     @contextmanager
     def _job(self, plan: tuple[Node, ...]) -> Generator[Job]:
-        with _patient_collector(), one_listing():
+        with patient_collector(), one_listing():
             yield from self._started(plan)
 
     def _started(self, plan: tuple[Node, ...]) -> Generator[Job]:
@@ -164,21 +163,6 @@ def source_bytes(physical: PhysicalPlan) -> int:
             with suppress(Exception):
                 total += sum(info.size for info in root.source.files())
     return total
-
-
-@contextmanager
-def _patient_collector() -> Generator[None]:
-    """For as long as a run lasts, Python's collector of cycles looks as seldom as it does in workers (`execution.serving`). A first
-    query makes the classes of three hundred modules, in which it finds nothing: 20 ms of 280."""
-    before = gc.get_threshold()
-    if before[0] == 0 or before[0] >= SELDOM:  # off, or another run does it
-        yield
-        return
-    gc.set_threshold(SELDOM, 50, 1000)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 @contextmanager

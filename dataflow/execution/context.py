@@ -13,13 +13,14 @@ import random
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import length_hint
 from typing import Any
 
 from dataflow.errors import redact, shorten
 from dataflow.io.source import BadRow, Piece, Place
 from dataflow.plan.steps import Step
+from dataflow.record import record
 from dataflow.shard.batch import Batch
 from dataflow.shard.codec import encode_batch
 
@@ -34,7 +35,7 @@ def text_of(error: BaseException) -> str:
         return "<its text cannot be had>"
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class StepStats:
     """What went through one step of one task."""
 
@@ -44,7 +45,7 @@ class StepStats:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class TaskContext:
     """The state of one attempt. ``memory`` is in bytes; ``mark`` is told the rows about to be processed. ``digests``, of a task
     that runs twice to be compared: a checksum of all that each step gave. ``shared``: where files go that other tasks read, if not

@@ -8,7 +8,7 @@ What is only carried comes out in the very type it came in with, also where the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataflow.expr.nodes import Column, ExprNode, columns_of
 from dataflow.plan.columns_out import aggregates_of, named, shared_keys
@@ -30,6 +30,7 @@ from dataflow.plan.relational import (
     Where,
 )  # fmt: skip
 from dataflow.plan.traversal import topological
+from dataflow.record import record
 
 __all__ = ["Lineage", "lineage"]
 
@@ -37,7 +38,7 @@ Origins = frozenset[tuple[int, str]]
 _MADE: Origins = frozenset()
 
 
-@dataclass
+@record(frozen=False, eq=True)
 class Lineage:
     """``carried``: the input columns that each column of the result is, unchanged; none for what is made. ``read``: the input
     columns, by input, in which expressions look. ``used``: those and all that come out or are compared."""

@@ -8,13 +8,14 @@ a step sets aside a record that failed: with its content, its file and row, its 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dataflow.execution.task import TaskResult
 from dataflow.physical.program import BoundStep, Branch, Program
 from dataflow.plan.origin import Origin
 from dataflow.plan.steps import OnError, Step
+from dataflow.record import record
 
 __all__ = ["Killed", "looking_at", "what_was_seen"]
 
@@ -23,7 +24,7 @@ class Killed(Exception):
     """Stands for the death of a worker where a record's exception would be."""
 
 
-@dataclass(frozen=True)
+@record(eq=True)
 class _Kills:
     """What the user's functions do to the record, told instead of done."""
 

@@ -13,7 +13,7 @@ import os
 import resource
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -49,6 +49,7 @@ from dataflow.physical.program import (
     SourceRoot,
     TaskInput,
 )  # fmt: skip
+from dataflow.record import record
 from dataflow.shard.batch import Batch, Rows
 from dataflow.shard.codec import decode_batch
 from dataflow.shard.places import expect_reads
@@ -60,7 +61,7 @@ ALIKE = 16 << 20  # bytes of memory of the parts of a task that was cut by rows:
 READ_AHEAD = 8  # the part of an attempt's memory for what comes from other machines before it is asked for
 
 
-@dataclass(frozen=True)
+@record(eq=True)
 class Attempt:
     """What a worker is sent for one attempt, besides the phase's program. ``spill``: the folder of its files; ``shared``: the one in
     storage that all machines see, for those that other tasks read. ``compared``: its task runs twice, to be compared."""
@@ -80,7 +81,7 @@ class Attempt:
         return replace(self, input=replace(self.input, shuffle=replace(self.input.shuffle, files=files)))
 
 
-@dataclass
+@record(frozen=False, eq=True)
 class TaskResult:
     """The manifest of an attempt: what it wrote, for each leaf, and what it counted."""
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from dataflow.errors import InputError, Report
 from dataflow.io.files import LocalFiles
+from dataflow.io.footer_reader import opened_footer
 
 __all__ = ["Verification", "chunks_of", "has_checksums", "skipped", "varint", "verify_chunk"]
 
@@ -107,9 +108,7 @@ def _remember(key: tuple[Any, ...]) -> None:
 
 def has_checksums(path: str) -> bool:
     """Whether a file's writer made checksums, as far as its first page tells."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
+    with opened_footer(path) as file:
         first = file.schema_arrow.names[:1] if file.metadata.num_row_groups else []
     with open(path, "rb") as raw:
         try:
@@ -120,10 +119,8 @@ def has_checksums(path: str) -> bool:
 
 def chunks_of(path: str, columns: Collection[str], rows: tuple[int, int] | None = None) -> list[tuple[int, str, int, int]]:
     """Row group, column, place and length of the chunks of columns; ``rows``: only of row groups in which those are."""
-    import pyarrow.parquet as pq
-
     found, first = [], 0
-    with pq.ParquetFile(path, thrift_string_size_limit=1 << 26, thrift_container_size_limit=1 << 22) as file:
+    with opened_footer(path) as file:
         meta = file.metadata
         tops = [meta.schema.column(at).path.split(".")[0] for at in range(meta.num_columns)]
         names = list(zip(range(meta.num_columns), tops, strict=True))

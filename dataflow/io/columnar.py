@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from dataflow.errors import InputError, Report, SchemaError
 from dataflow.io.files import FileInfo, file_system, is_remote
+from dataflow.io.footer_reader import LIMITS, opened_footer
 from dataflow.io.layouts import one_layout, untyped
 from dataflow.io.remembered import Footer, footer_of, metadata_of
 from dataflow.io.source import FileSource, Piece, Place, Source, Split, at_least_eight
@@ -306,7 +307,7 @@ class ParquetSource(_ColumnarSource):
 
     def _file(self, path: str) -> Any:
         fs, inner = file_system(path, self.options)
-        return _parquet(fs.open(inner))
+        return opened_footer(fs.open(inner))
 
     def _schema_of(self, info: FileInfo) -> pa.Schema:
         return self._footer(info).schema
@@ -430,12 +431,10 @@ class IpcSource(_ColumnarSource):
                 yield Piece(self._aligned(table, wanted, split.name), Place(f"{split.name}, batch {index}", row), bytes=batch.nbytes)
 
 
-def _parquet(raw: BinaryIO, ahead: bool = False) -> Any:
+def _parquet(raw: BinaryIO, ahead: bool) -> Any:
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(
-        raw, page_checksum_verification=True, thrift_string_size_limit=1 << 26, thrift_container_size_limit=1 << 22, pre_buffer=ahead
-    )
+    return pq.ParquetFile(raw, page_checksum_verification=True, pre_buffer=ahead, **LIMITS)
 
 
 def _skipped(split: Split, reason: str) -> Piece:

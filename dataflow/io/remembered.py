@@ -36,7 +36,7 @@ class Footer:
 
 
 def footer_of(info: FileInfo, open_file: Callable[[str], Any], read_end: Callable[[str, int], bytes] | None = None) -> Footer:
-    """The footer of a file; ``open_file`` opens one as `pyarrow.parquet.ParquetFile`. ``read_end``, where it costs little, reads
+    """The footer of a file; ``open_file`` opens one as `footer_reader.opened_footer` does. ``read_end``, where it costs little, reads
     the last few bytes of one: small files are then compared with those that are known."""
     known = _footers.get((info.path, info.version))
     if known is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dataflow.io.files import FileInfo
+from dataflow.io.footer_reader import opened_footer
 from dataflow.io.remembered import metadata_of
 from dataflow.record import record
 
@@ -36,7 +37,7 @@ def bounds_of(paths: Sequence[str], versions: Sequence[str], rows: tuple[int, in
     found: list[RowGroup] = []
     for path, version in zip(paths, versions, strict=True):
         try:
-            meta = metadata_of(FileInfo(path, 0, version), _opened)
+            meta = metadata_of(FileInfo(path, 0, version), opened_footer)
         except OSError:  # whoever reads it will say so
             return None
         at = next((at for at in range(meta.num_columns) if meta.schema.column(at).path == column), None)
@@ -52,9 +53,3 @@ def bounds_of(paths: Sequence[str], versions: Sequence[str], rows: tuple[int, in
                 found.append(RowGroup(group.num_rows, bounds, empty))
             first += group.num_rows
     return found
-
-
-def _opened(path: str) -> Any:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(path)

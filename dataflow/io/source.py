@@ -87,7 +87,7 @@ class BadRow:
     reason: str
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class Piece:
     """A batch with its place, and rows that were set aside while it was read."""
 

@@ -6,11 +6,12 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dataflow.io.files import FileSystem, join
 from dataflow.io.sink import FileSink, WrittenFile
+from dataflow.record import record
 
 __all__ = [
     "MANIFEST", "MARK", "STAGING", "Staged", "levels", "manifest", "manifest_of", "parent_of", "read_small", "staging_of", "write_small",
@@ -40,7 +41,7 @@ def manifest_of(fs: FileSystem, target: str) -> str:
     return os.path.join(parent_of(target), f".{target.rstrip('/').rpartition('/')[2]}.manifest.json")
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class Staged:
     """One target of a run, and its files: per task in order, those of the winning attempt."""
 

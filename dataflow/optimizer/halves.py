@@ -7,18 +7,19 @@ approx_quantile(x) by k    ──>   quantile_of_sketches(#0) by k     of   ( qu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dataflow.expr.nodes import Aggregate, Alias, Call, Cast, Column, ExprNode, Literal, Window, transform, walk
 from dataflow.expr.types import FLOAT64, Schema, decimal_of
 from dataflow.expr.typing import type_of
 from dataflow.plan.columns_out import aggregates_of, named, schema_of
 from dataflow.plan.relational import GroupAggregate
+from dataflow.record import record
 
 __all__ = ["Finals", "distinct_first", "halves"]
 
 
-@dataclass(frozen=True)
+@record(eq=True)
 class Finals:
     """How partial aggregates become results: merged values over the partials, by name, and the results over those."""
 

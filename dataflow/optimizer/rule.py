@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataflow.plan.nodes import Node
+from dataflow.record import record
 
 __all__ = ["Plan", "Remarks", "Rule"]
 
 Plan = tuple[Node, ...]
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class Remarks:
     """Why something was or was not done, in the order of doing; `explain` prints them."""
 

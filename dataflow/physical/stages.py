@@ -17,7 +17,7 @@ elements reach (`_attach`); then `stages_of` groups the phases by union of shuff
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dataflow.physical.phases import Phase, PhysicalPlan, in_order
@@ -60,11 +60,12 @@ from dataflow.plan.nodes import (
 from dataflow.plan.origin import Origin
 from dataflow.plan.steps import Resources
 from dataflow.plan.traversal import consumers, topological
+from dataflow.record import record
 
 __all__ = ["plan_phases", "stages_of"]
 
 
-@dataclass(eq=False)
+@record(frozen=False)
 class _Growing:
     """A phase while it is planned: leaves by the place in the tree where they hang."""
 

@@ -10,10 +10,10 @@ They are named tuples because a run makes hundreds of thousands, and the classes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from dataflow.errors import Report
+from dataflow.record import record
 
 __all__ = [
     "AttemptId", "Begun", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "News", "PlaceLost", "PlaceMoved",
@@ -159,7 +159,7 @@ class Workers(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class Policy:
     """How often and when things are tried again. Times in seconds."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from dataflow.record import record
@@ -12,7 +12,7 @@ from dataflow.record import record
 __all__ = ["Output", "PhaseSummary", "RunResult", "RunState", "SkippedRecord", "StepSummary", "shown_bytes"]
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class StepSummary:
     """One step over the whole run. ``seconds`` are summed over tasks, and include the steps fused below a source."""
 
@@ -23,7 +23,7 @@ class StepSummary:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class PhaseSummary:
     """One pass over the whole run: what its tasks read and spilled, and the most memory a process of theirs had, in bytes.
 
@@ -61,7 +61,7 @@ class SkippedRecord:
     error: str
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class RunResult:
     """The outcome of a run.
 
@@ -142,7 +142,7 @@ def shown_bytes(count: float) -> str:
     raise AssertionError
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class RunState:
     """A run in progress, for whoever displays it."""
 

@@ -25,10 +25,11 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dataflow.errors import DataflowError, MemoryLimitError, Report, TaskTimeoutError, WorkerCrashedError
+from dataflow.record import record
 from dataflow.scheduling.events import (
     AttemptId,
     Begun,
@@ -53,7 +54,7 @@ __all__ = ["Scheduler", "Splitter"]
 Splitter = Callable[[Task, tuple[int, int] | None, str], "list[Task] | None"]
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class _State:
     """What is known of one task that is not done."""
 
@@ -71,7 +72,7 @@ class _State:
     held: Any = None  # the first result of a task that runs twice
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class _Group:
     """The tasks of one phase, for what needs to know its siblings. ``seconds``: of those that are done, in order but for the last."""
 

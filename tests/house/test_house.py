@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 
 import dataflow
@@ -84,3 +87,34 @@ def test_a_small_run_imports_neither_pandas_nor_datasets() -> None:
     )
     loaded = run_python(code).split()
     assert not {"pandas", "polars", "pyarrow.dataset", "rich", "fsspec"} & set(loaded)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_first_query_loads_no_more_than_it_needs(ending: str, tmp_path: Path) -> None:
+    """Most of the time from process start to the answer is imports: the clients of stores alone are 15 ms."""
+    path = tmp_path / f"sums.{ending}"
+    table = pa.table({"k": [1, 2, 1], "x": [1, 2, 3]})
+    pyarrow.parquet.write_table(table, path) if ending == "parquet" else pyarrow.csv.write_csv(table, path)
+    code = (
+        "import sys; from dataflow import Pipeline, col; "
+        f"sums = Pipeline().read_{ending}({str(path)!r}).group_by('k').agg(col('x').sum()); "
+        "assert len(sums.collect(progress=False)) == 2; print(*sys.modules)"
+    )
+    loaded = run_python(code).split()
+    stores = {"pyarrow.parquet", "pyarrow.fs", "ssl", "fsspec"}
+    others = {"pandas", "pyarrow.compute", "pyarrow.dataset", "rich", "click", "sqlglot", "asyncio", "multiprocessing", "ray"}
+    ours = {"dataflow.driving.pool", "dataflow.kv", "dataflow.txn"}
+    assert not (stores | others | ours) & set(loaded)
+    assert sum(name.partition(".")[0] in ("dataflow", "runners") for name in loaded) <= 200, "a module is a quarter of a millisecond"
+
+
+def test_the_collector_finds_nothing_to_do_when_a_first_query_ends() -> None:
+    """What was loaded is old by then: to look at it was 10 ms, before the result could be printed."""
+    code = (
+        "import gc; from dataflow import Pipeline, col; young = []; thresholds = gc.get_threshold(); "
+        "rows = Pipeline().from_arrow(__import__('pyarrow').table({'x': [1, 2]})).select(y=col('x') + 1); "
+        "gc.callbacks.append(lambda phase, info: young.append(gc.get_count()) if phase == 'start' else None); "
+        "rows.collect(progress=False); print(len(young), gc.get_threshold() == thresholds, gc.get_freeze_count())"
+    )
+    collections, restored, frozen = run_python(code).split()
+    assert int(collections) == 0 and restored == "True" and frozen == "0"

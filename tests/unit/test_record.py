@@ -36,6 +36,12 @@ class Named:
     two: int = 2
 
 
+@record(frozen=False, eq=True)
+class State:
+    done: int = 0
+    files: list[str] = field(default_factory=list)
+
+
 @record
 class Checked:
     row: int
@@ -82,3 +88,15 @@ def test_what_is_checked_when_it_is_made_is_checked_each_time() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="below zero"):
             Checked(-1)
+
+
+def test_one_that_is_not_frozen_changes_and_has_no_hash() -> None:
+    state = State()
+    state.done += 1
+    state.files.append("a")
+    assert state == State(1, ["a"]) and state != State() and repr(state) == "State(done=1, files=['a'])"
+    assert pickle.loads(pickle.dumps(state)) == state and replace(state, done=2).files == ["a"]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(state)
+    with pytest.raises(AttributeError):
+        state.other = 1  # type: ignore[attr-defined]

@@ -10,14 +10,15 @@ steps below it becomes one `Fused`; what leaves the tree (to a sink, a grouping,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Fused, Node, ParallelDo, Pipe, PipeStep, Port, TaggedOutput
 from dataflow.plan.traversal import consumers, topological
+from dataflow.record import record
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class _Ports:
     """The collections that leave one tree, numbered in plan order."""
 

@@ -16,7 +16,7 @@ one, and places it there, over a node whose own inputs `_Pusher.fewer` has limit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dataflow.expr.nodes import Column, ExprNode, SortKey, has_window
 from dataflow.optimizer.rule import Plan, Remarks
@@ -25,6 +25,7 @@ from dataflow.plan.labels import inner_label
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import Explode, Join, Limit, OrderBy, Project, Union, Unnest, Unpivot, expressions_of
 from dataflow.plan.traversal import read_twice, topological
+from dataflow.record import record
 
 __all__ = ["push_limits"]
 
@@ -65,7 +66,7 @@ def _pushed(node: Node, shared: set[int]) -> Node:
             return node
 
 
-@dataclass(slots=True)
+@record(frozen=False, eq=True)
 class _Pusher:
     """Takes one limit down."""
 
