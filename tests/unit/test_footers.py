@@ -140,3 +140,19 @@ def test_files_without_statistics_are_read(tmp_path: Path) -> None:
     rows = Pipeline().read_parquet(str(tmp_path))
     assert "answered:" not in rows.group_by().agg(col("i").min()).explain()
     assert rows.group_by().agg(col("i").min()).collect() == [{"i": 1}]
+
+
+def test_an_arrow_without_the_reader_that_we_know_is_asked_in_the_official_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyarrow import _parquet
+
+    from dataflow.io.footer_reader import opened_footer
+
+    pq.write_table(pa.table({"n": [1, 2]}), tmp_path / "x.parquet")
+    for other in (None, type("Other", (), {"open": lambda self, file: None})):
+        with monkeypatch.context() as patched:
+            if other is None:
+                patched.delattr(_parquet, "ParquetReader")
+            else:
+                patched.setattr(_parquet, "ParquetReader", other)
+            with opened_footer(str(tmp_path / "x.parquet")) as footer:
+                assert isinstance(footer, pq.ParquetFile) and footer.metadata.num_rows == 2
