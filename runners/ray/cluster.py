@@ -1,10 +1,7 @@
 """The cluster, as this process knows it: connected once, hidden behind the first work, and kept a while for the runs that follow.
 
 cluster_for ─> join ─> an agent on every machine, and what the steps of the run may use there is held; the pool divides it among them
-                          └─ `look`: machines that come, machines that leave, cores that others gave back or that no run needs
-
-    no run has a worker on a machine or wants to ─ `rest` ─> what is held is given back ─ the agent has no files ─> it goes as well (`away`)
-    `need` ─> is held again, what Ray gives of it; a machine that others hold is no reason not to ask for another
+                          └─ `look`: machines that come, machines that leave, what is taken and given back (`taking.py`)
 
 Runs with other settings (another ``runtime_env``, another folder) have agents of their own. The cores go from those whose runs are over
 to those that wait.
@@ -28,19 +25,16 @@ from dataflow.plan.steps import Resources
 from runners.ray.bootstrap import VERSIONS, actor_class, bootstrap_with, packages
 from runners.ray.environment import Environment
 from runners.ray.failures import in_our_words
-from runners.ray.holding import Holding, not_held, room, usable
+from runners.ray.holding import Holding, room, usable
 from runners.ray.joining import join, last_line
 from runners.ray.link import linked
 from runners.ray.machine import Machine
 from runners.ray.settings import RaySettings
+from runners.ray.taking import LOOK, START, Taking
 
 __all__ = ["Cluster", "cluster_for", "give_back", "node_of"]
 
-START = 10.0  # seconds that the first run waits for an agent; where none comes, the run itself says what it lacks
 TOGETHER = 1.0  # seconds that it waits for the others when one is there
-PENDING = 3.0  # seconds after which what is asked for and not there is looked after: other jobs may hold some of it
-LOOK = 1.0
-GROW = 5.0
 REFUSALS = 3
 SETTLED = 60.0  # seconds after which the end of an agent is no sign that its machine cannot have one
 
@@ -98,10 +92,11 @@ class Cluster:
         self.away: dict[str, Machine] = {}  # had nothing of a run, and nothing to do
         self.refusals: dict[str, int] = {}
         self.totals: list[dict[str, float]] = []  # of all machines, whoever holds it now
-        self.users = self.workers = 0
+        self.users = 0
+        self.taking = Taking(self)
         self._places: set[str] = set()  # of all agents there were
-        self._looked = self._released = 0.0
-        self._looking = threading.RLock()
+        self.looked = self._released = 0.0
+        self.lock = threading.RLock()
         self._begun = False
         _join(settings)
         self.link = link = linked()
@@ -110,7 +105,7 @@ class Cluster:
 
     def begin(self) -> None:
         """Ask for the agents, and wait for the first."""
-        with self._looking:
+        with self.lock:
             if not self._begun:
                 self.environment = Environment(self.settings.runtime_env)
                 digest, packed = packages()
@@ -139,13 +134,6 @@ class Cluster:
         """Whether this is still what Ray is connected to."""
         return self.link.connected()
 
-    def _count(self) -> None:
-        """How many workers there may be, also where what was given back can be taken again, or is on its way."""
-        since = time.monotonic() - PENDING
-        coming = [one for one, _ in self.coming.values() if one.since > since]
-        there = [one for one in [*self.machines.values(), *self.away.values()] if one.stays]
-        self.workers = sum(int(one.expected(since).get("CPU", 0)) for one in (*coming, *there))
-
     def waits(self) -> bool:
         """Whether other runs of this process, with other settings, hold cores, or are before us in asking for them."""
         return any(one is not self and one.users and any(machine.cores for machine in list(one.machines.values())) for one in list(_known))
@@ -162,8 +150,8 @@ class Cluster:
         """A run is over. If no other begins soon, the cores are given back."""
         for one in list(self.machines.values()):
             one.call("clear", run)
-            self.leave(one.cores, run)
-            self.leave(one.other, run)
+            self.taking.leave(one.cores, run)
+            self.taking.leave(one.other, run)
         with _lock:
             self.users -= 1
             self._released = time.monotonic()
@@ -197,12 +185,12 @@ class Cluster:
     def look(self, wait: float = 0.0) -> None:
         """Notice machines that come and go. ``wait``: seconds for the first of those that are coming."""
         now = time.monotonic()
-        if not wait and now - self._looked < LOOK:
+        if not wait and now - self.looked < LOOK:
             return
         if not self.link.head_answers():
             return  # Ray would wait for it, and end this process after a minute
-        with self._looking:
-            self._looked = now
+        with self.lock:
+            self.looked = now
             going = _draining()
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
             free = [node for node in alive if self.refusals.get(node, 0) < REFUSALS and node not in going]
@@ -220,12 +208,11 @@ class Cluster:
                     one.until = now + going[one.node]
                 if one.node not in alive:
                     self.drop(one)
-            self._hold(now)
-            self._count()
+            self.taking.look(now)
 
     def left(self, one: Machine) -> None:
         """A run has nothing more on a machine that goes; with the last, its agent goes."""
-        with self._looking:
+        with self.lock:
             one.left += 1
             last = one.left >= self.users and self.machines.get(one.node) is one
             if last:
@@ -243,82 +230,6 @@ class Cluster:
         one = Machine(node, self._agent(node, address, full), cores, other, address=address)
         cores.ask(cores.full)
         self.coming[node] = (one, one.call("place"))
-
-    # -- what is held
-
-    def need(self, asked: Resources | None, workers: int) -> None:
-        """A run could use so many workers more than there is room for. Machines of which others hold too much are asked for as well, as
-        they may give it back, but not counted on."""
-        with self._looking:
-            now = time.monotonic()
-            workers -= sum(room(asked, one.full) for one, _ in self.coming.values() if now - one.since < START)
-            fit = [one for one in [*self.machines.values(), *self.away.values()] if one.stays and room(asked, one.full)]
-            fit = [one for one in fit if not one.room(asked, {})]
-            free = not_held() if len(fit) > 1 and workers > 0 else {}
-            for one in sorted(fit, key=lambda one: (not one.asks(asked), -room(asked, free.get(one.node, {})), one.node in self.away)):
-                if workers <= 0:
-                    return
-                if self.away.pop(one.node, None) is not None or any(not self._needed(part, now) for part in one.parts(asked)):
-                    self._looked = 0.0  # the next look asks for it, and for another agent where there is none
-                for part in one.parts(asked):
-                    part.needed = now
-                workers -= room(asked, one.expected(now - PENDING))
-
-    def enter(self, one: Machine, asked: Resources | None, run: str) -> bool:
-        """Whether a run may have a worker on a machine now. What it uses is not given back until the run has left it."""
-        with self._looking:
-            if self.machines.get(one.node) is one and one.room(asked, {}):
-                for part in one.parts(asked):
-                    part.runs.add(run)
-                return True
-            return False
-
-    def leave(self, part: Holding, run: str) -> None:
-        """A run has no workers any more that use a part of a machine."""
-        with self._looking:
-            part.runs.discard(run)
-
-    def keep(self, one: Machine) -> None:
-        """A run is about to have files on a machine, though no worker."""
-        with self._looking:
-            one.cores.needed, one.cores.files = time.monotonic(), None
-
-    def _needed(self, part: Holding, now: float) -> bool:
-        return bool(part.runs) or now - part.needed <= self.rest
-
-    def _hold(self, now: float) -> None:
-        """Ask for what runs need, and give back what they do not."""
-        free: dict[str, dict[str, float]] = {}
-        for one in [one for one in self.machines.values() if one.stays]:
-            for part in (one.cores, one.other):
-                if not self._needed(part, now):
-                    self._rest(one, part)
-                    continue
-                part.files = None
-                there = {**one.full, "CPU": one.slots} if part is one.other else one.full
-                could = {name: amount for name, amount in usable(there, self.asked).items() if name in part.full}
-                if not could:
-                    part.give()  # with the cores that are held no step can use it
-                elif part.coming is None and not part.has and now - part.when > LOOK:
-                    part.ask(could)
-                elif now - part.when > (PENDING if part.coming is not None else GROW):
-                    free = free or not_held()
-                    look = part.reduce if part.coming is not None else part.grow
-                    look(free.get(one.node, {}), self.asked, there)
-
-    def _rest(self, one: Machine, part: Holding) -> None:
-        """Give back what is held, when the workers that used it have ended; have the agent go where it has nothing else to do."""
-        if part.files is None:
-            part.files = one.call("kept") if part or part is one.cores else None
-        elif ray.wait([part.files], timeout=0)[0]:
-            files = 1
-            with contextlib.suppress(ray.exceptions.RayError):
-                files = ray.get(part.files)
-            part.give()
-            if not files and part is one.cores and self.machines.get(one.node) is one:
-                del self.machines[one.node]
-                self.away[one.node] = one
-                threading.Thread(target=one.end, args=(1.0,), daemon=True).start()
 
     def _meet(self, wait: float) -> None:
         """Take in the agents that are there, and what is held."""
@@ -365,7 +276,7 @@ class Cluster:
 
     def drop(self, one: Machine) -> None:
         """A machine that no longer answers is as good as gone, even while Ray still counts on it."""
-        with self._looking:
+        with self.lock:
             if self.machines.get(one.node) is one:
                 del self.machines[one.node]
                 settled = time.monotonic() - one.since > SETTLED

@@ -49,7 +49,7 @@ class Leaving:
                 self.pool.cluster.left(self.machine)
         elif not self.asked and self._quiet():
             if not self.pool.staying():
-                self.pool.cluster.need(None, 1)  # and others may come in time
+                self.pool.cluster.taking.need(None, 1)  # and others may come in time
                 return
             self.asked = True
             self.pool.mail.when(self.machine.call("files", self.pool.run), self._listed)
@@ -89,7 +89,7 @@ class Leaving:
         if self.portions and to.place not in self.pool.gone:
             paths = self.portions.pop()
             self.copying += 1
-            self.pool.cluster.keep(to)
+            self.pool.cluster.taking.keep(to)
             self.pool.mail.when(to.call("adopt", self.pool.run, self.machine.place, paths), self._copied, to)
 
     def _copied(self, to: Machine, done: Future[dict[str, str]]) -> None:

@@ -114,7 +114,7 @@ class ClusterPool(WorkerPool):
     @property
     def parallel(self) -> int:
         """How many workers the machines have room for, with what was given back and can be taken again."""
-        return self.cluster.workers
+        return self.cluster.taking.workers
 
     def staying(self) -> list[Machine]:
         """The machines that have not said that they go."""
@@ -187,7 +187,7 @@ class ClusterPool(WorkerPool):
             raise DataflowError(Report(text, hint="`ray status` tells what they have, and what other jobs hold of it"))
 
     def _launch(self, one: Machine, asked: Resources | None) -> None:
-        if not self.cluster.enter(one, asked, self.run):
+        if not self.cluster.taking.enter(one, asked, self.run):
             return  # it was given back just now
         self.entered.update(dict.fromkeys(one.parts(asked), one))
         number = self._made
@@ -309,7 +309,7 @@ class ClusterPool(WorkerPool):
         self.mail.open()  # who has come while this process was busy is here
         self._rest()
         for asked, count in self.lacking.items() if self.queue else ():
-            self.cluster.need(asked, count)
+            self.cluster.taking.need(asked, count)
         self.cluster.look()
         current = {one.place: one for one in list(self.cluster.machines.values())}
         for one in [one for place, one in self.known.items() if current.get(place) is not one]:
@@ -332,7 +332,7 @@ class ClusterPool(WorkerPool):
         for part, one in [(part, one) for part, one in self.entered.items() if part not in used]:
             for worker in [w for w in self.workers if _machine(w) is one and part in one.parts(w.resources)]:
                 self.dismiss(worker)
-            self.cluster.leave(part, self.run)
+            self.cluster.taking.leave(part, self.run)
             del self.entered[part]
 
     def _mourn(self, worker: PooledWorker) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed")
 from dataflow.plan.steps import Resources
-from runners.ray import cluster, holding, machine
+from runners.ray import cluster, holding, machine, taking
 from runners.ray.agent import Agent
 from runners.ray.holding import Holding, usable
 
@@ -69,11 +69,11 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
         wait=wait, get=lambda reference: "0" if reference[0] == "gpus" else reference[1], exceptions=holding.ray.exceptions, kill=print
     )
     time = SimpleNamespace(monotonic=lambda: made.now)
-    for module in (cluster, holding, machine):
+    for module in (cluster, holding, machine, taking):
         monkeypatch.setattr(module, "time", time)
         monkeypatch.setattr(module, "ray", ray)
     monkeypatch.setattr(holding, "_Hold", Hold)
-    monkeypatch.setattr(cluster, "not_held", lambda: {name: dict(free) for name, free in made.free.items()})
+    monkeypatch.setattr(taking, "not_held", lambda: {name: dict(free) for name, free in made.free.items()})
     return made
 
 
@@ -91,8 +91,10 @@ class Job(cluster.Cluster):
     def __init__(self, nodes: Nodes, *asked: Resources, names: str = "ABC") -> None:
         self.nodes, self.asked = nodes, asked
         self.machines, self.coming, self.away, self.refusals = {}, {}, {}, {}
-        self.users, self.workers, self._looked, self._places = 1, 0, 0.0, set()
-        self._looking = threading.RLock()
+        self.users, self.looked = 1, 0.0
+        self.link: Any = SimpleNamespace(head_answers=lambda: True)
+        self.lock = threading.RLock()
+        self.taking = taking.Taking(self)
         for name in names:
             self.come(name)
 
@@ -114,17 +116,16 @@ class Job(cluster.Cluster):
     def once(self, asked: Resources | None = None, workers: int = 0) -> None:
         lacking = workers - sum(one.room(asked, {}) for one in self.machines.values())
         if lacking > 0:
-            self.need(asked, lacking)
-        if self.nodes.now - self._looked >= cluster.LOOK:
-            self._looked = self.nodes.now
+            self.taking.need(asked, lacking)
+        if self.nodes.now - self.looked >= taking.LOOK:
+            self.looked = self.nodes.now
             for name in "ABC":
                 if name not in self.machines and name not in self.away:
                     self.come(name)  # the agent is there at once
             for one in self.machines.values():
                 one.cores.meet()
                 one.other.meet()
-            self._hold(self.nodes.now)
-            self._count()
+            self.taking.look(self.nodes.now)
 
     def held(self, name: str) -> dict[str, float]:
         one = self.machines.get(name)
@@ -138,12 +139,12 @@ def test_what_is_not_used_is_given_back_and_machines_without_files_are_left(node
     job = Job(nodes)
     job.go_on(2)
     assert [job.held(name) for name in "ABC"] == [{"CPU": 3}] * 3
-    assert job.enter(job.machines["A"], None, "run")
+    assert job.taking.enter(job.machines["A"], None, "run")
     job.machines["B"].agent.files = 7
     job.go_on(10)
     assert [job.held(name) for name in "ABC"] == [{"CPU": 3}, {}, {}]
     assert set(job.machines) == {"A", "B"} and set(job.away) == {"C"}
-    assert job.workers == 9, "they can be taken again"
+    assert job.taking.workers == 9, "they can be taken again"
     job.go_on(3, None, 9)
     assert [job.held(name) for name in "ABC"] == [{"CPU": 3}] * 3
 
@@ -154,7 +155,7 @@ def test_a_machine_that_others_hold_in_part_is_not_counted_on(nodes: Nodes) -> N
     two = Resources(cpus=2)
     job = Job(nodes, two)
     job.go_on(5)
-    assert job.held("A") == {"CPU": 1} and job.enter(job.machines["A"], None, "run")
+    assert job.held("A") == {"CPU": 1} and job.taking.enter(job.machines["A"], None, "run")
     job.go_on(20)
     assert not job.room(two)
     job.go_on(4, two, 1)
@@ -167,14 +168,14 @@ def test_gpus_are_asked_for_only_with_cores_that_can_use_them(nodes: Nodes) -> N
     nodes.take("A", CPU=1)
     one = Job(nodes, both, names="A")
     one.go_on(5)
-    assert one.enter(one.machines["A"], None, "run") and one.held("A") == {"CPU": 2}
+    assert one.taking.enter(one.machines["A"], None, "run") and one.held("A") == {"CPU": 2}
     other = Job(nodes, both, names="A")
     one.nodes.give("A", CPU=1)  # a third job is over, and the one that comes next asks first
     for _ in range(40):
         other.go_on(0.5, both, 1)
         one.once()
     assert "GPU" not in other.held("A")
-    one.leave(one.machines["A"].cores, "run")
+    one.taking.leave(one.machines["A"].cores, "run")
     for _ in range(40):
         other.once(both, 1)
         one.go_on(0.5, both, 1)
@@ -197,7 +198,7 @@ def test_a_machine_that_is_about_to_have_files_is_not_left(nodes: Nodes) -> None
     one = job.machines["B"]
     while one.cores.files is None:
         job.go_on(0.5)
-    job.keep(one)
+    job.taking.keep(one)
     one.agent.files = 2
     job.go_on(20)
     assert job.machines["B"] is one and not one.cores.has
@@ -208,7 +209,7 @@ def test_what_others_give_back_is_held_again_and_so_is_what_an_end_took(nodes: N
     gpu = Resources(gpus=1)
     job = Job(nodes, gpu)
     job.go_on(5)
-    assert job.held("A") == {"CPU": 1} and job.enter(job.machines["A"], None, "run")
+    assert job.held("A") == {"CPU": 1} and job.taking.enter(job.machines["A"], None, "run")
     nodes.give("A", CPU=2, GPU=1)
     job.go_on(15, gpu, 9)
     assert job.held("A") == {"CPU": 3, "GPU": 1}

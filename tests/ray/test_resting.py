@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dataflow import Pipeline
-from runners.ray import cluster
+from runners.ray import cluster, taking
 from tests.ray.conftest import NODE, until
 from tests.ray.test_faults import meanwhile, numbers
 
@@ -28,7 +28,7 @@ THERE: Options = {"custom": {"elsewhere": 1}}  # only a machine of that kind has
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What there is no use for is given back at once."""
     monkeypatch.setattr(cluster.Cluster, "rest", 0.3)
-    monkeypatch.setattr(cluster, "PENDING", 0.5)
+    monkeypatch.setattr(taking, "PENDING", 0.5)
 
 
 def left(name: str) -> float:
@@ -159,7 +159,7 @@ def test_of_two_machines_the_one_that_others_hold_is_not_waited_for(tmp_path: Pa
 
 def test_what_others_give_back_is_held_again(machines: Any, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a run that had gone on with the rest."""
-    monkeypatch.setattr(cluster, "GROW", 0.5)
+    monkeypatch.setattr(taking, "GROW", 0.5)
     numbers(Pipeline(), 3, 3).collect(**options)
 
     def act(over: threading.Event) -> None:

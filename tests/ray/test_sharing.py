@@ -44,10 +44,10 @@ def test_cores_that_another_job_gives_back_are_used(
     """An agent has what is free when it comes; for the rest there is another, once it is free."""
     import ray
 
-    from runners.ray import cluster
+    from runners.ray import taking
 
-    monkeypatch.setattr(cluster, "PENDING", 0.5)
-    monkeypatch.setattr(cluster, "GROW", 0.5)
+    monkeypatch.setattr(taking, "PENDING", 0.5)
+    monkeypatch.setattr(taking, "GROW", 0.5)
     node = machines.add_node(**{**NODE, "num_cpus": 2}, resources={"growing": 2})
     folder = tmp_path / "processes"
     folder.mkdir()
