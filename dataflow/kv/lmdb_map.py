@@ -20,6 +20,8 @@ import fcntl
 import mmap
 import os
 import shutil
+import struct
+import tempfile
 import threading
 import time
 from collections import deque
@@ -38,6 +40,9 @@ T = TypeVar("T")
 _READERS = 1024  # places in the table of readers: threads that read at once, and snapshots, of all processes
 _LEAST = 1 << 30  # a map of this size must be possible, or there is no opening
 _PAGE = 65536  # of the operating system at most
+_MAKING = ".making-"
+_META = struct.Struct("=16xI20xI")  # of LMDB's first page: its mark, and the size of pages
+_MAGIC = 0xBEEFC0DE
 _PATIENCE = 10.0  # seconds that growing waits for snapshots to be closed
 
 
@@ -116,8 +121,6 @@ def room_for(size: int) -> bool:
         mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
     except (OSError, OverflowError, ValueError):
         return False
-    except (AttributeError, TypeError):  # Windows
-        return True
     return True
 
 
@@ -167,19 +170,17 @@ def open_environment(name: str, path: str, size: int, durable: bool) -> tuple[En
 def _made(path: str) -> None:
     """See that there is a file, whole: LMDB writes the two pages it begins with in place, and one that was killed between them (one of
     ten thousand kills in our tests) leaves a file that nobody can open. So it is made elsewhere, by one process at a time, and moved."""
-    file, least = os.path.join(path, "data.mdb"), 2 * mmap.PAGESIZE
-
-    def there() -> bool:
-        return os.path.exists(file) and os.path.getsize(file) >= least
-
-    if there():
+    file = os.path.join(path, "data.mdb")
+    if not _half_made(file):
         return
     folder = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        if not there():
-            new = os.path.join(path, "new")
-            shutil.rmtree(new, ignore_errors=True)
+        for name in os.listdir(path):
+            if name.startswith(_MAKING):  # of one that was killed
+                shutil.rmtree(os.path.join(path, name))
+        if _half_made(file):
+            new = tempfile.mkdtemp(prefix=_MAKING, dir=path)
             with lmdb().open(new, map_size=1 << 20) as made:
                 made.sync(True)
             os.replace(os.path.join(new, "data.mdb"), file)
@@ -187,6 +188,20 @@ def _made(path: str) -> None:
             os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _half_made(file: str) -> bool:
+    """Whether a file is not there, or ends before its second page does, whatever size its pages have: nothing was ever in it."""
+    try:
+        with open(file, "rb") as begun:
+            first = begun.read(_META.size)
+            size = begun.seek(0, os.SEEK_END)
+    except FileNotFoundError:
+        return True
+    if len(first) < _META.size:
+        return True
+    magic, page = _META.unpack(first)
+    return bool(magic == _MAGIC and size < 2 * page)
 
 
 def _families(name: str, environment: Environment) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """Which observers a column has had: who runs without one of them would take its notifications away, and it would never run.
 
-    meta: ("observers", column) -> their names, written by the first worker that takes work for one that was not there
-          ("observed", column)  -> nothing, written when observers are run: who only writes notes changes of such columns for them
+    meta: ("observers", column) -> their names; none as long as they have only begun to run
 
 `members.py` looks at those that run now; this, at those that ran before. So nothing is lost where processes with different observers run
-one after the other: the one that lacks some is refused, and says which.
+one after the other: the one that lacks some is refused, and says which. Names are written when work is taken for one that was not there, or
+a run has ended well: who was refused by those at work is not known. Who only writes notes changes of these columns, too.
 
 >>> from dataflow.kv import MemoryStore
 >>> store = MemoryStore()
+>>> observe(store, ["text"]); sorted(observed(store))
+['text']
 >>> claim(store, "text", ["words", "links"]); check(store, "text", ["links", "words", "new"])
 >>> check(store, "text", ["words"])
 Traceback (most recent call last):
@@ -15,6 +17,9 @@ Traceback (most recent call last):
 dataflow.errors.TransactionError: column 'text' has been observed by 'links', too, which is not registered here and would miss what changed
   hint     register it, or db.forget_observer('text', 'links') if it is gone for good
 >>> forget(store, "text", "links"); check(store, "text", ["words"])
+False
+>>> forget(store, "text", "words"), observed(store)
+(True, set())
 """
 
 from __future__ import annotations
@@ -35,19 +40,13 @@ def check(store: Store, column: str, names: Collection[str]) -> None:
 
 def observe(store: Store, columns: Collection[str]) -> None:
     """Note that these columns are observed."""
-    if new := set(columns) - observed(store):
-        store.write([Edit("meta", pack(("observed", column)), b"") for column in sorted(new)])
+    for column in sorted(set(columns) - observed(store)):
+        _change(store, column, lambda known: known)
 
 
 def observed(store: Store) -> set[str]:
-    """The columns that are observed by anybody.
-
-    >>> from dataflow.kv import MemoryStore
-    >>> store = MemoryStore()
-    >>> observe(store, ["text"]); observe(store, ["text", "size"]); sorted(observed(store))
-    ['size', 'text']
-    """
-    row = row_of(pack(("observed", "")))
+    """The columns that are observed by anybody."""
+    row = row_of(pack(("observers", "")))
     return {str(unpack(key)[1]) for key, _ in store.scan("meta", row, end_of_row(row))}
 
 
@@ -61,24 +60,33 @@ def claim(store: Store, column: str, names: Collection[str]) -> None:
     _change(store, column, more)
 
 
-def forget(store: Store, column: str, name: str) -> None:
-    """An observer is gone for good; with the last, its column is not observed any more."""
-    _change(store, column, lambda known: known - {name})
-    if not _names(store.get("meta", pack(("observers", column)))):
-        store.write([Edit("meta", pack(("observed", column)), None)])
+def forget(store: Store, column: str, name: str) -> bool:
+    """An observer is gone for good. Whether it was the last: then its column is not observed any more."""
+    left: set[str] = set()
+
+    def without(known: set[str]) -> set[str] | None:
+        nonlocal left
+        left = known - {name}
+        return left or (None if known else known)
+
+    before = _change(store, column, without)
+    return bool(before) and not left
 
 
-def _change(store: Store, column: str, change: Callable[[set[str]], set[str]]) -> None:
+def _change(store: Store, column: str, change: Callable[[set[str]], set[str] | None]) -> set[str]:
+    """Change the names; None: there are none to be kept. Gives those of before."""
     key = pack(("observers", column))
     while True:
         there = store.get("meta", key)
         known = _names(there)
-        if (new := change(known)) == known:
-            return
-        edit = Edit("meta", key, json.dumps(sorted(new)).encode())
+        new = change(known)
+        packed = json.dumps(sorted(new)).encode() if new is not None else None
+        if packed == there:
+            return known
+        edit = Edit("meta", key, packed)
         try:
             if store.mutate(Mutation(row_of(key), (Equals("meta", key, there),), (edit,))):
-                return
+                return known
         except OutcomeUnknownError:
             continue  # what stands there tells
 

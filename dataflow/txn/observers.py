@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import Report, TransactionError
@@ -101,8 +102,17 @@ class Observers:
         return sum(worker.runs for worker in made)
 
     def forget(self, column: str, name: str) -> None:
-        """An observer is gone for good."""
-        known.forget(self._database.engine.store, column, name)
+        """An observer is gone for good; with the last of a column, what was noted for it."""
+        engine = self._database.engine
+        if not known.forget(engine.store, column, name):
+            return
+        if column not in self._by_column:
+            self.columns -= {column}
+        at = b"\x01"
+        while noted := [*islice(engine.dirty(at, b"\xff", lambda key: cell_of(key)[1] == column), _NOTED)]:
+            now = engine.now()
+            engine.drop([(pending, now) for pending in noted])
+            at = noted[-1].key + b"\x00"
 
     def renotify(self, column: str) -> int:
         """Note all cells of a column that an observer has not seen the last change of."""

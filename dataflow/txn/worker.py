@@ -129,6 +129,7 @@ class Worker:
                 else:
                     waited = min(waited + 1, 10)
                     stop.wait(min(_IDLE, 0.0005 * 2**waited))
+            self._claim(self._observers.values())
         finally:
             self._members.leave()
         return self.runs
@@ -181,7 +182,7 @@ class Worker:
             self._at = b"\x01"
             taken = self._take()
         self._at = taken[-1].pending.key + b"\x00" if len(taken) == self._size else b"\x01"
-        self._claim(taken)
+        self._claim([one.observers for one in taken])
         left = {one.pending.key: len(one.observers) for one in taken}
         seen: dict[bytes, int] = {}
         gone_on: set[bytes] = set()
@@ -204,9 +205,9 @@ class Worker:
             self._size = min(_MOST, self._size * 2)
         return len(finished)
 
-    def _claim(self, taken: Sequence[_Taken]) -> None:
-        """Note once, for who comes later, which observers the columns of what is taken have; others at work have none but these."""
-        new = {one.observers[0].column: one.observers for one in taken if one.observers[0].column not in self._claimed}
+    def _claim(self, those: Iterable[list[Observer]]) -> None:
+        """Note once, for who comes later, which observers columns have; others at work have none but these."""
+        new = {observers[0].column: observers for observers in those if observers[0].column not in self._claimed}
         for column, observers in new.items():
             known.claim(self._engine.store, column, [one.name for one in observers])
             self._claimed.add(column)

@@ -371,19 +371,36 @@ def test_a_newer_format_and_foreign_stores_are_refused(folder: Path) -> None:
         LmdbStore(folder / "file")
 
 
-@pytest.mark.parametrize("size", [0, 100, mmap.PAGESIZE])
+@pytest.mark.parametrize("size", [0, 30, 100, mmap.PAGESIZE])
 def test_a_store_whose_maker_was_killed_while_it_wrote_the_first_pages_is_made(folder: Path, size: int) -> None:
     """LMDB itself calls such a file invalid, from then on."""
     with LmdbStore(folder / "whole", durable=False) as store:
         store.write([Edit("data", b"k", b"v")])
     (folder / "cut").mkdir()
     (folder / "cut" / "data.mdb").write_bytes((folder / "whole" / "data.mdb").read_bytes()[:size])
-    (folder / "cut" / "new").mkdir()  # of one that was killed later
+    (folder / "cut" / ".making-1").mkdir()  # of one that was killed later
+    (folder / "cut" / "new").mkdir()
+    (folder / "cut" / "new" / "mine").write_text("a user's")
     for _ in range(2):
         with LmdbStore(folder / "cut", durable=False) as store:
             store.write([Edit("data", b"k", b"w")])
             assert store.get("data", b"k") == b"w"
-    assert sorted(os.listdir(folder / "cut")) == ["data.mdb", "lock.mdb"]
+    assert sorted(os.listdir(folder / "cut")) == ["data.mdb", "lock.mdb", "new"]
+    assert (folder / "cut" / "new" / "mine").read_text() == "a user's"
+
+
+def test_a_small_store_and_a_foreign_file_are_never_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages have the size they were made with, whatever that of the machine is."""
+    with LmdbStore(folder / "small", durable=False) as store:
+        store.write([Edit("data", b"k", b"v")])
+    monkeypatch.setattr(mmap, "PAGESIZE", 1 << 20)
+    with LmdbStore(folder / "small", durable=False) as store:
+        assert store.get("data", b"k") == b"v"
+    (folder / "foreign").mkdir()
+    (folder / "foreign" / "data.mdb").write_bytes(b"something of somebody else's, which is longer than a mark")
+    with pytest.raises(StoreError):
+        LmdbStore(folder / "foreign", durable=False)
+    assert (folder / "foreign" / "data.mdb").read_bytes().startswith(b"something")
 
 
 def test_one_process_opens_it_once(store: LmdbStore) -> None:

@@ -274,9 +274,33 @@ def test_who_only_writes_notes_changes_for_observers_of_other_processes(opening:
         assert run(db) == 2
         assert sorted(seen) == [("a", 1), ("b", None)]
         assert db.renotify("x") == 1 and db.run_observers() == 1 and seen[-1] == ("before", 1)
+        put(db, a=7)
+        changed = db.now()
+        db.forget_observer("x", "another")
+        assert db.observed == {"x"} and db.frontier() < changed
+    with opening() as db:
         db.forget_observer("x", "log")
+        assert not db.observed and db.frontier() >= changed, "nobody will look at what was noted"
     with opening() as db:
         assert not db.observed
+
+
+def test_an_observer_that_found_nothing_to_do_is_known(opening: Any) -> None:
+    """What is changed after it ran is not taken from it either."""
+    seen: list[tuple[str, Any]] = []
+
+    def run(*names: str) -> int:
+        with opening() as db:
+            for name in names:
+                db.observer("x", name=name)(lambda t, row, value, name=name: seen.append((name, row)))
+            return db.run_observers()
+
+    assert run("words", "links") == 0
+    with opening() as db:
+        put(db, a=1)
+    with pytest.raises(TransactionError, match="'links', too"):
+        run("words")
+    assert run("words", "links") == 2 and sorted(seen) == [("links", "a"), ("words", "a")]
 
 
 def test_a_hold_is_no_change(db: Database) -> None:
