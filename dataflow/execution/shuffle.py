@@ -95,7 +95,7 @@ class ShuffleWriter:
                         self._drain()
                         self._flush()
                 return
-            self._hold(self._keyed(batch))
+            self._hold(self._keyed(batch), isinstance(batch, Shuffled))
         except NotPairs as error:
             raise self._failed(TypeError(str(error)), error.element) from error
         except KeyTypeError as error:
@@ -154,8 +154,12 @@ class ShuffleWriter:
             )
         )
 
-    def _hold(self, batch: pa.RecordBatch) -> None:
-        self.held.setdefault(_shape(batch), []).append(batch)
+    def _hold(self, batch: pa.RecordBatch, in_turn: bool = False) -> None:
+        """Keep a batch until there is enough; ``in_turn``: no rows of it go before those that came before, whatever their shape."""
+        shape = _shape(batch)
+        if in_turn and self.held and shape not in self.held:
+            self._flush()
+        self.held.setdefault(shape, []).append(batch)
         self.bytes += batch.nbytes
 
     def _keyed(self, batch: Batch) -> pa.RecordBatch:
@@ -221,17 +225,20 @@ class ShuffleWriter:
         """Write what is held as sorted runs."""
         while self.held:
             _, held = self.held.popitem()
-            whole = pa.concat_batches(held) if len(held) > 1 else held[0]
-            held.clear()  # no third copy while the rows are put in order
-            if self.leaf.kind == "sort":
-                order = sort_order(*sort_column(whole))
-                segments = [Segment(0, len(order), False)]
-            else:
-                order, segments = laid_out(to_numpy(whole.column(HASH)), whole.nbytes)
-            # all at once, column by column: block by block takes twice as long, as every block asks the caches for every column
-            whole = taken(whole, order)
-            self._write(whole, segments)
+            while held:
+                self._run(_together(held))
         self.bytes = 0
+
+    def _run(self, whole: pa.RecordBatch) -> None:
+        """Write rows as a sorted run."""
+        if self.leaf.kind == "sort":
+            order = sort_order(*sort_column(whole))
+            segments = [Segment(0, len(order), False)]
+        else:
+            order, segments = laid_out(to_numpy(whole.column(HASH)), whole.nbytes)
+        # all at once, column by column: block by block takes twice as long, as every block asks the caches for every column
+        whole = taken(whole, order)
+        self._write(whole, segments)
 
     def _write(self, whole: pa.RecordBatch, segments: list[Segment]) -> None:
         """Write an ordered run."""
@@ -274,6 +281,17 @@ def _number(partitioner: Callable[[Any, int], int], key: Any, n: int) -> int:
     if not isinstance(found, int) or not 0 <= found < n:
         raise StepError(Report(f"the partitioner gave {found!r} for key {shorten(key)}; it must give an int from 0 to {n - 1}"))
     return found
+
+
+def _together(held: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """The batches as one, and no third copy of them while its rows are put in order; or the first, if Arrow cannot make one of them: the
+    indices of their dictionaries may be too small for all that is in these together."""
+    try:
+        whole = pa.concat_batches(held) if len(held) > 1 else held[0]
+    except pa.ArrowInvalid:
+        return held.pop(0)
+    held.clear()
+    return whole
 
 
 def _shape(batch: pa.RecordBatch) -> str:

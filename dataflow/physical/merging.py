@@ -21,38 +21,43 @@ from dataclasses import replace
 from dataflow.physical.phases import Phase, PhysicalPlan
 from dataflow.physical.program import Branch, MergeRoot, Program, ShuffleLeaf
 
-__all__ = ["feeding_leaves", "is_merged", "with_merging"]
-
-MERGED = ", merged"
+__all__ = ["is_merged", "with_merging"]
 
 
-def is_merged(shuffle: str) -> bool:
+def is_merged(plan: PhysicalPlan, shuffle: str) -> bool:
     """Whether a shuffle is of files that were put together."""
-    return shuffle.endswith(MERGED)
-
-
-def feeding_leaves(plan: PhysicalPlan, shuffle: str) -> dict[int, ShuffleLeaf]:
-    """A leaf by which a shuffle is fed, for each of its sides."""
-    leaves = [leaf for feeder in plan.feeders(shuffle) for leaf in feeder.program.leaves if isinstance(leaf, ShuffleLeaf)]
-    return {leaf.side: leaf for leaf in reversed(leaves) if leaf.shuffle == shuffle}
+    return any(isinstance(feeder.program.root, MergeRoot) for feeder in plan.feeders(shuffle))
 
 
 def with_merging(plan: PhysicalPlan, shuffle: str) -> tuple[PhysicalPlan, list[str]]:
     """The plan in which the readers of a shuffle, which is whole, read larger files; and the names of the passes that make them."""
-    sides = feeding_leaves(plan, shuffle)
-    merging = [_merging(leaf, f" of side {side}" if len(sides) > 1 else "") for side, leaf in sorted(sides.items())]
-    phases: list[Phase] = []
-    for phase in plan.phases:
-        if phase.shuffle == shuffle and phase.program.leaves:
-            phases += [one for one in merging if one not in phases]
-            phase = replace(phase, shuffle=shuffle + MERGED)
-        phases.append(phase)
-    return replace(plan, phases=tuple(phases)), [one.name for one in merging]
+    sides: dict[int, ShuffleLeaf] = {}
+    for feeder in plan.feeders(shuffle):
+        for leaf in feeder.program.leaves:
+            if isinstance(leaf, ShuffleLeaf) and leaf.shuffle == shuffle:
+                sides.setdefault(leaf.side, leaf)
+    merged = _free(plan, f"{shuffle}, merged")
+    passes = [_merging(leaf, merged, f" of side {side}" if len(sides) > 1 else "") for side, leaf in sorted(sides.items())]
+    first = next(at for at, phase in enumerate(plan.phases) if _reads(phase, shuffle))
+    readers = (replace(phase, shuffle=merged) if _reads(phase, shuffle) else phase for phase in plan.phases[first:])
+    return replace(plan, phases=(*plan.phases[:first], *passes, *readers)), [one.name for one in passes]
 
 
-def _merging(leaf: ShuffleLeaf, which: str) -> Phase:
+def _reads(phase: Phase, shuffle: str) -> bool:
+    return phase.shuffle == shuffle and bool(phase.program.leaves)
+
+
+def _free(plan: PhysicalPlan, name: str) -> str:
+    """A name that nothing has: users call their steps as they like."""
+    taken = {phase.name for phase in plan.phases}.union(*(phase.feeds() for phase in plan.phases))
+    while any(one.startswith(name) for one in taken):
+        name += "'"
+    return name
+
+
+def _merging(leaf: ShuffleLeaf, merged: str, which: str) -> Phase:
     """The pass that puts the files of one side of a shuffle together."""
-    name = f"{leaf.shuffle}{MERGED}{which}"
-    into = replace(leaf, shuffle=leaf.shuffle + MERGED, combiner=None, combined_by="")  # what was combined is not combined anew
+    name = merged + which
+    into = replace(leaf, shuffle=merged, combiner=None, combined_by="")  # what was combined is not combined anew
     program = Program(name, name, MergeRoot(), Branch(leaves=(0,)), (into,), (), leaf.declared, leaf.declared_text)
     return Phase(program, leaf.shuffle)

@@ -10,9 +10,19 @@ from dataflow.physical.program import TaskInput
 from dataflow.shard.places import remove_file
 from dataflow.shard.runfile import RunFile
 
-__all__ = ["Filed", "FiledFiles"]
+__all__ = ["Filed", "FiledFiles", "task_of"]
 
 Filed = tuple[tuple[int, ...], int]  # the order of the task that wrote it, and which of the task's leaves
+
+
+def task_of(file: RunFile) -> str:
+    """The task that wrote a file, or of which a part did that stands for it.
+
+    >>> task_of(RunFile("", "map. all/00012.1.0", ()))
+    'map. all/00012'
+    """
+    phase, _, number = file.producer.rpartition("/")
+    return f"{phase}/{number.partition('.')[0]}"
 
 
 class FiledFiles:
@@ -85,6 +95,9 @@ class FiledFiles:
         """A task's input with the files as they are now: one may have been made again since the task was planned."""
         if given.shuffle is not None and phase.shuffle:
             return replace(given, shuffle=replace(given.shuffle, files=self.kept(phase.shuffle)))
+        if given.files and phase.shuffle:  # some files of a shuffle: those of the same tasks, or of what stands for them now
+            tasks, side = {task_of(file) for file in given.files}, given.files[0].side
+            return replace(given, files=tuple(file for file in self.kept(phase.shuffle) if file.side == side and task_of(file) in tasks))
         if given.files and self._instead:
             return replace(given, files=tuple(self._newest(file) for file in given.files))
         return given

@@ -37,8 +37,6 @@ from dataflow.shard.places import remove_file
 
 __all__ = ["Job"]
 
-FEW = 16  # files of a shuffle, which are not worth a look
-
 
 class Job:
     """Runs a physical plan. ``workers`` are given by the runner; everything else is decided here."""
@@ -145,23 +143,20 @@ class Job:
 
     def _merge(self) -> None:
         """Have many small files put together where their readers are about to start."""
-        fed = {name for name in [*self.waiting, *self.open] for name in self.plan.phase(name).feeds()}
+        unfinished = {fed for name in [*self.waiting, *self.open] for fed in self.plan.phase(name).feeds()}
         for phase in [self.plan.phase(name) for name in self.waiting]:
-            if phase.shuffle is None or phase.needs() & fed or phase.shuffle in self.looked_at or not phase.program.leaves:
+            shuffle = phase.shuffle
+            if shuffle is None or shuffle in self.looked_at or phase.needs() & unfinished:
                 continue
-            self.looked_at.add(phase.shuffle)
-            files = self.files.kept(phase.shuffle)
-            if len(files) < FEW or not self.maker.options.merges:
-                continue
-            from dataflow.physical.merging import is_merged, with_merging
-            from dataflow.scheduling.merges import worth_merging
+            self.looked_at.add(shuffle)
+            if self.maker.would_merge(phase):
+                from dataflow.physical.merging import with_merging
 
-            if not is_merged(phase.shuffle) and worth_merging(files, self.maker.ranges(phase, phase.shuffle), self.maker.options.memory):
-                self.maker.remark(phase.name, f"the {len(files):,} files of {phase.shuffle} were put together first")
-                self.plan, made = with_merging(self.plan, phase.shuffle)
+                self.maker.remark(phase.name, f"the {len(self.files.kept(shuffle)):,} files of {shuffle} were put together first")
+                self.plan, passes = with_merging(self.plan, shuffle)
                 self.maker.plan = self.plan
-                self.waiting[:0] = made
-                fed.update(name for one in made for name in self.plan.phase(one).feeds())
+                self.waiting[:0] = passes
+                unfinished.update(fed for name in passes for fed in self.plan.phase(name).feeds())
 
     def _decided(self, name: str) -> Phase:
         """A phase that is about to start, once it is seen whether what it joins with is small enough to be taken whole."""

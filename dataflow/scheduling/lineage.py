@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dataflow.physical.phases import Phase, PhysicalPlan
-from dataflow.physical.program import DealRoot
+from dataflow.physical.program import DealRoot, MergeRoot
 from dataflow.scheduling.events import Clock, Task
 from dataflow.scheduling.filed import FiledFiles
 from dataflow.scheduling.scheduler import Scheduler
@@ -144,7 +144,8 @@ class Lineage:
         kept = set(plan.views).union(*(phase.feeds() for phase in running))
         for phase in reversed(plan.phases):
             fed = phase.feeds()
-            again = any(name in read or (name in kept and self.files.can_be_lost(name)) for name in fed)
+            merges = isinstance(phase.program.root, MergeRoot)  # or a large shuffle would take its space twice
+            again = any((name in read and not merges) or (name in kept and self.files.can_be_lost(name)) for name in fed)
             if again or self._running(phase):
                 kept.update(self._reads(phase))
         return [name for name in self.files.files if name not in kept]

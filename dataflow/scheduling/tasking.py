@@ -18,6 +18,7 @@ from dataflow.physical.phases import Phase, PhysicalPlan
 from dataflow.physical.program import (
     DealRoot,
     GroupRoot,
+    KeepLeaf,
     KeptRoot,
     MergeRoot,
     OperateRoot,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from dataflow.io.staging import Staged
 
 __all__ = ["TaskMaker"]
+
+FEW = 16  # files of a shuffle: they are not worth a look
 
 
 class TaskMaker:
@@ -158,6 +161,19 @@ class TaskMaker:
             case OperateRoot() | QueryRoot():
                 return [TaskInput()]
 
+    def would_merge(self, reader: Phase) -> bool:
+        """Whether the files of a shuffle, which is whole, are to be put together before a phase reads them."""
+        files, leaves = self.files.kept(reader.shuffle or ""), reader.program.leaves
+        if len(files) < FEW or not leaves or not self.options.merges:
+            return False
+        if all(isinstance(leaf, KeepLeaf) and leaf.limit is not None for leaf in leaves):
+            return False  # the first of them may be enough
+        from dataflow.physical.merging import is_merged
+        from dataflow.scheduling.merges import worth_merging
+
+        shuffle = reader.shuffle or ""
+        return not is_merged(self.plan, shuffle) and worth_merging(files, self._ranges(reader, shuffle), self.options.memory)
+
     def _merges(self, phase: Phase) -> list[TaskInput]:
         from dataflow.scheduling.merges import merge_inputs  # few runs have any
 
@@ -165,9 +181,9 @@ class TaskMaker:
         assert isinstance(leaf, ShuffleLeaf)
         reader = next(one for one in self.plan.phases if one.shuffle == leaf.shuffle)
         files = self.files.kept(phase.shuffle or "")
-        return merge_inputs(files, leaf.side, self.ranges(reader, phase.shuffle or ""), self.options.memory)
+        return merge_inputs(files, leaf.side, self._ranges(reader, phase.shuffle or ""), self.options.memory)
 
-    def ranges(self, reader: Phase, shuffle: str) -> int:
+    def _ranges(self, reader: Phase, shuffle: str) -> int:
         """How many tasks a phase has of a shuffle, about."""
         leaf, total = self._feeding(shuffle), sum(file.bytes for file in self.files.kept(shuffle))
         return leaf.partitions or range_count(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from dataflow import Pipeline, col
+from dataflow import Pipeline
+from dataflow.optimizer.rules import partition_queries
 from dataflow.physical import merging
-from dataflow.scheduling import job, merges
+from dataflow.scheduling import merges, tasking
 from dataflow.scheduling.inputs import hash_ranges
 from dataflow.shard.runfile import Block, RunFile
 
@@ -34,22 +37,19 @@ def any_merge_pays(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(merges, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(merges, "PAYS", -1.0)
     monkeypatch.setattr(merges, "AT_LEAST", 3)
-    monkeypatch.setattr(job, "FEW", 2)
+    monkeypatch.setattr(tasking, "FEW", 2)
     return made
+
+
+@contextlib.contextmanager
+def nothing_merged() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tasking, "FEW", 1 << 30)
+        yield
 
 
 def numbers(count: int = 4000) -> Any:
     return Pipeline().create(range(count)).redistribute(MAPS)
-
-
-def records() -> Any:
-    return numbers().map(lambda n: {"k": n % 97, "n": n, "text": f"{n:06d}" if n % 7 else None})
-
-
-def joined() -> Any:
-    left = records()
-    right = left.pipeline.create(range(97)).redistribute(MAPS).map(lambda k: {"k": k, "name": f"name {k}"})
-    return left.join(right, on="k").group_by("name").agg(total=col("n").sum(), last=col("text").max())
 
 
 def read_twice() -> Any:
@@ -69,8 +69,6 @@ CASES: dict[str, Callable[[], Any]] = {
         .map_groups(lambda key, values: sum(values))
     ),
     "sorted": lambda: numbers().map(lambda n: (n * 7919) % 4001).sort(),
-    "sorted by columns": lambda: records().sort(["text", "n"], descending=[True, False]),
-    "a join": joined,
     "few keys": lambda: numbers().key_by(lambda n: n % 2).group_by_key().map_groups(lambda key, values: sum(values)),
     "two readers": read_twice,
 }
@@ -78,30 +76,98 @@ CASES: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_results_are_those_of_the_reference(name: str, any_merge_pays: list[str]) -> None:
-    options = {
-        **IN_PROCESSES,
-        **({"placement": "partitioned", "memory": "1KiB"} if name in ("a join", "sorted by columns") else {}),
-    }  # not whole
-    found = CASES[name]().collect(**options)
-    expected = CASES[name]().collect(runner="reference")
-    if not name.startswith("sorted"):
+    found, expected = CASES[name]().collect(**IN_PROCESSES), CASES[name]().collect(runner="reference")
+    if name != "sorted":
         found, expected = sorted(found, key=repr), sorted(expected, key=repr)
     assert found == expected
     assert any_merge_pays, "nothing was merged"
 
 
-def test_values_of_a_key_come_in_the_same_order(any_merge_pays: list[str]) -> None:
-    """In the order of the tasks, and within one of its elements: as they come without merging."""
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[Any, Any]]:
+    """Two tables of twenty files, each of which is a task; one has a heavy key. Neither goes whole to the other in a join."""
+    gathered = tasking.gathered
+    monkeypatch.setattr(tasking, "gathered", lambda splits, target: gathered(splits, 1))
+    monkeypatch.setattr(partition_queries, "BROADCAST_MOST", 0)
+    for at in range(20):
+        numbers = range(at * 80, at * 80 + 80)
+        left = {"k": [5 if n % 3 else n % 97 for n in numbers], "n": [*numbers], "text": [f"{n:06d}" if n % 7 else None for n in numbers]}
+        right = {"k": [(n * 5 + at) % 120 for n in range(20)], "name": [f"name {n} of {at}" for n in range(20)]}
+        for name, columns in (("left", left), ("right", right)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            pq.write_table(pa.table(columns), tmp_path / name / f"{at:02d}.parquet")
 
-    def run() -> dict[int, list[int]]:
-        table = numbers().key_by(lambda n: n % 31)
-        return dict(table.group_by_key(partitions=9).map_groups(lambda key, values: list(values)).collect(**IN_PROCESSES))
+    def read() -> tuple[Any, Any]:
+        p = Pipeline()
+        return p.read_parquet(f"{tmp_path}/left/*.parquet"), p.read_parquet(f"{tmp_path}/right/*.parquet")
 
-    merged = run()
-    assert any_merge_pays
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(job, "FEW", 1 << 30)
-        assert run() == merged
+    return read
+
+
+@pytest.mark.parametrize("how", ["inner", "left", "full", "semi"])
+def test_joins_are_those_of_the_reference(tables: Callable[[], tuple[Any, Any]], how: str, any_merge_pays: list[str]) -> None:
+    def joined() -> Any:
+        left, right = tables()
+        return left.join(right, on="k", how=how)
+
+    found = joined().collect(**IN_PROCESSES, placement="partitioned")
+    assert sorted(map(repr, found)) == sorted(map(repr, joined().collect(runner="reference")))
+    assert len(any_merge_pays) == 1 and any_merge_pays[0].startswith("join")
+
+
+def test_sorts_by_columns_are_those_of_the_reference(tables: Callable[[], tuple[Any, Any]], any_merge_pays: list[str]) -> None:
+    def ordered() -> Any:
+        return tables()[0].sort(["text", "n"], descending=[True, False])
+
+    assert ordered().collect(**IN_PROCESSES, placement="partitioned") == ordered().collect(runner="reference")
+    assert len(any_merge_pays) == 1 and any_merge_pays[0].startswith("sort")
+
+
+def test_records_whose_dictionaries_cannot_be_one_are_merged(tmp_path: Path, any_merge_pays: list[str]) -> None:
+    """Each has a hundred values, of indices that count to 127."""
+    for at in range(6):
+        texts = pa.array([f"{at} {n % 100}" for n in range(300)]).dictionary_encode()
+        narrow = pa.DictionaryArray.from_arrays(texts.indices.cast(pa.int8()), texts.dictionary)
+        pq.write_table(pa.table({"n": range(300), "text": narrow}), tmp_path / f"{at}.parquet")
+
+    def dealt() -> Any:
+        rows = Pipeline().read_parquet(f"{tmp_path}/*.parquet").redistribute(6).map(lambda row: row)
+        return rows.redistribute(4).map(lambda row: (row["n"], row["text"]))
+
+    found = dealt().collect(**IN_PROCESSES)
+    assert sorted(found) == sorted((n, f"{at} {n % 100}") for at in range(6) for n in range(300))
+
+
+def test_labels_may_be_as_the_names_of_merges_are(any_merge_pays: list[str]) -> None:
+    given = numbers(400)
+    one = given.key_by(lambda n: n % 3).group_by_key(label="g", partitions=5).map_groups(lambda key, values: sum(values))
+    other = given.key_by(lambda n: n % 7).group_by_key(label="g, merged", partitions=5).map_groups(lambda key, values: sum(values))
+    found = one.union(other).collect(**IN_PROCESSES)
+    assert sorted(found) == sorted((k, sum(range(k, 400, keys))) for keys in (3, 7) for k in range(keys))
+    assert sorted(any_merge_pays) == ["g", "g, merged"]
+
+
+def test_a_few_rows_are_not_waited_for(any_merge_pays: list[str]) -> None:
+    assert len(numbers(400).limit(3).collect(**IN_PROCESSES)) == 3
+    assert not any_merge_pays
+
+
+@pytest.mark.parametrize("value", [lambda n: n, lambda n: float(n) if n % 4 == 1 else n, lambda n: n if n % 5 else None])
+def test_values_of_a_key_come_in_the_same_order(any_merge_pays: list[str], value: Callable[[int], Any]) -> None:
+    """In the order of the tasks, and within one of its elements: as they come without merging, also where they are of several types."""
+
+    def groups() -> dict[int, list[Any]]:
+        table = numbers().key_by(lambda n: n % 31).map_values(value)
+        return dict(table.group_by_key(partitions=9).map_groups(lambda key, values: list(map(repr, values))).collect(**IN_PROCESSES))
+
+    def ties() -> list[Any]:
+        found = numbers().map(lambda n: (n % 3, value(n))).sort(key=lambda pair: pair[0]).collect(**IN_PROCESSES)
+        return [repr(one) for one in found]
+
+    merged = groups(), ties()
+    assert len(any_merge_pays) >= 2
+    with nothing_merged():
+        assert (groups(), ties()) == merged
 
 
 @pytest.mark.parametrize("which", ["shuffle-*merged*", "shuffle-*"])
