@@ -213,6 +213,35 @@ def watched_jobs() -> Iterator[list[Any]]:
         yield jobs
 
 
+def test_fault_16_of_files_that_were_put_together_those_of_a_killed_machine_are_made_again(
+    tmp_path: Path, options: Options, machines: Any, four: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the map outputs that they were made of, which are kept as long as a machine may go."""
+    from dataflow.scheduling import merges, tasking
+
+    for module, name, value in ((merges, "LEAST_SECONDS", 0.0), (merges, "PAYS", -1.0), (tasking, "FEW", 2)):
+        monkeypatch.setattr(module, name, value)
+    gone = tmp_path / "gone"
+    theirs: list[int] = []
+
+    def killer(over: threading.Event) -> None:
+        until((tmp_path / "gone.begun").exists, 60)
+        theirs.extend(processes_of(four))
+        machines.remove_node(four, allow_graceful=False)
+        for process in theirs:
+            kill(process, signal.SIGKILL)
+        gone.touch()
+
+    p = Pipeline()
+    grouped(p, tmp_path / "maps", 2400, 12, str(gone), 8).write_jsonl(str(tmp_path / "out"))
+    with meanwhile(killer):
+        result = p.run(**options)
+    assert whole(tmp_path / "out") == sorted([k, sum(range(k, 2400, 40))] for k in range(40))
+    assert "group_by_key, merged" in {phase.name for phase in result.phases}
+    ran = bundles(tmp_path / "maps")
+    assert len(ran) <= 12 + sum(process in theirs for process in ran), "other map tasks than those of the killed machine ran again"
+
+
 def test_fault_16_an_agent_that_is_killed_costs_what_its_machine_had(tmp_path: Path, options: Options, four: Any) -> None:
     gone = tmp_path / "gone"
 
