@@ -8,7 +8,8 @@ Tables are often written in the order of their key: facts as they came, exports 
 that touch it, a run of each file, and the condition that the key is in it, which is free where bounds fall on edges of row groups.
 
 Life of a range: `key_ranges` cuts them from footers when the plan is made, to see whether it pays, and again when the run begins
-(`RangedParquet.splits`); a task reads one from every source (`scan_splits`), each in the kernel's own scan.
+(`RangedParquet.splits`); a task reads one from every source (`scan_splits`), each in the kernel's own scan. One that was too much for its
+task is cut again, at edges of its row groups (`smaller`).
 
 Where a key's rows may be in two files, where a key is null, and where one range would be too large for a task, there are no ranges, and
 the plan shuffles.
@@ -88,6 +89,11 @@ def key_ranges(sides: Sequence[Sequence[Group]], target: int, most: int | None =
     return found
 
 
+def _touching(sides: Sequence[Sequence[Group]], low: Any, high: Any) -> tuple[tuple[Group, ...], ...]:
+    """Of each side the row groups that have keys from ``low`` up to ``high``, as far as their bounds tell."""
+    return tuple(tuple(one for one in side if (low is None or one.high >= low) and (high is None or one.low < high)) for side in sides)
+
+
 def _in_order(side: Sequence[Group]) -> bool:
     return all(one.high <= two.low for one, two in itertools.pairwise(side))
 
@@ -151,23 +157,41 @@ class RangedParquet(Source):
 
     def ranges(self, target: int, most: int | None = None) -> list[KeyRange] | None:
         """The ranges there are now, see `key_ranges`; None too where the footers do not tell the bounds, or the kernel cannot scan."""
-        sides = []
-        for part, column in zip(self.parts, self.keys, strict=True):
-            groups = part.row_groups_by(column)
-            if groups is None:
-                return None
-            sides.append([Group(*one) for one in groups])
-        return key_ranges(sides, target, most)
+        sides = self._groups()
+        return key_ranges(sides, target, most) if sides is not None else None
+
+    def _groups(self) -> list[list[Group]] | None:
+        """The row groups of each source; None where the footers do not tell their bounds."""
+        found = [part.row_groups_by(column) for part, column in zip(self.parts, self.keys, strict=True)]
+        return [[Group(*one) for one in groups or ()] for groups in found] if None not in found else None
 
     def splits(self, target: int) -> list[Split]:
         found = self.ranges(at_least_eight(self.estimated_bytes(), target))
         if found is None:
             raise InputError(Report(f"{self.describe()}: the files have changed since the run was planned", hint="run it again"))
+        return self._splits(found)
+
+    def _splits(self, found: Sequence[KeyRange]) -> list[Split]:
         sides = [(part.files(), part.layout()) for part in self.parts]  # once: files and footers may be many
         return [
-            Split(sides[0][0][one.groups[0][0].file].path, at, at + 1, one.bytes, extra=("", "", self._parts(one, sides)))
+            Split(next(sides[n][0][some[0].file].path for n, some in enumerate(one.groups) if some), at, at + 1, one.bytes,
+                  extra=("", "", self._parts(one, sides)))
             for at, one in enumerate(found)
-        ]
+        ]  # fmt: skip
+
+    def smaller(self, split: Split) -> list[Split]:
+        """A range in two, cut at an edge of a row group of the source that has most of them; none if there is none in it."""
+        low, high, *_ = split.extra[2]
+        sides = self._groups()
+        if sides is None:
+            return []
+        inner = _touching(sides, low, high)
+        most = max(inner, key=len)
+        edges = [one.low for one in most if (low is None or one.low > low) and one.low > most[0].low]
+        if not edges:
+            return []
+        middle = edges[len(edges) // 2]
+        return self._splits([KeyRange(low, middle, _touching(inner, low, middle)), KeyRange(middle, high, _touching(inner, middle, high))])
 
     def _parts(self, one: KeyRange, sides: Sequence[tuple[list[FileInfo], pa.Schema]]) -> tuple[Any, ...]:
         """The bounds of a range, and of each source the row groups that touch it; where none does, the first."""

@@ -144,6 +144,10 @@ class Source:
         """What is known of these columns from metadata or a sample, None where nothing is; see `io.statistics`."""
         return None
 
+    def smaller(self, split: Split) -> list[Split]:
+        """What may be read instead of a split that was too much for a task; none where it cannot be cut."""
+        return []
+
     def scan_splits(self, splits: Sequence[Split]) -> Sequence[Any]:
         """What the kernel needs to read splits itself, where `kernel_scan` is not None: one, or several that are whole files. Of sources
         that are read together one scan each. Fails if a file has changed."""

@@ -1,6 +1,6 @@
 """Whether the files of a shuffle are worth putting together before they are read, and which go together (`physical.merging`).
 
-    index of the files ─> blocks and bytes that the readers would read, once as they are, once of larger files ─ half as long? ─> merges
+    index of the files ─> blocks and bytes that the readers would read, once as they are, once of larger files ─ much sooner? ─> merges
 
 Only sizes and the memory of the run decide, never the number of workers: how many ranges are read, and so how many files come out, depends
 on the bytes that there are.

@@ -118,6 +118,9 @@ class TaskMaker:
     def smaller(self, work: Work) -> list[TaskInput] | None:
         """The input of a task that ran out of memory in parts, where that is known to help; None where it is not."""
         root = work.program.root
+        if isinstance(root, ScanRoot) and len(work.input.splits) == 1:
+            parts = root.source.smaller(work.input.splits[0])
+            return [replace(work.input, splits=(part,), bytes=part.bytes) for part in parts] or None
         if not isinstance(root, PieceRoot) or work.input.rows != (0, None):
             return None
         from dataflow.scheduling.pieces import smaller

@@ -16,7 +16,7 @@ from dataflow import PCollection, Pipeline, col
 from dataflow.errors import InputError
 from dataflow.expr.functions import row_number
 from dataflow.io.columnar import ParquetSource
-from dataflow.io.key_ranges import Group, key_ranges
+from dataflow.io.key_ranges import Group, RangedParquet, key_ranges
 from tests.properties.test_relations import bag
 
 LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"
@@ -128,6 +128,61 @@ def test_queries_over_tables_in_order(name: str, tmp_path_factory: pytest.TempPa
         return QUERIES[name](p.read_parquet(a), p.read_parquet(b))
 
     assert bag(build().collect(**IN_PIECES)) == bag(build().collect(runner="reference"))
+
+
+@pytest.mark.usefixtures("any_range_pays")
+@pytest.mark.parametrize("name", QUERIES)
+@settings(
+    max_examples=100 if LARGE else 4, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(data=st.data())
+def test_ranges_may_be_cut_again(name: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """As if each task had run out of memory, until nothing is left to cut."""
+    folder = tmp_path_factory.mktemp("tables")
+    keys = data.draw(st.lists(st.integers(-3, 12), min_size=1, max_size=60))
+    right = data.draw(st.lists(st.integers(-5, 14), min_size=1, max_size=40))
+    a = in_order(folder, "k", keys, data.draw(st.integers(1, 9)), 1, x=[n % 3 for n in keys], y=keys[::-1], i=list(range(len(keys))))
+    b = in_order(folder, "b", right, data.draw(st.integers(1, 9)), 1, v=[n % 4 for n in right])
+
+    def build() -> PCollection[Any]:
+        p = Pipeline()
+        return QUERIES[name](p.read_parquet(a), p.read_parquet(b))
+
+    splits = RangedParquet.splits
+
+    def cut(self: RangedParquet, one: Any) -> list[Any]:
+        parts = self.smaller(one)
+        return [inner for part in parts for inner in cut(self, part)] if parts else [one]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dataflow.io.key_ranges.at_least_eight", lambda total, target: 1 << 40)
+        patched.setattr(RangedParquet, "splits", lambda self, target: [part for one in splits(self, target) for part in cut(self, one)])
+        assert bag(build().collect(**IN_PIECES)) == bag(build().collect(runner="reference"))
+
+
+@pytest.mark.usefixtures("any_range_pays")
+def test_fault_21_a_range_that_runs_out_of_memory_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native code that cannot take many rows at once."""
+    keys = [at // 3 for at in range(900)]
+    a = in_order(tmp_path, "k", keys, 30, 1, x=[at % 3 for at in range(900)], y=keys[::-1], i=keys)
+    b = in_order(tmp_path, "b", keys[::3], 50, 1, v=keys[::3])
+    died = tmp_path / "died"
+
+    def greedy(batch: Any) -> Any:
+        if len(batch) > 200:
+            open(died, "a").write("1")
+            raise MemoryError
+        return batch
+
+    def build() -> PCollection[Any]:
+        p = Pipeline()
+        return p.read_parquet(a).join(p.read_parquet(b), left_on="k", right_on="b")
+
+    monkeypatch.setattr("dataflow.io.key_ranges.at_least_eight", lambda total, target: 1 << 40)
+    found = build().map_batches(greedy).collect(**{**IN_PIECES, "mode": "processes", "workers": 2})
+    assert died.exists(), "it never had too many rows"
+    assert bag(found) == bag(build().collect(runner="reference"))
 
 
 @pytest.mark.usefixtures("any_range_pays")

@@ -107,16 +107,15 @@ def grouped(p: Pipeline, folder: Path, count: int, tasks: int, wait: str, reduce
 # -- 16: machines that die
 
 
-def test_fault_16_of_a_machine_killed_in_the_middle_of_a_shuffle_only_its_map_outputs_are_made_again(
-    tmp_path: Path, options: Options, machines: Any, four: Any
-) -> None:
+def killed_in_the_middle(tmp_path: Path, options: Options, machines: Any, node: Any) -> tuple[Any, list[int]]:
+    """A grouping of which the first reducers wait until a machine is dead: its result, and the processes that the machine had."""
     gone = tmp_path / "gone"
     theirs: list[int] = []
 
     def killer(over: threading.Event) -> None:
         until((tmp_path / "gone.begun").exists, 60)
-        theirs.extend(processes_of(four))
-        machines.remove_node(four, allow_graceful=False)
+        theirs.extend(processes_of(node))
+        machines.remove_node(node, allow_graceful=False)
         for process in theirs:  # what Ray leaves behind for a while could still hand its files out
             kill(process, signal.SIGKILL)
         gone.touch()
@@ -126,6 +125,13 @@ def test_fault_16_of_a_machine_killed_in_the_middle_of_a_shuffle_only_its_map_ou
     with meanwhile(killer):
         result = p.run(**options)
     assert whole(tmp_path / "out") == sorted([k, sum(range(k, 2400, 40))] for k in range(40))
+    return result, theirs
+
+
+def test_fault_16_of_a_machine_killed_in_the_middle_of_a_shuffle_only_its_map_outputs_are_made_again(
+    tmp_path: Path, options: Options, machines: Any, four: Any
+) -> None:
+    result, theirs = killed_in_the_middle(tmp_path, options, machines, four)
     ran = bundles(tmp_path / "maps")
     lost = [process for process in ran if process in theirs]
     assert len(lost) >= 1, "the machine that was killed had run no map task"
@@ -221,22 +227,7 @@ def test_fault_16_of_files_that_were_put_together_those_of_a_killed_machine_are_
 
     for module, name, value in ((merges, "LEAST_SECONDS", 0.0), (merges, "PAYS", -1.0), (tasking, "FEW", 2)):
         monkeypatch.setattr(module, name, value)
-    gone = tmp_path / "gone"
-    theirs: list[int] = []
-
-    def killer(over: threading.Event) -> None:
-        until((tmp_path / "gone.begun").exists, 60)
-        theirs.extend(processes_of(four))
-        machines.remove_node(four, allow_graceful=False)
-        for process in theirs:
-            kill(process, signal.SIGKILL)
-        gone.touch()
-
-    p = Pipeline()
-    grouped(p, tmp_path / "maps", 2400, 12, str(gone), 8).write_jsonl(str(tmp_path / "out"))
-    with meanwhile(killer):
-        result = p.run(**options)
-    assert whole(tmp_path / "out") == sorted([k, sum(range(k, 2400, 40))] for k in range(40))
+    result, theirs = killed_in_the_middle(tmp_path, options, machines, four)
     assert "group_by_key, merged" in {phase.name for phase in result.phases}
     ran = bundles(tmp_path / "maps")
     assert len(ran) <= 12 + sum(process in theirs for process in ran), "other map tasks than those of the killed machine ran again"

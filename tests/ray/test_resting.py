@@ -58,24 +58,28 @@ def test_cores_are_given_back_while_there_is_no_use_for_them_and_taken_again(tmp
         go.touch()
 
     numbers(Pipeline(), 3, 3).collect(**options)  # the machines are there
-    processes = tmp_path / "processes"
-    processes.mkdir()
-
-    def together(n: int, total: int) -> int:
-        """With all cores again, or not before a while."""
-        open(f"{processes}/{os.getpid()}", "w").close()
-        while len(os.listdir(processes)) < 3 and time.time() < begun + 60:
-            time.sleep(0.02)
-        return n + total
-
-    begun = time.time()
+    meet = meeting(tmp_path / "processes")
     with meanwhile(watch):
         p = Pipeline()
         total = numbers(p, 90, 3).map(waits_for(go, 5)).reduce(lambda a, b: a + b)
-        sums = numbers(p, 6, 6).map(together, total).collect(**options)
+        sums = numbers(p, 6, 6).map(lambda n, total: meet(n + total), total).collect(**options)
     assert found == [2.0], "two of three cores had nothing to do"
     assert sorted(sums) == [n + sum(range(90)) for n in range(6)]
-    assert len(os.listdir(processes)) == 3
+    assert len(os.listdir(tmp_path / "processes")) == 3
+
+
+def meeting(folder: Path) -> Any:
+    """A function that gives what it is given once three processes have called it, or not before a while."""
+    folder.mkdir()
+    limit = time.time() + 60
+
+    def meet(value: Any) -> Any:
+        open(f"{folder}/{os.getpid()}", "w").close()
+        while len(os.listdir(folder)) < 3 and time.time() < limit:
+            time.sleep(0.02)
+        return value
+
+    return meet
 
 
 @contextlib.contextmanager
@@ -191,20 +195,11 @@ def test_a_machine_without_work_and_files_is_left_and_comes_again(tmp_path: Path
         found.append(until(lambda: over.is_set() or len(cluster._known[-1].away) >= 2, 30) and len(cluster._known[-1].away))
         go.touch()
 
-    processes = tmp_path / "processes"
-    processes.mkdir()
-
-    def together(key: int, numbers: Any) -> int:
-        open(f"{processes}/{os.getpid()}", "w").close()
-        while len(os.listdir(processes)) < 3 and time.time() < begun + 60:
-            time.sleep(0.02)
-        return sum(numbers)
-
-    begun = time.time()
+    meet = meeting(tmp_path / "processes")
     with node_with(machines, **ELSEWHERE), meanwhile(act):
         table = numbers(Pipeline(), 60, 1).map(waits_for(go, 5)).resources(**THERE).key_by(lambda n: n)
-        sums = table.group_by_key(partitions=8).map_groups(together).collect(**options)
-    assert found[0] >= 2 and sorted(sums) == [(n, n) for n in range(60)] and len(os.listdir(processes)) >= 3
+        sums = table.group_by_key(partitions=8).map_groups(lambda key, values: meet(sum(values))).collect(**options)
+    assert found[0] >= 2 and sorted(sums) == [(n, n) for n in range(60)] and len(os.listdir(tmp_path / "processes")) >= 3
 
 
 def test_gpus_are_held_no_longer_than_the_steps_that_ask_for_them(tmp_path: Path, machines: Any, options: Options) -> None:
