@@ -25,6 +25,7 @@ from dataflow.scheduling.tasking import TaskMaker
 from dataflow.scheduling.work import JobOptions, Work
 from dataflow.shard.runfile import Block, RunFile
 
+OPTIONS = JobOptions("r", 8 << 30, ("/s",), "/s", merges=False)
 FLEET = Fleet(machines=40, straggling=0.01, slow=0.02)
 SMALL = Scenario(maps=1_600, reduces=100, fleet=FLEET)  # ideal: 1,200 s of maps, 300 s of reduces
 NEVER = Policy(backup_after_done=float("inf"))
@@ -143,7 +144,7 @@ def test_shuffles_stay_until_nothing_that_can_be_lost_comes_of_them(monkeypatch:
         monkeypatch.setattr(FiledFiles, "can_be_lost", lambda self, name: not safe)
         clock = SimClock()
         machines = SimMachines(clock, fleet, simulated_job._Behaviour(CHAIN))
-        job = simulated_job.Job(simulated_job._plan(CHAIN), JobOptions("r", 8 << 30, ("/s",), "/s"), machines, clock)
+        job = simulated_job.Job(simulated_job._plan(CHAIN), OPTIONS, machines, clock)
         job.run()
         return removed
 
@@ -169,7 +170,7 @@ def test_a_backup_runs_on_another_machine() -> None:
                 seen.append(first.machine is not self.in_hand[attempt].machine)
 
     machines = Looking(clock, FLEET, simulated_job._Behaviour(SMALL))
-    simulated_job.Job(simulated_job._plan(SMALL), JobOptions("r", 8 << 30, ("/s",), "/s"), machines, clock).run()
+    simulated_job.Job(simulated_job._plan(SMALL), OPTIONS, machines, clock).run()
     assert seen and all(seen)
 
 
@@ -213,7 +214,7 @@ def test_a_task_that_is_made_again_in_parts_stands_no_more_for_itself() -> None:
     scenario = Scenario(40, 8, fleet=Fleet(machines=4, deaths=((250.0, 1),)))
     lost: list[str] = [""]
     machines = Cramped(clock, scenario.fleet, simulated_job._Behaviour(scenario))
-    job = simulated_job.Job(simulated_job._plan(scenario), JobOptions("r", 8 << 30, ("/s",), "/s"), machines, clock)
+    job = simulated_job.Job(simulated_job._plan(scenario), OPTIONS, machines, clock)
     machines.on_death = lambda place: lost.__setitem__(0, job.files.at(place)[0][1].producer)
     read: list[Attempt] = []
     machines.send = lambda given: read.append(given) if given.input.shuffle is not None else None
@@ -371,5 +372,5 @@ def test_the_paths_of_a_source_are_looked_at_once_a_phase() -> None:
 
     program = Program("p", "p", SourceRoot(Counting()), Branch(leaves=(0,)), (KeepLeaf("kept"),))
     plan = PhysicalPlan((Phase(program),), (), {})
-    maker = TaskMaker(plan, JobOptions("r", 8 << 30, ("/s",), "/s"), FiledFiles(), [], lambda: 1)
+    maker = TaskMaker(plan, OPTIONS, FiledFiles(), [], lambda: 1)
     assert len(maker.patiently(plan.phases[0])) == 50 and Counting.looked == 1
