@@ -2,7 +2,7 @@
 
     driver   Driver ─> Job ─> RayWorkers ─┬─ what is small: in this process
              (this process)               └─ the rest: ClusterPool ═══ a socket each ═══╗
-    machine  Agent (an actor that holds the cores): starts workers ─> python -m dataflow.worker
+    machine  Agent (an actor; others hold the cores, `taking`): starts workers ─> python -m dataflow.worker
              serves the machine's run files over Arrow Flight  <── workers of other machines, the driver
 
 The life of an attempt: `RayWorkers.start` hands it to the pool, which gives it to an idle worker, best one on the machine that has
