@@ -25,11 +25,8 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import field
 from typing import Any
 
-from dataflow.errors import DataflowError, MemoryLimitError, Report, TaskTimeoutError, WorkerCrashedError
-from dataflow.record import record
 from dataflow.scheduling.events import (
     AttemptId,
     Begun,
@@ -37,7 +34,6 @@ from dataflow.scheduling.events import (
     Died,
     Failed,
     Finished,
-    Left,
     Lost,
     News,
     PlaceLost,
@@ -47,49 +43,12 @@ from dataflow.scheduling.events import (
     Task,
     Workers,
 )  # fmt: skip
-from dataflow.scheduling.stacks import user_stack
+from dataflow.scheduling.giving_up import kills_its_workers, makes_no_progress, nothing_gets_done
+from dataflow.scheduling.states import Group, State
 
 __all__ = ["Scheduler", "Splitter"]
 
 Splitter = Callable[[Task, tuple[int, int] | None, str], "list[Task] | None"]
-
-
-@record(frozen=False, eq=True)
-class _State:
-    """What is known of one task that is not done."""
-
-    task: Task
-    attempts: int = 0
-    deaths: int = 0
-    failures: int = 0
-    hangs: int = 0
-    running: dict[int, float] = field(default_factory=dict)
-    progress: dict[int, tuple[float, tuple[int, int]]] = field(default_factory=dict)
-    missed: dict[str, int] = field(default_factory=dict)  # how often a file of which producer was gone
-    rows: tuple[int, int] | None = None
-    split_from: str = ""
-    twice: bool = False
-    held: Any = None  # the first result of a task that runs twice
-
-
-@record(frozen=False, eq=True)
-class _Group:
-    """The tasks of one phase, for what needs to know its siblings. ``seconds``: of those that are done, in order but for the last."""
-
-    payload: Any = None
-    total: int = 0
-    done: int = 0
-    seconds: list[float] = field(default_factory=list)
-    spent: float = 0.0
-
-    def left(self) -> Left:
-        """What is left of it."""
-        return Left(self.payload, self.total - self.done, self.spent / self.done if self.done else 0.0)
-
-    def usual(self) -> float:
-        """The median of the seconds."""
-        self.seconds.sort()  # what was in order stays so: this costs a look at each
-        return self.seconds[len(self.seconds) // 2]
 
 
 class Scheduler:
@@ -131,13 +90,13 @@ class Scheduler:
         self.compare = compare or (lambda task, first, second: None)
         self.place_lost = place_lost or (lambda place: None)
         self.place_moved = place_moved or (lambda place, where: None)
-        self.states: dict[str, _State] = {}
+        self.states: dict[str, State] = {}
         self.winners: dict[str, int] = {}  # the attempt whose result was taken, of every task that is done
-        self.live: dict[str, _State] = {}  # those with attempts running: the clock's checks look at no others
+        self.live: dict[str, State] = {}  # those with attempts running: the clock's checks look at no others
         self.queue: deque[str] = deque()
         self.delayed: list[tuple[float, str]] = []  # a heap: not before when
         self.parked: dict[str, list[str]] = {}  # by group: what waits for files that are made again
-        self.groups: dict[str, _Group] = {}
+        self.groups: dict[str, Group] = {}
         self.active = 0
         self.idle_deaths = 0
         self.wide = self.widest = 0  # how many attempts may run, and the most since a task was done: they die with their machines at once
@@ -151,8 +110,8 @@ class Scheduler:
             if task.id in self.states:
                 raise ValueError(f"task {task.id} is here already")
             again = task.id in self.winners  # one of its files went bad
-            self.states[task.id] = _State(task, self.winners.get(task.id, -1) + 1, twice=task.twice and not again)
-            self.groups.setdefault(task.group, _Group(task.payload)).total += 1
+            self.states[task.id] = State(task, self.winners.get(task.id, -1) + 1, twice=task.twice and not again)
+            self.groups.setdefault(task.group, Group(task.payload)).total += 1
             (self.queue.appendleft if front else self.queue.append)(task.id)
 
     def drop(self, task_id: str) -> None:
@@ -225,7 +184,7 @@ class Scheduler:
                 self._start(state)
         self.workers.expect([group.left() for group in self.groups.values() if group.done < group.total])
 
-    def _start(self, state: _State) -> None:
+    def _start(self, state: State) -> None:
         attempt = AttemptId(state.task.id, state.attempts)
         state.attempts += 1
         now = self.clock.now()
@@ -235,14 +194,14 @@ class Scheduler:
         self.live[state.task.id] = state
         self.workers.start(attempt, state.task.payload)
 
-    def _again(self, state: _State, delay: float = 0.0) -> None:
+    def _again(self, state: State, delay: float = 0.0) -> None:
         self.retries += 1
         if delay:
             heapq.heappush(self.delayed, (self.clock.now() + delay, state.task.id))
         else:
             self.queue.appendleft(state.task.id)
 
-    def _ended(self, state: _State, number: int) -> float:
+    def _ended(self, state: State, number: int) -> float:
         """An attempt runs no more; gives when it began."""
         begun = state.running.pop(number)
         state.progress.pop(number, None)
@@ -251,7 +210,7 @@ class Scheduler:
             self.live.pop(state.task.id, None)
         return begun
 
-    def _cancel(self, state: _State, number: int) -> None:
+    def _cancel(self, state: State, number: int) -> None:
         self._ended(state, number)
         self.workers.cancel(AttemptId(state.task.id, number))
 
@@ -296,7 +255,7 @@ class Scheduler:
             case Lost():
                 self._lost(state, event)
 
-    def _finished(self, state: _State, result: Any, seconds: float) -> None:
+    def _finished(self, state: State, result: Any, seconds: float) -> None:
         self.idle_deaths, self.widest = 0, self.wide
         for number in list(state.running):
             self._cancel(state, number)
@@ -311,7 +270,7 @@ class Scheduler:
             return
         self._deliver(state, result, seconds)
 
-    def _deliver(self, state: _State, result: Any, seconds: float) -> None:
+    def _deliver(self, state: State, result: Any, seconds: float) -> None:
         group = self.groups[state.task.group]
         group.done += 1
         group.seconds.append(seconds)
@@ -319,7 +278,7 @@ class Scheduler:
         del self.states[state.task.id]
         self.done(state.task, result)
 
-    def _failed(self, state: _State, event: Failed, begun: float) -> None:
+    def _failed(self, state: State, event: Failed, begun: float) -> None:
         self.log.append(f"{event.attempt} failed ({event.kind}): {event.error}")
         if state.held is not None and event.kind in ("transient", "memory", "resource", "gone"):
             self._uncompared(state)
@@ -353,7 +312,7 @@ class Scheduler:
             raise event.error
         self.log.append(f"{event.attempt}: waiting for its other attempt")
 
-    def _missed(self, state: _State, event: Failed, begun: float) -> None:
+    def _missed(self, state: State, event: Failed, begun: float) -> None:
         """A file went with its machine while the task read. Of many machines many may go meanwhile, so each file counts for itself."""
         producer = event.report.cause_type if event.report else ""
         state.missed[producer] = state.missed.get(producer, 0) + 1
@@ -363,7 +322,7 @@ class Scheduler:
         elif not state.running:
             raise event.error
 
-    def _died(self, state: _State, event: Died) -> None:
+    def _died(self, state: State, event: Died) -> None:
         state.deaths += 1
         state.rows = event.rows
         self.log.append(f"{event.attempt} died: {event.how}")
@@ -380,13 +339,13 @@ class Scheduler:
             self._again(state)  # a last row is given up only when it killed twice: once may be chance
             return
         if parts is None:
-            error = self._crash(state, event)
+            error = kills_its_workers(state, event)
             parts = self.give_up(state.task, event.how, error)
             if parts is None:
                 raise error
         self._replace(state, parts)
 
-    def _lost(self, state: _State, event: Lost) -> None:
+    def _lost(self, state: State, event: Lost) -> None:
         self.log.append(f"{event.attempt} lost: {event.how}")
         if state.held is not None:
             self._uncompared(state)
@@ -399,36 +358,15 @@ class Scheduler:
         """Many deaths with nothing done between them mean that it is not the tasks."""
         self.idle_deaths += 1
         if self.idle_deaths >= self.policy.pool_deaths * max(4, 2 * self.widest):
-            raise WorkerCrashedError(
-                Report(
-                    f"workers die without any task getting done ({event.how}, {self.idle_deaths} times)",
-                    attempt=str(event.attempt),
-                    hint="look at this machine's memory and at `dmesg`",
-                )
-            )
+            raise nothing_gets_done(event, self.idle_deaths)
 
-    def _uncompared(self, state: _State) -> None:
+    def _uncompared(self, state: State) -> None:
         """The second attempt at a task that runs twice met with an accident, which says nothing of the first."""
         if not state.running:
             self.log.append(f"{state.task.id} was not compared")
             self._deliver(state, state.held, 0.0)
 
-    def _crash(self, state: _State, event: Died) -> DataflowError:
-        rows = f"row {event.rows[0] + 1} of its input" if event.rows else ""
-        kind = MemoryLimitError if event.how.startswith("out of memory") else WorkerCrashedError
-        return kind(
-            Report(
-                f"a task killed its worker again and again: {event.how}",
-                steps=(state.task.group,),
-                failed=user_stack(event.trace),
-                trace=event.trace,
-                location=rows,
-                attempt=f"{state.attempts} of task {state.task.id}",
-                hint='on_error="skip" on the step sets such a record aside',
-            )
-        )
-
-    def _replace(self, state: _State, parts: list[Task]) -> None:
+    def _replace(self, state: State, parts: list[Task]) -> None:
         """A task's parts take its place: together they give what it would have given."""
         for number in list(state.running):
             self._cancel(state, number)
@@ -450,7 +388,7 @@ class Scheduler:
         if self.active < self.workers.slots and not self.queue:
             self._start_backups(now)
 
-    def _hung(self, state: _State, number: int, seconds: float) -> None:
+    def _hung(self, state: State, number: int, seconds: float) -> None:
         attempt = AttemptId(state.task.id, number)
         trace = self.workers.hang_report(attempt)
         self._cancel(state, number)
@@ -462,16 +400,7 @@ class Scheduler:
         if state.hangs < self.policy.hang_attempts:
             self._again(state)
             return
-        raise TaskTimeoutError(
-            Report(
-                f"a task made no progress for {seconds:.0f} s, twice",
-                steps=(state.task.group,),
-                failed=user_stack(trace, hanging=True),
-                attempt=f"{state.attempts} of task {state.task.id}",
-                hint="raise task_timeout if the step is only slow",
-                trace=trace,
-            )
-        )
+        raise makes_no_progress(state, seconds, trace)
 
     def _start_backups(self, now: float) -> None:
         """Second attempts for the slowest tasks of groups that are nearly done (MapReduce's backup tasks), as far as there is room."""
@@ -481,7 +410,7 @@ class Scheduler:
             for name, group in self.groups.items()
             if group.seconds and policy.backup_after_done * (group.total - 1) <= group.done < group.total and self.ready(name)
         }
-        slow: list[tuple[float, _State]] = []
+        slow: list[tuple[float, State]] = []
         for state in self.live.values() if longest else ():
             if len(state.running) == 1 and state.held is None and state.task.group in longest:
                 age = now - next(iter(state.running.values()))
