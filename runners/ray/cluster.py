@@ -186,6 +186,9 @@ class Cluster:
         """Notice machines that come and go. ``wait``: seconds for the first of those that are coming."""
         now = time.monotonic()
         if not wait and now - self.looked < LOOK:
+            if self.asks():  # what has come is used at once; to see that asks nobody
+                with self.lock:
+                    self._meet(0)
             return
         if not self.link.head_answers():
             return  # Ray would wait for it, and end this process after a minute

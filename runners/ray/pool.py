@@ -47,7 +47,7 @@ __all__ = ["ClusterPool"]
 
 _log = logging.getLogger("dataflow")
 
-ASK = 0.5  # seconds between looks at the machines
+ASK = 0.25  # seconds between looks at the machines
 ANSWER = 5.0
 ENTRY = 30.0  # seconds from the start of a worker until it has come in
 HOMELESS = 60.0  # seconds that a step waits for a machine that may come
