@@ -107,6 +107,11 @@ class Holding:
     def __bool__(self) -> bool:
         return bool(self._held or self.coming)
 
+    @property
+    def whole(self) -> bool:
+        """Whether there is nothing more to ask for."""
+        return all(self.has.get(name, 0) >= amount - LITTLE for name, amount in self.full.items())
+
     def ask(self, has: dict[str, float]) -> None:
         """Ask for something more."""
         self.when = time.monotonic()

@@ -93,7 +93,7 @@ class Taking:
                     part.give()  # with the cores that are held no step can use it
                 elif part.coming is None and not part.has and now - part.when > LOOK:
                     part.ask(could)
-                elif now - part.when > (PENDING if part.coming is not None else GROW):
+                elif not part.whole and now - part.when > (PENDING if part.coming is not None else GROW):
                     free = free or not_held()
                     look = part.reduce if part.coming is not None else part.grow
                     look(free.get(one.node, {}), self.cluster.asked, there)
