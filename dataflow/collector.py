@@ -11,9 +11,9 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-__all__ = ["patient_collector"]
+__all__ = ["SELDOM", "patient_collector"]
 
-SELDOM = 100_000
+SELDOM = (100_000, 50, 1000)  # its thresholds
 
 
 @contextmanager
@@ -31,11 +31,11 @@ def patient_collector() -> Generator[None]:
     True
     """
     before = gc.get_threshold()
-    if before[0] == 0 or before[0] >= SELDOM:  # off, or another one is at it
+    if before[0] == 0 or before[0] >= SELDOM[0]:  # off, or another one is at it
         yield
         return
     modules = len(sys.modules)
-    gc.set_threshold(SELDOM, 50, 1000)
+    gc.set_threshold(*SELDOM)
     try:
         yield
     finally:

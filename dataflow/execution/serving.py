@@ -19,6 +19,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from dataflow.collector import SELDOM
+
 __all__ = ["Mark", "Serving", "ask_for_stack", "last_stack", "read_mark"]
 
 _MARK = struct.Struct("<qqqqq256p")
@@ -64,7 +66,7 @@ class Serving:
         faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
         # millions of short-lived tuples make the collector run thousands of times and find nothing: a sixth of the time of a
         # grouping of ten million pairs; what really is a cycle is collected between tasks (`free_memory`)
-        gc.set_threshold(100_000, 50, 1000)
+        gc.set_threshold(*SELDOM)
 
     def beat(self) -> tuple[Any, ...] | None:
         """How far the current attempt is, marked and given: (task, number, rows, bytes, pulse); called from another thread."""

@@ -39,7 +39,7 @@ from dataflow.shard.keys import hash_keys
 from dataflow.shard.narrow import narrowed
 from dataflow.shard.runfile import RunFile, RunWriter
 
-__all__ = ["KeepWriter", "ShuffleWriter", "Shuffled", "sort_column", "with_column"]
+__all__ = ["BLOCK_BYTES", "KeepWriter", "ShuffleWriter", "Shuffled", "sort_column", "with_column"]
 
 BLOCK_BYTES = 1 << 20
 CHECK_ROWS = 1 << 16

@@ -21,6 +21,7 @@ import itertools
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -75,13 +76,9 @@ def key_ranges(sides: Sequence[Sequence[Group]], target: int, most: int | None =
     """
     if not all(side and _in_order(side) for side in sides):
         return None
-    bounds = [([group.low for group in side], [group.high for group in side]) for side in sides]  # both in order
     found, low = [], None
     for high in (*_cuts(sides, target), None):
-        groups = tuple(
-            tuple(side[0 if low is None else bisect_left(highs, low) : None if high is None else bisect_left(lows, high)])
-            for side, (lows, highs) in zip(sides, bounds, strict=True)
-        )
+        groups = _touching(sides, low, high)
         found.append(KeyRange(low, high, groups))
         if any(len({group.file for group in some}) > 1 for some in groups) or (most is not None and found[-1].bytes > most):
             return None
@@ -90,8 +87,13 @@ def key_ranges(sides: Sequence[Sequence[Group]], target: int, most: int | None =
 
 
 def _touching(sides: Sequence[Sequence[Group]], low: Any, high: Any) -> tuple[tuple[Group, ...], ...]:
-    """Of each side the row groups that have keys from ``low`` up to ``high``, as far as their bounds tell."""
-    return tuple(tuple(one for one in side if (low is None or one.high >= low) and (high is None or one.low < high)) for side in sides)
+    """Of each side, which is in order, the row groups that have keys from ``low`` up to ``high``, as far as their bounds tell."""
+    found = []
+    for side in sides:
+        first = 0 if low is None else bisect_left(side, low, key=attrgetter("high"))
+        after = None if high is None else bisect_left(side, high, key=attrgetter("low"))
+        found.append(tuple(side[first:after]))
+    return tuple(found)
 
 
 def _in_order(side: Sequence[Group]) -> bool:

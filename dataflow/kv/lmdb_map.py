@@ -107,7 +107,11 @@ class Gate:
 
 
 def pages_of(size: int) -> int:
-    """A size in whole pages of the operating system, whatever that is."""
+    """A size in whole pages of the operating system, whatever that is.
+
+    >>> pages_of(1), pages_of(65536)
+    (65536, 65536)
+    """
     return -(-size // _PAGE) * _PAGE
 
 

@@ -30,7 +30,17 @@ def is_merged(plan: PhysicalPlan, shuffle: str) -> bool:
 
 
 def with_merging(plan: PhysicalPlan, shuffle: str) -> tuple[PhysicalPlan, list[str]]:
-    """The plan in which the readers of a shuffle, which is whole, read larger files; and the names of the passes that make them."""
+    """The plan in which the readers of a shuffle, which is whole, read larger files; and the names of the passes that make them.
+
+    >>> from dataflow.physical.program import GroupRoot, KeepLeaf, KeptRoot
+    >>> maps = Program("map", "map", KeptRoot(), Branch(leaves=(0,)), (ShuffleLeaf("of map", "group"),))
+    >>> reader = Program("reduce", "reduce", GroupRoot(), Branch(leaves=(0,)), (KeepLeaf("out"),))
+    >>> plan, passes = with_merging(PhysicalPlan((Phase(maps), Phase(reader, "of map")), (), {}), "of map")
+    >>> passes, [(phase.name, phase.shuffle) for phase in plan.phases[1:]]
+    (['of map, merged'], [('of map, merged', 'of map'), ('reduce', 'of map, merged')])
+    >>> is_merged(plan, "of map, merged")
+    True
+    """
     sides: dict[int, ShuffleLeaf] = {}
     for feeder in plan.feeders(shuffle):
         for leaf in feeder.program.leaves:

@@ -1,4 +1,13 @@
-"""The errors by which a run ends over what happened to its attempts, where no error of a step was the reason."""
+"""The errors by which a run ends over what happened to its attempts, where no error of a step was the reason.
+
+>>> from dataflow.scheduling.events import AttemptId, Task
+>>> nothing_gets_done(Lost(AttemptId("map/00001", 0), "its machine is gone"), 9).report.sentence
+'workers die without any task getting done (its machine is gone, 9 times)'
+>>> makes_no_progress(State(Task("map/00001", "map", None), attempts=2), 61.2, "").report.sentence
+'a task made no progress for 61 s, twice'
+>>> kills_its_workers(State(Task("map/00001", "map", None)), Died(AttemptId("map/00001", 0), "out of memory", (6, 7), "")).report.location
+'row 7 of its input'
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dataflow.io.source import Split
 from dataflow.physical.program import ShuffleInput, ShuffleLeaf, TaskInput
 from dataflow.shard.runfile import RunFile
 
-__all__ = ["BUCKETS", "RANGE_BYTES", "SORTED_BYTES", "gathered", "hash_ranges", "key_ranges", "range_count"]
+__all__ = ["BUCKETS", "gathered", "hash_ranges", "key_ranges", "range_count", "ranges_of"]
 
 BUCKETS = 1 << 16
 RANGE_BYTES = 64 << 20
@@ -24,11 +24,9 @@ LEAST_BYTES = 1 << 18  # of a range: a task takes some milliseconds, whatever it
 def hash_ranges(leaf: ShuffleLeaf, files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
     """Ranges of buckets, as many as the bytes ask for, or as the user does."""
     total = sum(file.bytes for file in files)
-    if leaf.partitioner is not None or leaf.kind == "deal":
-        edges = list(range((leaf.partitions or 1) + 1))
-    else:
-        count = leaf.partitions or range_count(total, memory)
-        edges = [BUCKETS * i // count for i in range(count + 1)]
+    count = ranges_of(leaf, total, memory)
+    numbered = leaf.partitioner is not None or leaf.kind == "deal"  # by the number of the part, in the place of the bucket
+    edges = [i if numbered else BUCKETS * i // count for i in range(count + 1)]
     size = total // max(1, len(edges) - 1)
     return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
 
@@ -48,6 +46,13 @@ def key_ranges(files: tuple[RunFile, ...], memory: int) -> list[TaskInput]:
     edges.append(None)
     size = total // (len(edges) - 1)
     return [TaskInput(shuffle=ShuffleInput((), a, b, size), bytes=size) for a, b in itertools.pairwise(edges)]
+
+
+def ranges_of(leaf: ShuffleLeaf, total: int, memory: int) -> int:
+    """How many ranges a shuffle of so many bytes is read in, which is fed by such leaves; of a sort and of columns that is about."""
+    if leaf.partitioner is not None or leaf.kind == "deal":
+        return leaf.partitions or 1
+    return leaf.partitions or range_count(total, memory, SORTED_BYTES if leaf.kind == "sort" else RANGE_BYTES)
 
 
 def range_count(total: int, memory: int, most: int = RANGE_BYTES) -> int:

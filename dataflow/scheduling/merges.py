@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 
+from dataflow.execution.shuffle import BLOCK_BYTES
 from dataflow.physical.program import TaskInput
 from dataflow.scheduling.filed import task_of
 from dataflow.shard.runfile import RunFile
@@ -21,7 +22,6 @@ __all__ = ["merge_inputs", "worth_merging"]
 BLOCK_SECONDS = 25e-6  # to read, check and decode a block of 20 rows, of a file on this machine
 BYTE_SECONDS = 1e-9  # to read, check and decompress a byte of a large one
 MERGE_SECONDS = 4e-9  # to read a byte, put it in order, compress and write it
-BLOCK_BYTES = 1 << 20  # what a writer makes of rows where there are enough
 PAYS = 1.3  # times the work of merging and reading larger files: the estimate is one
 LEAST_SECONDS = 4.0  # of work in all; merging is another pass, which all readers wait for
 AT_LEAST = 8  # merges, to be done beside each other
@@ -47,7 +47,13 @@ def worth_merging(files: Sequence[RunFile], ranges: int, memory: int) -> bool:
 
 
 def merge_inputs(files: Sequence[RunFile], side: int, ranges: int, memory: int) -> list[TaskInput]:
-    """What the merges of one side of a shuffle read: files of tasks that follow each other."""
+    """What the merges of one side of a shuffle read: files of tasks that follow each other.
+
+    >>> from dataflow.shard.runfile import Block
+    >>> files = [RunFile(f"{n}", f"map/{n}", (Block(0, 1200, 0, 20, 0, 0, 65535, size=1200),)) for n in range(2000)]
+    >>> [len(one.files) for one in merge_inputs(files, 0, 2000, 1 << 30)]
+    [250, 250, 250, 250, 250, 250, 250, 250]
+    """
     found = _together([file for file in files if file.side == side], ranges, memory)
     return [TaskInput(files=tuple(one), bytes=sum(file.bytes for file in one)) for one in found]
 

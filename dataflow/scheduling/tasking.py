@@ -36,7 +36,7 @@ from dataflow.physical.program import (
 from dataflow.plan.nodes import Operate
 from dataflow.scheduling.events import Task
 from dataflow.scheduling.filed import FiledFiles
-from dataflow.scheduling.inputs import RANGE_BYTES, SORTED_BYTES, gathered, hash_ranges, key_ranges, range_count
+from dataflow.scheduling.inputs import gathered, hash_ranges, key_ranges, ranges_of
 from dataflow.scheduling.work import SMALL_BYTES, SPLIT_BYTES, JobOptions, Work, of_this_process
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class TaskMaker:
                 ranges = key_ranges(self.files.kept(phase.shuffle or ""), self.options.memory)
                 return ranges[::-1] if root.descending else ranges
             case MergeRoot():
-                return self._merges(phase)
+                return self._to_merge(phase)
             case KeptRoot():
                 return [TaskInput(files=(file,), bytes=file.bytes) for file in self.files.kept(phase.kept or phase.program.label)]
             case OperateRoot() | QueryRoot():
@@ -166,7 +166,8 @@ class TaskMaker:
 
     def would_merge(self, reader: Phase) -> bool:
         """Whether the files of a shuffle, which is whole, are to be put together before a phase reads them."""
-        files, leaves = self.files.kept(reader.shuffle or ""), reader.program.leaves
+        shuffle, leaves = reader.shuffle or "", reader.program.leaves
+        files = self.files.kept(shuffle)
         if len(files) < FEW or not leaves or not self.options.merges:
             return False
         if all(isinstance(leaf, KeepLeaf) and leaf.limit is not None for leaf in leaves):
@@ -174,24 +175,18 @@ class TaskMaker:
         from dataflow.physical.merging import is_merged
         from dataflow.scheduling.merges import worth_merging
 
-        shuffle = reader.shuffle or ""
-        return not is_merged(self.plan, shuffle) and worth_merging(files, self._ranges(reader, shuffle), self.options.memory)
+        return not is_merged(self.plan, shuffle) and worth_merging(files, self._readers(shuffle), self.options.memory)
 
-    def _merges(self, phase: Phase) -> list[TaskInput]:
+    def _to_merge(self, phase: Phase) -> list[TaskInput]:
         from dataflow.scheduling.merges import merge_inputs  # few runs have any
 
-        (leaf,) = phase.program.leaves
+        (leaf,), shuffle = phase.program.leaves, phase.shuffle or ""
         assert isinstance(leaf, ShuffleLeaf)
-        reader = next(one for one in self.plan.phases if one.shuffle == leaf.shuffle)
-        files = self.files.kept(phase.shuffle or "")
-        return merge_inputs(files, leaf.side, self._ranges(reader, phase.shuffle or ""), self.options.memory)
+        return merge_inputs(self.files.kept(shuffle), leaf.side, self._readers(shuffle), self.options.memory)
 
-    def _ranges(self, reader: Phase, shuffle: str) -> int:
-        """How many tasks a phase has of a shuffle, about."""
-        leaf, total = self._feeding(shuffle), sum(file.bytes for file in self.files.kept(shuffle))
-        return leaf.partitions or range_count(
-            total, self.options.memory, SORTED_BYTES if isinstance(reader.program.root, SortRoot) else RANGE_BYTES
-        )
+    def _readers(self, shuffle: str) -> int:
+        """How many tasks read a shuffle, about."""
+        return ranges_of(self._feeding(shuffle), sum(file.bytes for file in self.files.kept(shuffle)), self.options.memory)
 
     def _feeding(self, shuffle: str) -> ShuffleLeaf:
         """The leaf that its feeders have in common."""

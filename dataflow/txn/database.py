@@ -282,7 +282,16 @@ class Database:
     def forget_observer(self, column: str, name: str) -> None:
         """An observer that has run on this store is gone for good: the others of the column may run without it.
 
-        Who runs without an observer takes away what is noted for it, so a run is refused as long as one is missing.
+        Who runs without an observer takes away what is noted for it, so a run is refused as long as one is missing. With the last of a
+        column goes what was noted for it.
+
+        >>> db = Database.open("memory:")
+        >>> @db.observer("text")
+        ... def count_words(t, row, text): t[row, "words"] = len(text.split())
+        >>> with db.transaction() as t: t["doc", "text"] = "to be or not to be"
+        >>> db.run_observers()
+        1
+        >>> db.forget_observer("text", "count_words")
         """
         self._observers.forget(column, name)
 

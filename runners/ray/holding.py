@@ -40,7 +40,11 @@ def amounts(asked: Resources | None) -> dict[str, float]:
 
 
 def room(asked: Resources | None, left: Mapping[str, float]) -> int:
-    """How many workers with these resources there is room for."""
+    """How many workers with these resources there is room for.
+
+    >>> room(Resources(cpus=2), {"CPU": 5})
+    2
+    """
     return max(0, min(int(left.get(name, 0) / amount + 1e-9) for name, amount in amounts(asked).items()))
 
 
@@ -130,15 +134,12 @@ class Holding:
     def grow(self, left: Mapping[str, float], asked: tuple[Resources, ...], whole: Mapping[str, float]) -> None:
         """Ask for what is ``left`` of what is not held: others have given it back."""
         self.when = time.monotonic()
-        lacking = {name: amount - self.has.get(name, 0) for name, amount in self.full.items()}
-        if any(amount > LITTLE for amount in lacking.values()):
-            more = self._more(left, asked, whole)
-            if more := {name: min(amount, more[name]) for name, amount in lacking.items() if amount > LITTLE and name in more}:
-                self.ask(more)
+        if more := self._more(left, asked, whole):
+            self.ask(more)
 
     def _more(self, left: Mapping[str, float], asked: tuple[Resources, ...], whole: Mapping[str, float]) -> dict[str, float]:
         """What of that which nobody holds could be used, beside what is held."""
-        both = {**whole, **{name: self.has.get(name, 0) + left.get(name, 0) for name in self.full}}
+        both = {**whole, **{name: min(amount, self.has.get(name, 0) + left.get(name, 0)) for name, amount in self.full.items()}}
         found = {name: amount - self.has.get(name, 0) for name, amount in usable(both, asked).items() if name in self.full}
         return {name: amount for name, amount in found.items() if amount > LITTLE}
 

@@ -5,7 +5,8 @@
     no run uses it or wanted to for `Cluster.rest` seconds <──────────────────┘
         └─> its workers have ended ─> given back ─ the agent has no files ─> it goes as well (`Cluster.away`), and another comes when needed
 
-So pools go to zero between stages. Only the driver's looks (`Cluster.look`) ask Ray for anything, a second apart.
+So pools go to zero between stages. What is needed or left is only noted; the driver's looks (`Cluster.look`), a second apart,
+take and give.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from runners.ray.machine import Machine
 if TYPE_CHECKING:
     from runners.ray.cluster import Cluster
 
-__all__ = ["LOOK", "PENDING", "START", "Taking"]
+__all__ = ["LOOK", "START", "Taking"]
 
 START = 10.0  # seconds that the first run waits for an agent; where none comes, the run itself says what it lacks
 PENDING = 3.0  # seconds after which what is asked for and not there is looked after: other jobs may hold some of it

@@ -23,6 +23,12 @@ LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"
 IN_PIECES: dict[str, Any] = {"placement": "partitioned", "memory": "64MiB", "mode": "in_process", "progress": False}
 
 
+def tried(count: int) -> settings:
+    """So many examples, or a hundred."""
+    slow = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    return settings(max_examples=100 if LARGE else count, deadline=None, suppress_health_check=slow)
+
+
 def small(a: PCollection[Any]) -> PCollection[Any]:
     """A table that goes whole to every part of another."""
     return a.pipeline.from_arrow(pa.table({"s": [1, 2], "t": [10, 20]}))
@@ -109,10 +115,7 @@ def any_range_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("any_range_pays")
 @pytest.mark.parametrize("name", QUERIES)
-@settings(
-    max_examples=100 if LARGE else 8, deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+@tried(8)
 @given(data=st.data())
 def test_queries_over_tables_in_order(name: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("tables")
@@ -132,10 +135,7 @@ def test_queries_over_tables_in_order(name: str, tmp_path_factory: pytest.TempPa
 
 @pytest.mark.usefixtures("any_range_pays")
 @pytest.mark.parametrize("name", QUERIES)
-@settings(
-    max_examples=100 if LARGE else 4, deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+@tried(4)
 @given(data=st.data())
 def test_ranges_may_be_cut_again(name: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """As if each task had run out of memory, until nothing is left to cut."""
