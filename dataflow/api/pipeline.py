@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from dataflow.api.building import Labels, plan_error
 from dataflow.api.collection import PCollection
 from dataflow.api.pobject import PObject, operate_node
-from dataflow.api.results import explained
+from dataflow.api.results import analyzed, explained, looked_at
 from dataflow.api.settings import settings
 from dataflow.api.table import PTable
 from dataflow.collector import patient_collector
@@ -360,9 +360,15 @@ class Pipeline:
             self.measured = result.measured() if result is not None else ""
             yield values
 
-    def explain(self, form: str = "text", **options: Any) -> str:
-        """The plan of all writes: as "text" (logical, optimized, stages, and why), "mermaid" or "svg"; ``options`` as of `run`."""
-        return explained(tuple(self.outputs), form, self.placing(options))
+    def explain(self, form: str = "text", *, analyze: bool = False, **options: Any) -> str:
+        """The plan of all writes: as "text" (logical, optimized, stages, and why), "mermaid" or "svg"; ``options`` as of `run`.
+
+        ``analyze``: run it up to the writes, which are left out, and add what was measured; see `PCollection.explain`.
+        """
+        if not analyze:
+            return explained(tuple(self.outputs), form, self.placing(options))
+        views = [looked_at(self, node, output.origin) for output in self.outputs for node in output.inputs]
+        return analyzed(self, tuple(views), form, options)
 
     def placing(self, options: dict[str, Any]) -> Any:
         """The rule by which the runner would place queries, None if it has none."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.api.base import Deferred
 from dataflow.plan.explain import as_mermaid, as_svg, as_text
 from dataflow.plan.nodes import Node, View
-from dataflow.plan.origin import caller
+from dataflow.plan.origin import Origin, caller
 from dataflow.plan.types import show as show_type
+
+if TYPE_CHECKING:
+    from dataflow.api.pipeline import Pipeline
 
 __all__ = ["Results"]
 
@@ -135,16 +138,8 @@ class Results(Deferred[T]):
         step of a query that runs whole beside what was expected, and add rows, bytes, seconds, spill and peak memory of every pass and
         step.
         """
-        label = self.pipeline.labels.unique("view")
-        view = View(label=label, origin=caller(), element=self.node.element, input=self.node, kind="iterable")
-        if not analyze:
-            return explained((view,), form, self.pipeline.placing(options))
-        with self.pipeline.evaluate((view,), options):
-            pass
-        text = explained((view,), form, self.pipeline.placing(options), counting=True)
-        if form == "text":
-            text += f"\n\n== Measured\n{self.pipeline.measured or 'the runner measures nothing'}"
-        return text
+        view = looked_at(self.pipeline, self.node, caller())
+        return analyzed(self.pipeline, (view,), form, options) if analyze else explained((view,), form, self.pipeline.placing(options))
 
     def __repr__(self) -> str:
         return (
@@ -208,6 +203,19 @@ def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, count
     if remarks.lines:
         lines += ["", "== Why", *remarks.lines]
     return "\n".join(lines)
+
+
+def looked_at(pipeline: Pipeline, node: Node, origin: Origin) -> View:
+    """The end of a plan that gives a node's elements, and writes nothing."""
+    return View(label=pipeline.labels.unique("view"), origin=origin, element=node.element, input=node, kind="iterable")
+
+
+def analyzed(pipeline: Pipeline, views: tuple[Node, ...], form: str, options: dict[str, Any]) -> str:
+    """A plan of views for people, with what running it has shown."""
+    with pipeline.evaluate(views, options):
+        pass
+    text = explained(views, form, pipeline.placing(options), counting=True)
+    return f"{text}\n\n== Measured\n{pipeline.measured or 'the runner measures nothing'}" if form == "text" else text
 
 
 def _counted(plan: tuple[Node, ...]) -> dict[int, int]:

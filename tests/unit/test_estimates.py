@@ -150,6 +150,16 @@ def test_explain_says_what_is_expected_and_what_was_counted(folder: Path) -> Non
     assert line.endswith(f"; {query.to_arrow(progress=False).num_rows:,} counted")
 
 
+def test_a_pipeline_is_analyzed_up_to_its_writes(folder: Path, tmp_path: Path) -> None:
+    p = Pipeline()
+    p.create([{"a": i % 3, "b": i} for i in range(1000)]).filter(col("b") > 5).write_parquet(tmp_path / "columns")
+    p.create(range(7)).map(str).write_text(tmp_path / "text")
+    text = p.explain(analyze=True, progress=False)
+    assert "; 994 counted" in text and "== Measured" in text and "map" in text.partition("== Measured")[2]
+    assert not list(tmp_path.glob("columns*")) and not list(tmp_path.glob("text*"))
+    assert "counted" not in p.explain() and len(p.outputs) == 2
+
+
 def test_explain_expects_nothing_of_what_a_function_makes(folder: Path) -> None:
     assert "~" not in read(folder, "orders").map(dict).filter(col("who") == 3).explain()
 
