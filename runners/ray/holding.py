@@ -2,7 +2,7 @@
 
     needed     ─> `ask`: an actor that does nothing, for all of it ─> held: its GPUs are known, there is room for workers
                     └─ others hold some: less is asked for (`reduce`); what they give back later is another hold (`grow`)
-    not needed ─> `give`: the actors end, and Ray gives what they held to other jobs
+    not needed, or `useless` ─> `give`: the actors end, and Ray gives what they held to other jobs
 
 A machine has two of them: its cores, and what steps ask for besides. Of the latter only so much is asked for as fits the cores that are
 held: so nobody keeps GPUs from others while it waits for a core.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from dataflow.plan.steps import Resources
 __all__ = ["Holding", "amounts", "not_held", "room", "usable"]
 
 LITTLE = 1e-6
+USELESS = (10.0, 30.0)  # seconds, drawn anew each time, until a part of what is wanted is given back
+BACK = 10.0  # seconds for which it is left to others: longer than they take to ask for it
 
 
 def amounts(asked: Resources | None) -> dict[str, float]:
@@ -96,7 +99,7 @@ class Holding:
     """What is held of a part of a machine's resources, of which there is ``full``, by Ray's names. ``has``: how much of what; ``gpus``:
     which of them, and what share of each; ``coming``: what is asked for, and not there yet; ``when``: something was asked for last;
     ``began``: since when nothing of it was held, and asked for. ``runs``: those that have workers that use it; ``needed``: when one wanted
-    to have some last; ``files``: the agent's answer, after all it was asked before, to how many it has, where no run needs this."""
+    to have some last; ``until``: it is kept although it is of no use; ``files``: the agent's answer, after all it was asked before, to how many it has, where no run needs this."""
 
     def __init__(self, node: str, full: dict[str, float]) -> None:
         self.node, self.full = node, full
@@ -104,6 +107,7 @@ class Holding:
         self.gpus: tuple[tuple[str, float], ...] = ()
         self.coming: _Hold | None = None
         self.when = self.began = self.needed = 0.0
+        self.until = math.inf
         self.runs: set[str] = set()
         self.files: Any = None
         self._held: dict[_Hold, tuple[tuple[str, float], ...]] = {}
@@ -115,6 +119,17 @@ class Holding:
     def whole(self) -> bool:
         """Whether there is nothing more to ask for."""
         return all(self.has.get(name, 0) >= amount - LITTLE for name, amount in self.full.items())
+
+    def useless(self, now: float) -> bool:
+        """Whether some of what is wanted has long been held without a worker, as no step can do with so little. True once a time."""
+        if not self.has or self.runs or self.whole:
+            self.until = math.inf
+        elif self.until == math.inf:
+            self.until = now + random.uniform(*USELESS)
+        elif now > self.until:
+            self.until, self.when = math.inf, now + BACK
+            return True
+        return False
 
     def ask(self, has: dict[str, float]) -> None:
         """Ask for something more."""

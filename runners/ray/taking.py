@@ -88,6 +88,9 @@ class Taking:
                     self._rest(one, part)
                     continue
                 part.files = None
+                if part.useless(now):
+                    part.give()  # another job may wait for it, with as much that is of no use to it: one of the two goes back first
+                    continue
                 there = {**one.full, "CPU": one.slots} if part is one.other else one.full
                 could = {name: amount for name, amount in usable(there, self.cluster.asked).items() if name in part.full}
                 if not could:

@@ -239,3 +239,27 @@ def test_a_worker_has_gpus_of_which_enough_is_held() -> None:
         found.append(agent._own_gpus(name, 0.5, halves)["CUDA_VISIBLE_DEVICES"])
         agent.workers[name] = None  # type: ignore[assignment]
     assert found == ["0", "1", ""], "the other half of each is another job's"
+
+
+def test_jobs_that_each_hold_too_little_do_not_wait_for_each_other(nodes: Nodes) -> None:
+    """One has one core and one has two, of the three that the steps of both ask for."""
+    asked = Resources(cpus=3)
+    for name, others in {"A": 2, "B": 3, "C": 3}.items():
+        nodes.take(name, CPU=others)
+    first = Job(nodes, asked, names="A")
+    first.go_on(10, asked, 1)
+    assert first.held("A") == {"CPU": 1}
+    second = Job(nodes, asked, names="A")
+    second.go_on(10, asked, 1)
+    nodes.give("A", CPU=2)
+    second.go_on(10, asked, 1)
+    assert second.held("A") == {"CPU": 2}
+    waiting = [first, second]
+    for _ in range(400):
+        nodes.now += 0.5
+        for job in list(waiting):
+            job.once(asked, 1)
+            if job.room(asked):
+                job.machines["A"].cores.give()  # its run has had three cores, and is over
+                waiting.remove(job)
+    assert not waiting
