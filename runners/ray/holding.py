@@ -99,7 +99,8 @@ class Holding:
     """What is held of a part of a machine's resources, of which there is ``full``, by Ray's names. ``has``: how much of what; ``gpus``:
     which of them, and what share of each; ``coming``: what is asked for, and not there yet; ``when``: something was asked for last;
     ``began``: since when nothing of it was held, and asked for. ``runs``: those that have workers that use it; ``needed``: when one wanted
-    to have some last; ``until``: it is kept although it is of no use; ``files``: the agent's answer, after all it was asked before, to how many it has, where no run needs this."""
+    to have some last; ``until``: it is kept although it is of no use; ``files``: the agent's answer, after all it was asked before, to how
+    many it has, where no run needs this."""
 
     def __init__(self, node: str, full: dict[str, float]) -> None:
         self.node, self.full = node, full
