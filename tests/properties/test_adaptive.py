@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dataflow import PCollection, Pipeline, col
 from dataflow.execution import hashed_run, queries, query_steps, shuffle
-from dataflow.optimizer.rules import partition_queries
+from dataflow.optimizer import cutting_joins
 from dataflow.physical import whole_sides
 from dataflow.scheduling import inputs
 from tests.properties.column_strategies import rows
@@ -42,7 +42,7 @@ def deciding(how: str) -> ExitStack:
     stack = ExitStack()
     for owner, name, value in (
         (inputs, "LEAST_BYTES", 300), (shuffle, "BLOCK_BYTES", 500), (hashed_run, "HEAVY_BYTES", 100), (hashed_run, "HEAVY_SHARE", 0),
-        (partition_queries, "BROADCAST_SHARE", 0), (whole_sides, "undecided", undecided),
+        (cutting_joins, "BROADCAST_SHARE", 0), (whole_sides, "undecided", undecided),
         (queries, "pays", pays), (query_steps, "pays", pays),
     ):  # fmt: skip
         stack.enter_context(patch.object(owner, name, value))

@@ -110,7 +110,7 @@ def any_range_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ParquetSource.in_ranges
     monkeypatch.setattr(ParquetSource, "in_ranges", lambda self, key, beside, target, most: found(self, key, beside, 1, 1 << 40))
     monkeypatch.setattr("dataflow.io.key_ranges.at_least_eight", lambda total, target: 1)
-    monkeypatch.setattr("dataflow.optimizer.rules.partition_queries.BROADCAST_SHARE", 40 / (64 << 20))
+    monkeypatch.setattr("dataflow.optimizer.cutting_joins.BROADCAST_SHARE", 40 / (64 << 20))
 
 
 @pytest.mark.usefixtures("any_range_pays")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataflow import Pipeline
-from dataflow.optimizer.rules import partition_queries
+from dataflow.optimizer import cutting_joins
 from dataflow.physical import merging
 from dataflow.scheduling import merges, tasking
 from dataflow.scheduling.inputs import hash_ranges
@@ -88,7 +88,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tupl
     """Two tables of twenty files, each of which is a task; one has a heavy key. Neither goes whole to the other in a join."""
     gathered = tasking.gathered
     monkeypatch.setattr(tasking, "gathered", lambda splits, target: gathered(splits, 1))
-    monkeypatch.setattr(partition_queries, "BROADCAST_MOST", 0)
+    monkeypatch.setattr(cutting_joins, "BROADCAST_MOST", 0)
     for at in range(20):
         numbers = range(at * 80, at * 80 + 80)
         left = {"k": [5 if n % 3 else n % 97 for n in numbers], "n": [*numbers], "text": [f"{n:06d}" if n % 7 else None for n in numbers]}

@@ -10,9 +10,9 @@ its neighbours; what needs equal keys together becomes an `Exchange`; an order b
 to every part of the other instead of both being exchanged; a side that may turn out small is made first, and its size then decides.
 Tables whose files are in the order of the key are joined range by range (`in_ranges`), before others if need be (`join_mates`).
 
-Life of a node: `_Cutter.cut` gives each relational node a `Part`: a plan node and the tree still to be run on any part of it;
-a node that needs more than a part first lets that tree run (`_Cutter.made`). The tree of an exchange that distributes over a side
-(a join, with what works on any part above it) is marked as splittable by it, for keys that turn out to be heavy.
+Life of a node: `_Cutter.cut` (of a join `CuttingJoins.join`) gives each relational node a `Part`: a plan node and the tree still to be
+run on any part of it; a node that needs more than a part first lets that tree run (`Cutting.made`). The tree of an exchange that
+distributes over a side (a join, with what works on any part above it) is marked as splittable by it, for keys that turn out to be heavy.
 """
 
 from __future__ import annotations
@@ -28,21 +28,17 @@ from dataflow.expr.nodes import (
     Window,
     has_apply,
     has_window,
-    show,
     walk,
 )  # fmt: skip
-from dataflow.expr.types import DType, Schema, promoted
-from dataflow.expr.typing import type_of
-from dataflow.optimizer.distributes import distributes
-from dataflow.optimizer.estimates import estimated_bytes, estimates, needed_columns
+from dataflow.optimizer.cutting_joins import CuttingJoins
+from dataflow.optimizer.estimates import estimated_bytes, needed_columns
 from dataflow.optimizer.halves import distinct_first, halves
 from dataflow.optimizer.in_ranges import read_in_ranges
-from dataflow.optimizer.join_mates import turned
-from dataflow.optimizer.parts import Part, as_column, keeps, planted, renumbered
+from dataflow.optimizer.parts import Part, as_column, planted
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, schema_of
-from dataflow.plan.labels import inner_label, users_label
-from dataflow.plan.nodes import Exchange, Flatten, Node, ParallelDo, Query, Read, Relation, Sort, View
+from dataflow.plan.labels import users_label
+from dataflow.plan.nodes import Exchange, Flatten, Node, Query, Read, Relation, Sort, View
 from dataflow.plan.relational import (
     AsOfJoin,
     Distinct,
@@ -59,17 +55,11 @@ from dataflow.plan.relational import (
     Where,
     expressions_of,
 )  # fmt: skip
-from dataflow.plan.statistics import Statistics
-from dataflow.plan.steps import Step
-from dataflow.plan.traversal import consumers, read_twice, rewrite, topological
+from dataflow.plan.traversal import read_twice, rewrite, topological
 
 __all__ = ["partition_queries"]
 
 WHOLE_SHARE = 0.4  # of the memory may be a query's input; a join or a sort holds it about twice
-BROADCAST_SHARE = 0.05  # of the memory may be a join's side that goes to every worker
-# Every task over the other side, of about 32 MB, hashes the whole side again, where a shuffle would handle each byte about three times: a
-# side of 279 MB made the semi join of TPC-H's query 4 take 45 seconds of work, and an exchange 6.
-BROADCAST_MOST = 96 << 20
 
 
 def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: str = "auto") -> Plan:
@@ -102,16 +92,8 @@ def _exprs(node: Node) -> tuple[ExprNode, ...]:
     return expressions_of(node) if isinstance(node, Relation) else ()
 
 
-class _Cutter:
-    def __init__(self, query: Query, memory: int, remarks: Remarks) -> None:
-        self.query, self.memory, self.remarks = query, memory, remarks
-        self.broadcast = min(int(memory * BROADCAST_SHARE), BROADCAST_MOST)
-        self.labels = 0
-        self.parts: dict[int, Part] = {}
-        self.shared: dict[int, Node] = {}
-        self.readers = consumers((query.root,))
-        self.known: dict[int, Statistics] | None = None  # how many records nodes give, when that has been asked
-        self.apart: set[int] = set()  # reads, of which everybody who needs one has his own
+class _Cutter(CuttingJoins):
+    """One query, cut node by node."""
 
     def run(self) -> Node:
         twice = read_twice((self.query.root,))
@@ -148,82 +130,6 @@ class _Cutter:
             if isinstance(one, (Project, Where)):
                 readers += self.readers[id(one)]
         return False
-
-    def label(self, node: Node, what: str) -> str:
-        self.labels += 1
-        return inner_label(node.label, what, self.labels)
-
-    # -- parts
-
-    def over(self, source: Node, schema: Schema | None, size: int) -> Part:
-        """A collection with nothing to do yet."""
-        given = Given(label=self.label(source, "given"), origin=source.origin, schema=schema, index=0)
-        return Part(source, given, size)
-
-    def with_tree(self, part: Part, node: Relation, size: int | None = None, **changes: Any) -> Part:
-        """One more node on any part. ``changes`` to the node; its schema is derived again."""
-        tree = replace(node, **{"input": part.tree, **changes})
-        tree = replace(tree, schema=schema_of(tree, (part.schema,)), label=self.label(node, "part"))
-        together = part.together if keeps(node, part.together) else frozenset()
-        sure = part.sure and isinstance(node, (Project, Unnest))
-        return replace(part, tree=tree, bytes=part.bytes if size is None else size, together=together, sure=sure)
-
-    def made(self, part: Part, always: bool = False) -> Node:
-        """The node whose records are those of a part, its tree run as a step. ``always``: a node of its own to be labelled."""
-        # a read goes through a query step even if there is nothing to do, because the kernel scans faster than `read` does
-        scanned = isinstance(part.node, Read) and getattr(part.node.source, "scans", False)
-        if part.plain and not part.sides and not scanned and not (always and isinstance(part.node, (Read, View))):
-            return part.node
-        if id(part.node) in self.apart:
-            part = replace(part, node=replace(part.node, label=self.label(part.node, "own")))
-        if isinstance(part.node, Exchange) and not part.sides and not self.is_shared(part.node):
-            return replace(part.node, root=planted(part.tree, part.node.root), label=self.label(part.tree, "pieces"))
-        label = self.label(part.tree, "step")
-        step = Step("query", label, part.tree.origin, arg=part.tree)
-        return ParallelDo(label=label, origin=part.tree.origin, element=dict[str, Any], input=part.node, step=step, sides=part.sides)
-
-    def exchange(self, node: Node, parts: list[Part], keys: Sequence[tuple[ExprNode, ...]], root: Relation, size: int) -> Part:
-        """Equal keys of all parts brought together, and a tree over them."""
-        types: list[DType] = []
-        for places in zip(*([type_of(key, part.schema) for key in own] for part, own in zip(parts, keys, strict=True)), strict=True):
-            kind = places[0]
-            for other in places[1:]:
-                both = promoted(kind, other)
-                assert both is not None
-                kind = both
-            types.append(kind)
-        label = self.label(node, "exchange")
-        made = Exchange(
-            label=label, origin=node.origin, element=dict[str, Any], parts=tuple(self.made(part) for part in parts), keys=tuple(keys),
-            types=tuple(types), root=root, splittable=distributes(root), first=self.first(node, parts, root), whole_below=self.broadcast,
-        )  # fmt: skip
-        names = frozenset(key.name for key in keys[0] if isinstance(key, Column)) if keys[0] else frozenset()
-        whole = len(names) == len(keys[0])  # a key that is an expression has no column whose equal values are together
-        schema = root.schema or {}
-        return replace(self.over(made, schema, size), together=names if whole and all(n in schema for n in names) else frozenset())
-
-    def first(self, node: Node, parts: list[Part], root: Relation) -> int | None:
-        """The side of a join to be made first, as it may turn out small enough to go whole to every part of the other."""
-        over = distributes(root)
-        able = [side for side in range(len(parts)) if len(parts) == 2 and 1 - side in over and not parts[side].sure]
-        if not able:
-            return None
-        found = min(able, key=lambda side: (parts[side].bytes, -side))
-        name = ("left", "right")[found]
-        self.remarks.say(f"{name} first: {node.label} is a broadcast if it turns out to be at most {self.broadcast / 1e6:,.1f} MB")
-        return found
-
-    def is_shared(self, node: Node) -> bool:
-        return id(node) in self.shared
-
-    def given(self, node: Node, part: Part, index: int) -> Given:
-        return Given(label=self.label(node, "side"), origin=node.origin, schema=part.schema, index=index)
-
-    def view(self, part: Part) -> View:
-        made = self.made(part)
-        return View(label=self.label(made, "whole"), origin=made.origin, input=made, kind="records")
-
-    # -- nodes
 
     def cut(self, node: Relation) -> Part:
         """What becomes of one relational node, its inputs cut already."""
@@ -348,52 +254,6 @@ class _Cutter:
         self.remarks.say(f"no shuffle: {users_label(part.node.label)} is read in ranges of what {node.label} brings together")
         return True
 
-    def joined_in_ranges(self, node: Join, left: Part, right: Part) -> Part | None:
-        """A join of tables whose files are in the order of a key, range by range; the left may be such a join itself."""
-        if node.how not in ("inner", "left", "semi", "anti") or node.null_equal:
-            return None
-        both = [(left.node, left.tree), (right.node, right.tree)]
-        found = read_in_ranges(both, zip(node.left_on, node.right_on, strict=True), self.memory)
-        if found is None:
-            return None
-        read, at = found
-        self.remarks.say(f"no shuffle: the files of both sides of {node.label} are in order of {show(node.left_on[at])}")
-        count, beside = left.read + right.read, len(left.sides)
-        ours = renumbered(left.tree, lambda index: index if index < left.read else index + right.read)
-        theirs = renumbered(right.tree, lambda index: index + left.read if index < right.read else index + left.read + beside)
-        tree = replace(node, left=ours, right=theirs, label=self.label(node, "part"))
-        key = node.left_on[at]
-        assert isinstance(key, Column)
-        source = replace(read, label=self.label(left.node, "ranges"))
-        sides = (*left.sides, *right.sides)
-        return Part(source, tree, left.bytes + right.bytes, sides=sides, together=frozenset((key.name,)), read=count)
-
-    def mates_first(self, node: Join) -> Part | None:
-        """A join of a join whose tables would be shuffled, in the order in which two of the three are read in ranges of one key."""
-        assert node.schema is not None
-        for below, mates, third, between, where in turned(node):
-            before = self.parts[id(below)]
-            shuffled = isinstance(before.node, Exchange) and before.plain
-            if not shuffled or any(len(self.readers[id(one)]) > 1 for one in (below, *between)) or self.reduces(below, mates.left):
-                continue
-            ranged = self.joined_in_ranges(mates, self.parts[id(mates.left)], self.parts[id(mates.right)])
-            if ranged is not None:
-                self.remarks.say(f"turned: {node.label} is made before {below.label}")
-                self.parts[id(mates)] = ranged
-                found = self.join(third)
-                for predicate in where:
-                    found = self.with_tree(found, Where(label=node.label, origin=node.origin, input=found.tree, predicate=predicate))
-                chosen = Project(label=node.label, origin=node.origin, input=found.tree, exprs=tuple(map(Column, node.schema)))
-                return found if [*found.schema] == [*node.schema] else self.with_tree(found, chosen)
-        return None
-
-    def reduces(self, join: Join, side: Node) -> bool:
-        """Whether a join had better be made early, as it keeps less than half of a side, by all that is known."""
-        if self.known is None:
-            self.known = estimates((self.query,))
-        after, before = (self.known.get(id(one)) for one in (join, side))
-        return after is None or before is None or 2 * after.rows < before.rows
-
     def on_pieces(self, node: GroupAggregate, part: Part) -> Part:
         """A node that needs equal keys together, run on the pieces in which they are."""
         assert isinstance(part.node, Exchange)
@@ -414,33 +274,6 @@ class _Cutter:
             found.append(self.made(self.exchange(node, [one], [keys], root, part.bytes)))
         flat = Flatten(label=self.label(node, "sets"), origin=node.origin, element=dict[str, Any], parts=tuple(found))
         return self.over(flat, node.schema, part.bytes)
-
-    def join(self, node: Join) -> Part:
-        left, right = self.parts[id(node.left)], self.parts[id(node.right)]
-        size = left.bytes + right.bytes
-        one_sided = node.how in ("inner", "left", "semi", "anti", "cross", "single", "mark")
-        if one_sided and (right.bytes <= self.broadcast or not node.left_on):
-            self.remarks.say(f"broadcast: the right side of {node.label}, about {right.bytes / 1e6:,.0f} MB")
-            side = self.view(right)
-            given = Given(label=self.label(node, "side"), origin=node.origin, schema=right.schema, index=left.read + len(left.sides))
-            tree = replace(node, left=left.tree, right=given, label=self.label(node, "part"))
-            return replace(left, tree=tree, sides=(*left.sides, side), sure=False)
-        if node.how == "inner" and left.bytes <= self.broadcast:
-            return self.swapped(node, left, right)
-        if (ranged := self.joined_in_ranges(node, left, right)) is not None:
-            return ranged
-        if (found := self.mates_first(node)) is not None:
-            return found
-        root = replace(node, left=self.given(node, left, 0), right=self.given(node, right, 1))
-        return self.exchange(node, [left, right], [node.left_on, node.right_on], root, size)
-
-    def swapped(self, node: Join, left: Part, right: Part) -> Part:
-        """An inner join whose left side is the small one: it goes whole to every part of the right."""
-        self.remarks.say(f"broadcast: the left side of {node.label}, about {left.bytes / 1e6:,.0f} MB")
-        side = self.view(left)
-        given = Given(label=self.label(node, "side"), origin=node.origin, schema=left.schema, index=right.read + len(right.sides))
-        tree = replace(node, left=given, right=right.tree, label=self.label(node, "part"))
-        return replace(right, tree=tree, sides=(*right.sides, side), sure=False)
 
     def order(self, node: OrderBy, part: Part) -> Part:
         if node.limit is not None:
