@@ -209,7 +209,7 @@ class Pipeline:
 
         Files must agree on their columns unless ``schema="union"``; ``on_error="skip"`` passes over unreadable files.
         """
-        from dataflow.io.columnar import ParquetSource
+        from dataflow.io.parquet import ParquetSource
 
         source = ParquetSource(
             _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), only=tuple(columns) if columns else None
@@ -235,7 +235,7 @@ class Pipeline:
         >>> Pipeline().read_ipc("memory://read-ipc").collect()
         [{'name': 'tea', 'price': 2}]
         """
-        from dataflow.io.columnar import IpcSource
+        from dataflow.io.ipc import IpcSource
 
         source = IpcSource(
             _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), only=tuple(columns) if columns else None

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dataflow.errors import InputError, Report
-from dataflow.io.columnar import ParquetSource
 from dataflow.io.files import FileInfo
+from dataflow.io.parquet import ParquetSource
 from dataflow.io.source import Piece, Source, Split, at_least_eight
 from dataflow.record import record
 

@@ -23,9 +23,10 @@ import pytest
 from dataflow import DataflowError, Pipeline, col
 from dataflow.errors import InputError
 from dataflow.expr.functions import len_
-from dataflow.io.columnar import IpcSource, ParquetSource
 from dataflow.io.csv import CsvSource
+from dataflow.io.ipc import IpcSource
 from dataflow.io.jsonl import JsonLinesSource
+from dataflow.io.parquet import ParquetSource
 from dataflow.io.text import TextSource
 
 HERE = {"mode": "in_process", "progress": False}

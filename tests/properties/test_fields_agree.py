@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflow import PCollection, Pipeline, col
-from dataflow.io.columnar import ParquetSource
+from dataflow.io.parquet import ParquetSource
 from tests.properties.test_relations import bag
 
 LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from dataflow import PCollection, Pipeline, col
 from dataflow.errors import InputError
 from dataflow.expr.functions import row_number
-from dataflow.io.columnar import ParquetSource
 from dataflow.io.key_ranges import Group, RangedParquet, key_ranges
+from dataflow.io.parquet import ParquetSource
 from tests.properties.test_relations import bag
 
 LARGE = os.environ.get("DATAFLOW_TEST_SIZE") == "large"

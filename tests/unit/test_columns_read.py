@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataflow import PCollection, Pipeline, col
-from dataflow.io.columnar import ParquetSource
+from dataflow.io.parquet import ParquetSource
 
 
 @pytest.fixture

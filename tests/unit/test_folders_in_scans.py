@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataflow import PCollection, Pipeline, col
-from dataflow.io.columnar import ParquetSource
+from dataflow.io.parquet import ParquetSource
 
 PLACES: dict[str, dict[str, Any]] = {
     "whole": {"placement": "whole"},

@@ -15,9 +15,9 @@ import pytest
 from dataflow import DataflowError, Pipeline, col
 from dataflow.io import footer_shapes
 from dataflow.io.bundling import bundled
-from dataflow.io.columnar import ParquetSource
 from dataflow.io.csv import CsvSource
 from dataflow.io.files import FileInfo, LocalFiles
+from dataflow.io.parquet import ParquetSource
 from dataflow.io.source import Piece, Place
 from dataflow.shard.batch import Lines, Records, Rows
 

@@ -11,20 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataflow import Pipeline, col
-from dataflow.io import columnar
+from dataflow.io import parquet
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of the Parquet files that are opened, in turn."""
     paths: list[str] = []
-    plain = columnar.ParquetSource._file
+    plain = parquet.ParquetSource._file
 
     def noted(self: Any, path: str) -> Any:
         paths.append(path)
         return plain(self, path)
 
-    monkeypatch.setattr(columnar.ParquetSource, "_file", noted)
+    monkeypatch.setattr(parquet.ParquetSource, "_file", noted)
     return paths
 
 
