@@ -38,6 +38,8 @@ def record(cls: Any = None, /, *, eq: bool = False, kw_only: bool = False, froze
     >>> Place("a").row = 2
     Traceback (most recent call last):
     dataclasses.FrozenInstanceError: cannot assign to field 'row'
+
+    What a class says itself of when it is equal, it means.
     """
 
     def made(cls: type[Any]) -> type[Any]:
@@ -49,7 +51,7 @@ def record(cls: Any = None, /, *, eq: bool = False, kw_only: bool = False, froze
         new = dataclass(cls, init=False, eq=False, repr=False, slots=True, kw_only=kw_only)
 
         _when_used(new, "__init__", _init_of)
-        if eq:
+        if eq and "__eq__" not in cls.__dict__:
             _when_used(new, "__eq__", _equal_of)
             if frozen:
                 _when_used(new, "__hash__", _hash_of)

@@ -10,7 +10,7 @@ import polars as pl
 from dataflow.expr.nodes import Aggregate, SortKey
 from dataflow.expr.types import FLOAT64, INT64, DType
 from dataflow.expr.typing import type_of
-from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_type, own
+from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_condition, as_type, own
 from dataflow.kernels.sketches import SKETCH_KERNELS, at_rank
 from dataflow.kernels.types import to_polars
 
@@ -71,11 +71,11 @@ AGGREGATE_KERNELS: dict[str, Kernel] = {
 def aggregate(node: Aggregate, lower: Walk) -> Lowered:
     """One value of many rows."""
     kind = type_of(node, lower.schema)
-    args = [lower(arg) for arg in node.args]
+    args = [lower.rows(arg) for arg in node.args]
     if node.order:
         args = [Lowered(sorted_by(arg.expr, node.order, lower), arg.type) for arg in args]
     if node.where is not None:
-        keep = lower(node.where).expr
+        keep = as_condition(lower.rows(node.where))
         if node.order:
             keep = sorted_by(keep, node.order, lower)
         if node.function == "len":
@@ -90,7 +90,7 @@ def aggregate(node: Aggregate, lower: Walk) -> Lowered:
 def sorted_by(expr: pl.Expr, order: tuple[SortKey, ...], lower: Walk) -> pl.Expr:
     """Sorted by the keys; equal ones stay as they came."""
     return expr.sort_by(
-        [lower(key.expr).expr for key in order],
+        [lower.rows(key.expr).expr for key in order],
         descending=[key.descending for key in order],
         nulls_last=[key.nulls_last for key in order],
         maintain_order=True,

@@ -35,11 +35,11 @@ from dataflow.kernels import arithmetic, comparison, nested, texts, times
 from dataflow.kernels.aggregates import AGGREGATE_KERNELS, aggregate
 from dataflow.kernels.arithmetic import EXACT, exact
 from dataflow.kernels.casts import cast
-from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_type, literal, nothing
+from dataflow.kernels.lowered import Kernel, Lowered, Walk, as_condition, as_type, literal, nothing
 from dataflow.kernels.types import to_polars
 from dataflow.kernels.windows import RANKING_KERNELS, window
 
-__all__ = ["AGGREGATE_KERNELS", "KERNELS", "RANKING_KERNELS", "Lowered", "lower"]
+__all__ = ["AGGREGATE_KERNELS", "KERNELS", "RANKING_KERNELS", "Lowered", "condition", "lower", "lower_rows"]
 
 KERNELS: dict[str, Kernel] = {**arithmetic.KERNELS, **comparison.KERNELS, **texts.KERNELS, **times.KERNELS, **nested.KERNELS}
 
@@ -47,6 +47,16 @@ KERNELS: dict[str, Kernel] = {**arithmetic.KERNELS, **comparison.KERNELS, **text
 def lower(node: ExprNode, schema: Schema) -> pl.Expr:
     """The Polars expression of a node over these columns."""
     return _lower(node, schema).expr
+
+
+def lower_rows(node: ExprNode, schema: Schema) -> pl.Expr:
+    """The same with a value for every row, also of what reads no column."""
+    return Walk(schema, _lower).rows(node).expr
+
+
+def condition(node: ExprNode, schema: Schema) -> pl.Expr:
+    """The same of a condition."""
+    return as_condition(_lower(node, schema))
 
 
 def _lower(node: ExprNode, schema: Schema) -> Lowered:
@@ -76,8 +86,8 @@ def _lower(node: ExprNode, schema: Schema) -> Lowered:
         case Case(branches, otherwise):
             kind = type_of(node, schema)
             chain: Any = pl
-            for condition, value in branches:
-                chain = chain.when(walk(condition).expr).then(as_type(walk.typed(value, kind), kind))
+            for test, value in branches:
+                chain = chain.when(as_condition(walk(test))).then(as_type(walk.typed(value, kind), kind))
             return Lowered(chain.otherwise(as_type(walk.typed(otherwise, kind), kind)), kind)
         case Aggregate():
             return aggregate(node, walk)

@@ -8,12 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from dataflow.expr.nodes import ExprNode, Literal
+from dataflow.expr.nodes import ExprNode, Literal, columns_of
 from dataflow.expr.types import NULL, DType, Schema, promoted
 from dataflow.kernels.types import to_polars
 from dataflow.record import record
 
-__all__ = ["Kernel", "Lowered", "Walk", "as_type", "divided", "literal", "meeting_type", "met", "nothing", "own", "series"]
+__all__ = [
+    "Kernel", "Lowered", "Walk", "as_condition", "as_type", "divided", "in_every_row", "literal", "meeting_type", "met", "nothing", "own",
+    "series",
+]  # fmt: skip
 
 
 @record(eq=True)
@@ -40,11 +43,26 @@ class Walk:
     def __call__(self, node: ExprNode) -> Lowered:
         return self.step(node, self.schema)
 
+    def rows(self, node: ExprNode) -> Lowered:
+        """A value for every row, also of what reads no column, of which Polars makes one row wherever it stands alone."""
+        found = self(node)
+        return found if columns_of(node) else Lowered(in_every_row(found.expr), found.type)
+
     def typed(self, node: ExprNode, want: DType) -> Lowered:
         """An argument; a bare literal already as the type it takes here."""
         if isinstance(node, Literal) and node.type is None:
             return literal(node.value, want)
         return self(node)
+
+
+def in_every_row(constant: pl.Expr) -> pl.Expr:
+    """A constant as often as there are rows, of a group where it stands in an aggregate."""
+    return pl.when(pl.int_range(pl.len()) >= 0).then(constant)
+
+
+def as_condition(found: Lowered) -> pl.Expr:
+    """A condition; a null that has no type yet is one that is never true."""
+    return found.expr.cast(pl.Boolean) if found.type == NULL else found.expr
 
 
 def literal(value: Any, kind: DType) -> Lowered:

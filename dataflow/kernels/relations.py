@@ -16,7 +16,7 @@ import polars as pl
 from dataflow.expr.nodes import Aggregate, Call, Column, ExprNode, Literal, children, columns_of, has_apply, transform
 from dataflow.expr.types import INT64, Schema, promoted
 from dataflow.expr.typing import type_of
-from dataflow.kernels.expressions import lower
+from dataflow.kernels.expressions import condition, lower, lower_rows
 from dataflow.kernels.joins import join
 from dataflow.kernels.lowered import Lowered, as_type
 from dataflow.kernels.types import to_polars
@@ -100,7 +100,7 @@ def _lowered(node: Relation, given: list[Frame], schema: Schema, ordered: bool) 
         case Project():
             return _project(node, first, schema)
         case Where(predicate=predicate):
-            return lazy.filter(lower(predicate, first.schema))
+            return lazy.filter(condition(predicate, first.schema))
         case GroupAggregate():
             return _aggregate(node, first, schema, ordered)
         case Join():
@@ -189,7 +189,7 @@ def _one_set(
     if not chosen:
         found = frame.lazy.select(lowered or [pl.len().alias("#")])
     else:
-        by = [lower(keys[name], frame.schema).alias(name) for name in chosen]
+        by = [lower_rows(keys[name], frame.schema).alias(name) for name in chosen]
         found = frame.lazy.group_by(by, maintain_order=ordered).agg(lowered)
     missing = [pl.lit(None, dtype=to_polars(schema[name])).alias(name) for name in keys if name not in chosen]
     if missing:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dataflow.expr.nodes import ExprNode, SortKey, columns_of
 from dataflow.expr.types import DType, Schema
 from dataflow.expr.typing import ExprError, type_of
-from dataflow.kernels.expressions import lower
+from dataflow.kernels.expressions import lower_rows
 from dataflow.kernels.query import as_frame
 from dataflow.kernels.types import schema_from_arrow, to_polars
 
@@ -28,7 +28,7 @@ def key_hashes(table: pa.Table, keys: tuple[ExprNode, ...], types: tuple[DType, 
     schema = schema_from_arrow(table.schema)
     exprs = []
     for at, (key, kind) in enumerate(zip(keys, types, strict=True)):
-        expr = lower(key, schema)
+        expr = lower_rows(key, schema)
         if type_of(key, schema) != kind:
             expr = expr.cast(to_polars(kind))
         if kind.is_float:
@@ -53,7 +53,7 @@ def order_bytes(table: pa.Table, order: tuple[SortKey, ...]) -> pa.Array:
     """
     schema = schema_from_arrow(table.schema)
     check_order(order, schema)
-    keys = _frame(table, [key.expr for key in order]).select(lower(key.expr, schema).alias(f"k{at}") for at, key in enumerate(order))
+    keys = _frame(table, [key.expr for key in order]).select(lower_rows(key.expr, schema).alias(f"k{at}") for at, key in enumerate(order))
     rows: pl.Series = keys._row_encode(
         unordered=False, descending=[key.descending for key in order], nulls_last=[key.nulls_last for key in order]
     )

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import polars as pl
 
-from dataflow.expr.nodes import Ranking, Window
+from dataflow.expr.nodes import Ranking, Window, columns_of
 from dataflow.expr.types import INT64, DType
 from dataflow.expr.typing import type_of
 from dataflow.kernels.aggregates import aggregate, sorted_by
 from dataflow.kernels.frames import bounds, over_frame
-from dataflow.kernels.lowered import Lowered, Walk, as_type, divided
+from dataflow.kernels.lowered import Lowered, Walk, as_condition, as_type, divided, in_every_row
 
 __all__ = ["RANKING_KERNELS", "window"]
 
@@ -21,7 +21,7 @@ _ORDERED = ("first", "last", "nth", "collect", "join")
 def window(node: Window, lower: Walk) -> Lowered:
     """A value for every row."""
     kind = type_of(node, lower.schema)
-    partition = [lower(expr).expr for expr in node.partition] or [pl.lit(1)]
+    partition = [lower.rows(expr).expr for expr in node.partition] or [pl.lit(1)]
     if isinstance(node.function, Ranking):
         return Lowered(RANKING_KERNELS[node.function.function](node, node.function, partition, lower, kind), kind)
     whole = node.frame is not None and node.frame.start is None and node.frame.end is None
@@ -39,8 +39,10 @@ def _in_order(build: Callable[[Callable[[pl.Expr], pl.Expr]], pl.Expr], node: Wi
 
 
 def _peers(sort: Callable[[pl.Expr], pl.Expr], node: Window, lower: Walk) -> pl.Expr:
-    """For sorted rows, the number of the run of rows with equal order keys."""
-    keys = pl.struct([lower(key.expr).expr.alias(f"k{i}") for i, key in enumerate(node.order)])
+    """For sorted rows, the number of the run of rows with equal order keys; without an order all are equal."""
+    if not node.order:
+        return in_every_row(pl.lit(0))
+    keys = pl.struct([lower.rows(key.expr).expr.alias(f"k{i}") for i, key in enumerate(node.order)])
     return sort(keys).rle_id()
 
 
@@ -48,9 +50,9 @@ def _framed(node: Window, partition: list[pl.Expr], lower: Walk, kind: DType) ->
     function = node.function
     assert not isinstance(function, Ranking)
     every = pl.int_range(pl.len(), dtype=pl.Int64)  # what len counts
-    value = lower(function.args[0]) if function.args else Lowered(every, INT64)
-    keep = lower(function.where).expr if function.where is not None else None
-    key = lower(node.order[0].expr) if node.order else None
+    value = lower.rows(function.args[0]) if function.args else Lowered(every, INT64)
+    keep = as_condition(lower.rows(function.where)) if function.where is not None else None
+    key = lower.rows(node.order[0].expr) if node.order else None
 
     def build(sort: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
         sorted_key = Lowered(sort(key.expr), key.type) if key is not None else None
@@ -125,6 +127,7 @@ def _shift(direction: int) -> Callable[..., pl.Expr]:
     def kernel(node: Window, function: Ranking, partition: list[pl.Expr], lower: Walk, kind: DType) -> pl.Expr:
         n = direction * dict(function.options).get("n", 1)
         value = as_type(lower.typed(function.args[0], kind), kind)
+        value = value if columns_of(function.args[0]) else in_every_row(value)
         fill = as_type(lower.typed(function.args[1], kind), kind) if len(function.args) > 1 else None
         if fill is None:
             return _in_order(lambda sort: sort(value).shift(n), node, partition, lower)

@@ -81,20 +81,13 @@ class Block:
                 if any(has_window(part) for part in (*one.partition, *(key.expr for key in one.order), *one.function.args)):
                     inner = next((one for one in self.select.find_all(exp.Window) if one.find_ancestor(exp.Window)), self.select)
                     refuse(inner, "a window function stands within a window function", "compute the inner one in a subquery")
-                ordered = self._any_order(one)
-                new[one] = self.build.column(one.function.function, ordered)
+                new[one] = self.build.column(one.function.function, one)
                 self.places[one] = new[one].name
             return Column(self.places[one])
 
         found = rewritten(expr, change)
         self.node = self.build.project(self.node, list(new.values()), keep=True)
         return found
-
-    def _any_order(self, one: Window) -> Window:
-        """A ranking without ORDER BY numbers the rows in any order: that of the first column will do."""
-        if isinstance(one.function, Ranking) and all(isinstance(key.expr, Literal) for key in one.order):
-            return replace(one, order=(SortKey(Column(next(iter(schema(self.node)))), False, True),))
-        return one
 
 
 def translate_select(context: Context, select: exp.Select, parent: Scope | None) -> Planned:
@@ -133,7 +126,7 @@ def translate_select(context: Context, select: exp.Select, parent: Scope | None)
         block.node = filtered(of, block.node, plain, block.lift)
     if distinct_on is not None:
         on = tuple(block.windowed(block.grown(one)) for one in distinct_on)
-        place = build.column("place", block._any_order(Window(Ranking("row_number"), on, tuple(keys) or (SortKey(Literal(0)),))))
+        place = build.column("place", Window(Ranking("row_number"), on, tuple(keys) or (SortKey(Literal(0)),)))
         block.node = build.where(build.project(block.node, [place], keep=True), [Call("equal", (Column(place.name), Literal(1)))])
     return _finished(block, shown, keys, unnested, grouped)
 

@@ -212,6 +212,14 @@ def operand(draw: st.DrawFn, schema: Schema, pool: list[ExprNode], beside: ExprN
     return Literal(draw(values(kind)), kind)
 
 
+def columns_or_constants(schema: Schema) -> st.SearchStrategy[ExprNode]:
+    """A column, now and then a constant, of which there is one a row as well."""
+    constants = st.sampled_from(
+        [Literal(1), Literal(None), Literal("a"), Literal(True), Literal(1.5), Call("add", (Literal(1), Literal(2)))]
+    )
+    return st.integers(0, 5).flatmap(lambda n: constants if n == 0 else st.sampled_from(list(schema)).map(Column))
+
+
 @st.composite
 def aggregates(draw: st.DrawFn, schema: Schema, order: tuple[SortKey, ...], inside: bool = False) -> Aggregate:
     """An aggregate that takes the column it is given."""
@@ -223,8 +231,8 @@ def aggregates(draw: st.DrawFn, schema: Schema, order: tuple[SortKey, ...], insi
                          ("interpolation", draw(st.sampled_from(["linear", "lower", "nearest"])))),
             "join": (("separator", "-"),), "approx_quantile": (("q", draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))),),
         }.get(function, ())  # fmt: skip
-        where = draw(st.sampled_from([None, None, Column("flag"), Call("greater", (Column("i"), Literal(0)))]))
-        args = () if function == "len" else (Column(draw(st.sampled_from(list(schema)))),)
+        where = draw(st.sampled_from([None, None, Column("flag"), Call("greater", (Column("i"), Literal(0))), Literal(True)]))
+        args = () if function == "len" else (draw(columns_or_constants(schema)),)
         ordered = order if function in ("first", "last", "nth", "collect", "join") and not inside else ()
         made = Aggregate(function, args, where, ordered, options, distinct=bool(args) and draw(st.integers(0, 3)) == 0)
         try:
@@ -237,13 +245,17 @@ def aggregates(draw: st.DrawFn, schema: Schema, order: tuple[SortKey, ...], insi
 @st.composite
 def windows(draw: st.DrawFn, schema: Schema, unique: SortKey) -> Window:
     """A window in an order without equals, which the last key makes."""
-    partition = tuple(Column(name) for name in draw(st.lists(st.sampled_from(["flag", "s", "f"]), max_size=1)))
+    by = [Column("flag"), Column("s"), Column("f"), Literal(1)]
+    partition = tuple(draw(st.lists(st.sampled_from(by), max_size=1)))
     key = SortKey(Column(draw(st.sampled_from(["i8", "f", "s", "day", "d", "span", "ts"]))), draw(st.booleans()), draw(st.booleans()))
     if draw(st.integers(0, 3)) == 0:
         name = draw(st.sampled_from(["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead"]))
-        args = (Column(draw(st.sampled_from(list(schema)))),) if name in ("lag", "lead") else ()
+        args = (draw(columns_or_constants(schema)),) if name in ("lag", "lead") else ()
         options = {"ntile": (("n", 3),), "lag": (("n", draw(st.integers(0, 2))),), "lead": (("n", 1),)}.get(name, ())
-        return Window(Ranking(name, args, options), partition, (key, unique))
+        keys = (
+            (SortKey(Literal(1)),) if name in ("rank", "dense_rank", "percent_rank", "cume_dist") and draw(st.booleans()) else (key, unique)
+        )
+        return Window(Ranking(name, args, options), partition, keys)
     end = st.one_of(st.none(), st.integers(-3, 3))
     shape = draw(st.integers(0, 4))
     if shape == 0:

@@ -100,3 +100,17 @@ def test_one_that_is_not_frozen_changes_and_has_no_hash() -> None:
         hash(state)
     with pytest.raises(AttributeError):
         state.other = 1  # type: ignore[attr-defined]
+
+
+def test_a_class_says_itself_when_it_is_equal() -> None:
+    @record(eq=True)
+    class Exact:
+        value: Any
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Exact) and repr(self.value) == repr(other.value)
+
+        def __hash__(self) -> int:
+            return hash(repr(self.value))
+
+    assert Exact(1) != Exact(True) and Exact([1]) == Exact([1]) and len({Exact([1]), Exact([1]), Exact(1.0), Exact(1)}) == 3
