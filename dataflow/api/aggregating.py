@@ -35,7 +35,7 @@ class Aggregating(Deferred[T]):
 
         return self._marked(label or "count").group_by_key(label=label).combine_values(Count(), label=label or "count")
 
-    def distinct(self, columns: Sequence[str] | None = None, label: str | None = None) -> PCollection[T]:
+    def distinct(self, *columns: Any, label: str | None = None) -> PCollection[T]:
         """Each different element once; of records, one for each different combination of ``columns``, by default of all.
 
         >>> from dataflow import Pipeline
@@ -44,7 +44,7 @@ class Aggregating(Deferred[T]):
         >>> Pipeline().create([{"a": 1}, {"a": 1}]).distinct().collect()
         [{'a': 1}]
         """
-        if columns is not None or self._holds_records():
+        if columns or self._holds_records():
             return cast("PCollection[T]", cast("PCollection[Any]", self)._distinct_by(columns, label))
         return self.count(label=label or "distinct").keys()
 

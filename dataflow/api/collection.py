@@ -118,13 +118,13 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
     def filter(
         self,
         fn: Callable[..., Any] | Expr,
-        *sides: PObject[Any],
+        *sides: PObject[Any] | Expr,
         on_error: str = "raise",
         max_errors: int | None = None,
         max_error_rate: float | None = None,
         label: str | None = None,
     ) -> PCollection[T]:
-        """The elements for which ``fn(element)`` is true; of records also by an expression: ``filter(col("x") > 1)``.
+        """The elements for which ``fn(element)`` is true; of records also by expressions, which must all be true: ``filter(col("x") > 1)``.
 
         >>> from dataflow import Pipeline
         >>> Pipeline().create([1, 2, 3]).filter(lambda x: x > 1).collect()
@@ -134,9 +134,10 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
             from dataflow.expr.expression import Expr
 
             if isinstance(fn, Expr):
-                return cast("PCollection[T]", self.where(fn, label))
+                return cast("PCollection[T]", self.where(fn, *sides, label=label))
         rule = error_rule(on_error, max_errors, max_error_rate)
-        return type(self)(self.pipeline, self._step("filter", "filter", fn, sides, self.node.element, label, rule))
+        given = cast("tuple[PObject[Any], ...]", sides)
+        return type(self)(self.pipeline, self._step("filter", "filter", fn, given, self.node.element, label, rule))
 
     def map_batches(
         self,
@@ -282,21 +283,22 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
     def sort(
         self,
         key: Any = None,
-        *,
+        *more: Any,
         descending: bool | Sequence[bool] = False,
         nulls_last: bool | Sequence[bool] = False,
         label: str | None = None,
     ) -> PCollection[T]:
         """The elements in order of ``key(element)``; `collect` and the sinks keep the order. Larger than memory is fine.
 
-        ``key`` may also be a column's name, an expression, or a list of these, with ``descending`` and ``nulls_last`` for all
+        ``key`` may also be a column's name, an expression, or several of these, with ``descending`` and ``nulls_last`` for all
         or one by one. Null comes first, NaN last among numbers, kinds of values one after the other.
 
         >>> from dataflow import Pipeline
         >>> Pipeline().create(["b", "C", "a"]).sort(key=str.lower).collect()
         ['a', 'b', 'C']
         """
-        if key is not None and not callable(key):
+        if more or (key is not None and not callable(key)):
+            key = [*(key if isinstance(key, (list, tuple)) else [key]), *more] if more else key
             return cast("PCollection[T]", self._ordered(key, descending, nulls_last, None, label))
         origin = caller()
         if not isinstance(descending, bool) or nulls_last:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dataflow.api.base import Deferred
 from dataflow.api.building import plan_error
+from dataflow.api.reshaping import Reshaping, names_of, relation
 from dataflow.plan.origin import Origin, caller
 
 if TYPE_CHECKING:
@@ -20,30 +20,10 @@ if TYPE_CHECKING:
     from dataflow.expr.types import DType
     from dataflow.plan.steps import OnError
 
-__all__ = ["Columns", "Grouping", "relation"]
+__all__ = ["Columns", "Grouping"]
 
 T = TypeVar("T")
 Record = dict[str, Any]
-
-
-def relation(of: Deferred[Any], kind: Any, verb: str, label: str | None, inputs: dict[str, Any], /, **fields: Any) -> PCollection[Record]:
-    """A relational node over collections, its schema derived and checked; errors are at the user's line."""
-    from dataclasses import replace
-
-    from dataflow.expr.typing import ExprError
-    from dataflow.plan.columns_out import schema_of
-
-    origin = caller()
-    for name, child in inputs.items():
-        inputs[name] = tuple(map(of.pipeline.table, child)) if isinstance(child, tuple) else of.pipeline.table(child)
-    node = kind(label=of.pipeline.labels.unique(label or verb), origin=origin, element=Record, **inputs, **fields)
-    try:
-        schema = schema_of(node, tuple(of.pipeline.columns(child) for child in node.inputs))
-    except ExprError as error:
-        raise plan_error(str(error), origin, error.hint) from None
-    if schema == {} and any(of.pipeline.columns(child) for child in node.inputs):
-        raise plan_error(f"{verb} leaves no columns", origin, "keep one: records without columns cannot be counted")
-    return of._collection(replace(node, schema=schema))
 
 
 def nodes_of(verb: str, values: Sequence[Any], more: Mapping[str, Any], origin: Origin) -> tuple[ExprNode, ...]:
@@ -63,7 +43,7 @@ def nodes_of(verb: str, values: Sequence[Any], more: Mapping[str, Any], origin: 
     return (*as_nodes(flat), *(Alias(node, name) for name, node in zip(more, as_nodes(more.values()), strict=True)))
 
 
-class Columns(Deferred[T]):
+class Columns(Reshaping[T]):
     """The part of `PCollection` that works on the columns of records."""
 
     @property
@@ -121,7 +101,7 @@ class Columns(Deferred[T]):
         from dataflow.expr.nodes import AllColumns
         from dataflow.plan.relational import Project
 
-        return relation(self, Project, "drop", label, {"input": self.node}, exprs=(AllColumns(tuple(columns)),))
+        return relation(self, Project, "drop", label, {"input": self.node}, exprs=(AllColumns(names_of("drop", columns)),))
 
     def rename(self, names: Mapping[str, str], label: str | None = None) -> PCollection[Record]:
         """The records with columns renamed, old name to new.
@@ -144,17 +124,21 @@ class Columns(Deferred[T]):
         exprs = tuple(Alias(Column(name), names[name]) if name in names else Column(name) for name in have)
         return relation(self, Project, "rename", label, {"input": self.node}, exprs=exprs)
 
-    def where(self, predicate: Expr, label: str | None = None) -> PCollection[Record]:
-        """The records for which the expression is true; null is not true. ``filter(expression)`` is the same.
+    def where(self, *predicates: Any, label: str | None = None) -> PCollection[Record]:
+        """The records for which the expression, or each of several, is true; null is not true. ``filter(expression)`` is the same.
 
         >>> from dataflow import Pipeline, col
         >>> Pipeline().create([{"a": 1}, {"a": 2}]).where(col("a") > 1).collect()
         [{'a': 2}]
         """
-        from dataflow.expr.expression import as_node
+        from dataflow.expr.nodes import Call
         from dataflow.plan.relational import Where
 
-        return relation(self, Where, "filter", label, {"input": self.node}, predicate=as_node(predicate))
+        nodes = nodes_of("filter", predicates, {}, caller())
+        if not nodes:
+            raise plan_error("filter needs a condition")
+        predicate = nodes[0] if len(nodes) == 1 else Call("and", nodes)
+        return relation(self, Where, "filter", label, {"input": self.node}, predicate=predicate)
 
     def group_by(self, *keys: Any, **named: Any) -> Grouping:
         """Groups of equal keys, of which ``agg`` makes one record each; without keys, one group of everything.
@@ -178,67 +162,6 @@ class Columns(Deferred[T]):
         if n < 0 or offset < 0:
             raise plan_error("limit and offset must not be negative")
         return relation(self, Limit, "limit", label, {"input": self.node}, count=n, offset=offset)
-
-    def explode(self, *columns: str, label: str | None = None) -> PCollection[Record]:
-        """A record for every item of the lists in these columns; an empty or null list gives one with null.
-
-        >>> from dataflow import Pipeline
-        >>> Pipeline().create([{"a": [1, 2]}]).explode("a").collect()
-        [{'a': 1}, {'a': 2}]
-        """
-        from dataflow.plan.relational import Explode
-
-        return relation(self, Explode, "explode", label, {"input": self.node}, columns=tuple(columns))
-
-    def unnest(self, *columns: str, label: str | None = None) -> PCollection[Record]:
-        """Struct columns replaced by their fields.
-
-        >>> from dataflow import Pipeline
-        >>> Pipeline().create([{"s": {"x": 1, "y": 2}}]).unnest("s").collect()
-        [{'x': 1, 'y': 2}]
-        """
-        from dataflow.plan.relational import Unnest
-
-        return relation(self, Unnest, "unnest", label, {"input": self.node}, columns=tuple(columns))
-
-    def unpivot(
-        self,
-        on: Sequence[str],
-        *,
-        index: Sequence[str] = (),
-        variable_name: str = "variable",
-        value_name: str = "value",
-        label: str | None = None,
-    ) -> PCollection[Record]:
-        """Columns to rows: for every record and each of ``on`` the ``index`` columns, the column's name and its value.
-
-        >>> from dataflow import Pipeline
-        >>> sorted(r["value"] for r in Pipeline().create([{"k": 1, "a": 2, "b": 3}]).unpivot(["a", "b"], index=["k"]).collect())
-        [2, 3]
-        """
-        from dataflow.plan.relational import Unpivot
-
-        fields = {"on": tuple(on), "index": tuple(index), "name": variable_name, "value": value_name}
-        return relation(self, Unpivot, "unpivot", label, {"input": self.node}, **fields)
-
-    def pivot(
-        self, on: str, values: Sequence[Any], *, index: Sequence[str], value: str, aggregate: str = "first", label: str | None = None
-    ) -> PCollection[Record]:
-        """Rows to columns: one record for every ``index``, with a column for each of ``values`` of the column ``on``.
-
-        The values must be named, because columns are part of the plan.
-
-        >>> from dataflow import Pipeline
-        >>> rows = Pipeline().create([{"k": 1, "c": "a", "x": 5}, {"k": 1, "c": "b", "x": 6}])
-        >>> rows.pivot("c", ["a", "b"], index=["k"], value="x").collect()
-        [{'k': 1, 'a': 5, 'b': 6}]
-        """
-        from dataflow.expr.functions import col
-
-        if aggregate not in ("first", "last", "sum", "mean", "min", "max", "count", "len"):
-            raise plan_error(f"pivot has no aggregate {aggregate!r}", hint="first, last, sum, mean, min, max, count, len")
-        aggs: list[Expr] = [getattr(col(value), aggregate)().filter(col(on) == one).alias(str(one)) for one in values]
-        return self.group_by(*index).agg(*aggs, label=label or "pivot")
 
     def join(
         self,
@@ -361,10 +284,11 @@ class Columns(Deferred[T]):
             raise plan_error(str(error)) from None
         return relation(self, OrderBy, "sort", label, {"input": self.node}, keys=keys, limit=limit)
 
-    def _distinct_by(self, columns: Sequence[str] | None, label: str | None) -> PCollection[Record]:
+    def _distinct_by(self, columns: Sequence[Any], label: str | None) -> PCollection[Record]:
         from dataflow.plan.relational import Distinct
 
-        return relation(self, Distinct, "distinct", label, {"input": self.node}, columns=tuple(columns) if columns is not None else None)
+        names = names_of("distinct", columns) if columns else None
+        return relation(self, Distinct, "distinct", label, {"input": self.node}, columns=names)
 
 
 def _nearest(name: str, have: Mapping[str, Any]) -> str:

@@ -48,6 +48,8 @@ class Results(Deferred[T]):
         >>> Pipeline().create(range(1000)).head(3)
         [0, 1, 2]
         """
+        if n < 0:
+            raise ValueError(f"head takes a number of elements that is not negative, not {n}")
         with self._elements(n, options) as elements:
             return list(elements)[:n]
 

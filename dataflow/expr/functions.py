@@ -285,4 +285,6 @@ def ntile(n: int) -> Expr:
     >>> Pipeline().create([{"x": 3}, {"x": 5}, {"x": 5}, {"x": 9}]).select("x", part=ntile(2).over(order_by="x")).collect()
     [{'x': 3, 'part': 1}, {'x': 5, 'part': 1}, {'x': 5, 'part': 2}, {'x': 9, 'part': 2}]
     """
+    if n < 1:
+        raise ValueError(f"ntile cuts into at least 1 part, not {n}")
     return Expr(Ranking("ntile", (), (("n", n),)))

@@ -95,9 +95,8 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
             if distinct and args:
                 _ruled(node, AGGREGATES["n_unique"], (type_of(args[0], schema),), {})
             return _ruled(node, AGGREGATES.get(function) or SKETCHES[function], tuple(type_of(arg, schema) for arg in args), dict(options))
-        case Ranking(function, args, options):
-            types = fitted(args, tuple(type_of(arg, schema) for arg in args))
-            return _ruled(node, RANKINGS[function], types, dict(options))
+        case Ranking():
+            raise ExprError(f"{show(node)} needs a window: .over(…, order_by=…)")
         case Window(function, partition, order, frame):
             for expr in (*partition, *(key.expr for key in order), *function.args):
                 if any(isinstance(one, Window) for one in walk(expr)):
@@ -109,7 +108,7 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
                 raise ExprError(f"{show(node)}: two orders", "give the order to over() alone")
             if isinstance(function, Ranking) and not order:
                 raise ExprError(f"{show(function)} needs an order: .over(…, order_by=…)")
-            return type_of(function, schema)
+            return _type_of_ranking(function, schema) if isinstance(function, Ranking) else type_of(function, schema)
         case Apply(_, args, returns):
             for arg in args:
                 type_of(arg, schema)
@@ -123,6 +122,11 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
 def type_of_call(node: Call, types: tuple[DType, ...]) -> DType:
     """The type of an operation over arguments of these types, which `fitted` made."""
     return _ruled(node, OPERATIONS[node.operation].rule, types, dict(node.options))
+
+
+def _type_of_ranking(node: Ranking, schema: Schema) -> DType:
+    types = fitted(node.args, tuple(type_of(arg, schema) for arg in node.args))
+    return _ruled(node, RANKINGS[node.function], types, dict(node.options))
 
 
 def _check_frame(node: Window, frame: Frame, schema: Schema) -> None:

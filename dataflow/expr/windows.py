@@ -35,8 +35,8 @@ class Windows(Aggregation):
         """
         if not isinstance(self.node, (Aggregate, Ranking)):
             raise TypeError("over() follows an aggregate or a ranking: col('x').sum().over('k')")
-        frame = Frame("rows", *rows) if rows is not None else Frame("range", *range) if range is not None else None
         keys = sort_keys(order_by) if order_by is not None else ()
+        frame = _frame(rows, range, bool(keys))
         return self._new(Window(self.node, as_nodes(partition_by), keys, frame))
 
     def cum_sum(self, order_by: Any, over: Any = ()) -> Expr:
@@ -133,3 +133,17 @@ class Windows(Aggregation):
         [{'t': 1, 'next': 'b'}, {'t': 2, 'next': None}]
         """
         return self.shift(-n, fill)
+
+
+def _frame(rows: tuple[Any, Any] | None, values: tuple[Any, Any] | None, ordered: bool) -> Frame | None:
+    if rows is not None and values is not None:
+        raise ValueError("a window has a frame of rows or a range of values, not both")
+    ends = rows if rows is not None else values
+    if ends is None:
+        return None
+    start, end = ends
+    if not ordered and (start is not None or end is not None):
+        raise ValueError("rows before and after the current one are those of an order: over(…, order_by=…)")
+    if rows is not None and start is not None and end is not None and start > end:
+        raise ValueError(f"a frame from {start} to {end} ends before it starts: rows before the current one are negative, rows=(-2, 0)")
+    return Frame("rows" if rows is not None else "range", start, end)

@@ -160,6 +160,8 @@ def _check_nearest(node: AsOfJoin, left: Schema, right: Schema) -> None:
         if spans != isinstance(node.tolerance, (str, dt.timedelta)):
             what = 'a span, such as timedelta(hours=1) or "1h"' if spans else "a number"
             raise ExprError(f"the tolerance of {node.left_on!r}, which is {a}, is {what}, not {node.tolerance!r}")
+        if str(node.tolerance).startswith("-"):
+            raise ExprError(f"the tolerance of {node.left_on!r} is how far away it may be, and not negative: {node.tolerance!r}")
 
 
 def _grouped(node: GroupAggregate, schema: Schema) -> dict[str, DType]:

@@ -23,7 +23,7 @@ ROWS = [{"k": 1, "x": 2}, {"k": 1, "x": 3}, {"k": 2, "x": None}]
         ("select k, sum(x) filter (where null) s from t group by k order by k", [(1, None), (2, None)]),
         ("select x, sum(1) over (partition by k) s, rank() over (order by 1) r from t order by x", [(2, 2, 1), (3, 2, 1), (None, 1, 1)]),
         ("select rank() over () r, sum(x) over (partition by 1) s from t", [(1, 5), (1, 5), (1, 5)]),
-        ("select sum(1) over (order by x rows unbounded preceding) n, lag(5) over (order by x) g from t order by x", [(1, None), (2, 5), (3, 5)]),
+        ("select sum(1) over (order by x rows unbounded preceding) n, lag(5) over (order by x) g from t", [(1, None), (2, 5), (3, 5)]),
         ("select 1 g, count(*) from t where x > 100 group by 1", []),
         ("select 1 as g, count(*) c from t group by cube(1) order by g", [(1, 3), (None, 3)]),
         ("select x from t where null", []),
