@@ -149,8 +149,8 @@ class Parsing:
         """The first value of a query parameter, as it is written; null if there is none.
 
         >>> from dataflow import Pipeline, col
-        >>> Pipeline().create([{"u": "https://example.org/?a=1&q=x%20y"}]).select(
+        >>> Pipeline().create([{"u": "https://example.org/?a=1&q=x%20y&q=z"}]).select(
         ...     q=col("u").str.url_parameter("q"), z=col("u").str.url_parameter("z")).collect()
         [{'q': 'x%20y', 'z': None}]
         """
-        return self._found(f"^[^?#]*\\?(?:[^#]*&)?{re.escape(name)}=([^&#]*)")
+        return self._found(f"^[^?#]*\\?(?:[^#]*?&)??{re.escape(name)}=([^&#]*)")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -139,19 +140,44 @@ _ALIASES = {
 
 
 def type_from(given: Any) -> DType:
-    """A type from what users write: a `DType`, a Python type, or text in our, SQL's, or Arrow's simple spelling.
+    """A type from what users write: a `DType`, a Python type, an Arrow type, or text in our, SQL's, or Arrow's simple spelling.
 
     >>> type_from(int), type_from("decimal(15, 2)"), type_from("timestamp[us, tz=UTC]")
     (DType('int64'), DType('decimal(15, 2)'), DType('datetime[us, UTC]'))
+    >>> import pyarrow as pa
+    >>> type_from(pa.list_(pa.float32()))
+    DType('list[float32]')
     """
     if isinstance(given, DType):
         return given
+    if type(given).__module__.startswith("pyarrow"):
+        return _from_arrow(given)
     try:
         if given in _PYTHON:
             return _PYTHON[given]
     except TypeError:
         pass
     return parse_type(str(given))
+
+
+def _from_arrow(given: Any) -> DType:
+    """An Arrow type by what it says of itself; `kernels.types` knows those of data, and what is only carried."""
+    text = str(given)
+    match re.split(r"[<\[]", text)[0]:
+        case "float":  # which is a double for everybody else
+            return FLOAT32
+        case "list" | "large_list" | "list_view" | "large_list_view":
+            return list_of(_from_arrow(given.value_type))
+        case "fixed_size_list":
+            return array_of(_from_arrow(given.value_type), given.list_size)
+        case "struct":
+            return struct_of({field.name: _from_arrow(field.type) for field in given})
+        case "map":
+            return map_of(_from_arrow(given.key_type), _from_arrow(given.item_type))
+        case "dictionary":
+            return _from_arrow(given.value_type)
+        case _:
+            return parse_type(text)
 
 
 def parse_type(text: str) -> DType:
@@ -175,7 +201,32 @@ def parse_type(text: str) -> DType:
         return list_of(parse_type(found[1]))
     if found := re.fullmatch(r"array\[(.*),\s*(\d+)\s*\]", spelled, re.IGNORECASE | re.DOTALL):
         return array_of(parse_type(found[1]), int(found[2]))
-    raise ValueError(f"there is no column type {text!r}")
+    if found := re.fullmatch(r"struct\s*\{(.*)\}", spelled, re.IGNORECASE | re.DOTALL):
+        fields = [part.partition(":") for part in _apart(found[1])]
+        return struct_of({name.strip(): parse_type(kind) for name, _, kind in fields})
+    if found := re.fullmatch(r"map\[(.*)\]", spelled, re.IGNORECASE | re.DOTALL):
+        kinds = _apart(found[1])
+        if len(kinds) == 2:
+            return map_of(parse_type(kinds[0]), parse_type(kinds[1]))
+    close = difflib.get_close_matches(low, [*_PLAIN, *_ALIASES, "decimal(10, 2)", "datetime", "duration"], 1)
+    like = f"did you mean {close[0]!r}?" if close else "such as 'int64', 'decimal(15, 2)', 'datetime[us, UTC]', 'list[string]'"
+    raise ValueError(f"there is no column type {text!r}; {like}")
+
+
+def _apart(text: str) -> list[str]:
+    """What stands between the commas that are in no brackets.
+
+    >>> _apart("a: decimal(15, 2), b: list[int64]")
+    ['a: decimal(15, 2)', ' b: list[int64]']
+    """
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part for part in parts if part.strip()]
 
 
 def promoted(one: DType, two: DType) -> DType | None:

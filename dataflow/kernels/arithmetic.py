@@ -236,6 +236,9 @@ def _sum_horizontal(args: list[Lowered], options: Mapping[str, Any], kind: DType
     if kind.name == "decimal":
         stored = pl.sum_horizontal([stored_at(arg, kind.args[1]) for arg in args])
         return stored.reinterpret(dtype=to_polars(kind))
+    if kind.is_integer:
+        exact = [as_type(arg, kind).cast(pl.Int128) for arg in args]
+        return pl.sum_horizontal(exact).cast(to_polars(kind))  # a sum that does not fit fails here
     return pl.sum_horizontal([as_type(arg, kind) for arg in args])
 
 

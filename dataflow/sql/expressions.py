@@ -354,7 +354,12 @@ class Expressions:
             refuse(node, "an item of a list has one number", "items[1]")
         if self.type(value).name == "struct":
             return Call("struct.field", (value,), (("name", self.constant(index, "a field's name")),))
-        return Call("list.get", (value,), (("index", self.constant(index, "an item's number")),))
+        place = self.constant(index, "an item's number")
+        if isinstance(place, int) and place < 0 and self.type(value).name in ("list", "array"):
+            place += 1  # the parser has made all of them count from 0; those from the end count from -1
+            if place == 0:
+                return Literal(None, self.type(value).args[0])
+        return Call("list.get", (value,), (("index", place),))
 
 
 def _unqualified(text: str) -> str:

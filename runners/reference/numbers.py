@@ -184,8 +184,13 @@ def _truncate(site: Site, value: Any) -> Any:
 
 
 def _sum_horizontal(site: Site, *values: Any) -> Any:
-    """0 of nothing."""
+    """0 of nothing. Integers do not wrap, as in every sum of many."""
     total = fit(0, site.result)
+    if site.result.is_integer:
+        whole = sum(value for value in values if value is not None)
+        if fit(whole, site.result) != whole:
+            raise OverflowError(f"a sum of {whole} does not fit {site.result}")
+        return whole
     for value in values:
         if value is not None:
             total = fit(_sum(site, total, fit(value, site.result)), site.result)

@@ -39,7 +39,7 @@ try_cast('x' as int) | isnan(1e0) | mod(-5, 3) | mod(-5.5, 3.0) | -7 // 2 | 7 //
 (-127)::tinyint // 2::tinyint | (5)::utinyint % (-3)::tinyint | concat_ws('-', 'a', null, 'b')
 concat_ws(null, 'a', 'b') | concat_ws('-', null, null)
 concat_ws(', ', 1, 2.5, true, date '2020-01-01') | log10(1000) | log(1000) | log10(0) | log10(-1) | log2(536870912) | log(2, 8)
-log(3, 243)
+log(3, 243) | [10, 20, 30][-1] | [10, 20, 30][-3] | [10, 20, 30][-4] | [10, 20, 30][0] | [10, 20, 30][4] | [10, 20, 30][-1:]
 """
 AGGREGATES = """
 string_agg(s, '-' order by id) | string_agg(distinct s, '-' order by s) | string_agg(s, ',') filter (where id > 100)
@@ -48,6 +48,8 @@ quantile_disc(a, 0.9) | median(b) | percentile_disc(0.25) within group (order by
 percentile_cont(0.5) within group (order by a desc) | quantile_cont(b, 0.3) | list(s order by id) | array_agg(distinct s order by s)
 first(s order by id desc) | arg_max(s, b) | arg_min(s, b) | bool_and(a > 0) | count_if(a > 1) | stddev_pop(a) | var_samp(a)
 stddev(distinct a) | any_value(s) filter (where id = 2) | avg(distinct b) | sum(distinct a) filter (where b > 10)
+sum(1) | sum(1) filter (where id > 100) | count(1 + 1) | max(2) filter (where id > 100) | list(7 order by id) | product(2) | avg(3)
+bool_or(true) filter (where id > 100) | count(distinct 5) | max((a + 1)::varchar) | max((a + 1.0)::varchar) | stddev_pop(1)
 """
 
 
