@@ -210,5 +210,6 @@ def united(parts: list[pa.Table]) -> pa.Table:
         return pa.table({})
     try:
         return pa.concat_tables(parts, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise SchemaError(Report(f"records disagree about their columns: {error}", hint="map them to one shape first")) from error
+    except pa.ArrowException:  # texts beside a dictionary of them; and what has no common type, for which `unify` has the words
+        layout = unify([(f"part {at}", part.schema) for at, part in enumerate(parts, 1)])
+        return pa.concat_tables([conform(part, layout) for part in parts])

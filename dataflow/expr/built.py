@@ -26,6 +26,9 @@ class Built:
         return self._made(node)
 
     def _call(self, operation: str, *args: Any, **options: Any) -> Expr:
+        for name, value in options.items():
+            if isinstance(value, Built):
+                raise TypeError(f"{operation}: {name} is a constant, and not an expression")
         return self._new(Call(operation, (self.node, *map(as_node, args)), tuple(options.items())))
 
     def _aggregate(self, function: str, *args: Any, **options: Any) -> Expr:

@@ -20,8 +20,8 @@ from typing import Any
 
 __all__ = [
     "BINARY", "BOOL", "DATE", "DType", "FLOAT32", "FLOAT64", "INT32", "INT64", "NULL", "STRING", "Schema", "TIME",
-    "array_of", "datetime_of", "decimal_of", "duration_of", "list_of", "map_of", "other", "parse_type", "promoted", "struct_of",
-    "type_from",
+    "array_of", "datetime_of", "decimal_of", "duration_of", "is_fixed_offset", "list_of", "map_of", "other", "parse_type", "promoted",
+    "struct_of", "type_from",
 ]  # fmt: skip
 
 
@@ -123,6 +123,15 @@ def map_of(key: DType, value: DType) -> DType:
 
 def other(text: str) -> DType:
     return DType("other", (text,))
+
+
+def is_fixed_offset(zone: str | None) -> bool:
+    """Whether a zone is an offset, which the kernel library does not know as one.
+
+    >>> is_fixed_offset("+05:30"), is_fixed_offset("Asia/Kolkata"), is_fixed_offset(None)
+    (True, False, False)
+    """
+    return zone is not None and re.fullmatch(r"[+-]\d\d:?\d\d", zone) is not None
 
 
 _PYTHON: dict[Any, DType] = {

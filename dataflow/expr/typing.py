@@ -198,8 +198,8 @@ def _fit(node: ExprNode, kind: DType, meet: DType) -> DType:
             return meet
         if meet.name == "decimal" and value == value and abs(value) < 1e15:
             exponent = decimal.Decimal(repr(value)).normalize().as_tuple()
-            scale = max(0, -int(exponent.exponent))
-            return decimal_of(max(len(exponent.digits), scale), scale) if scale <= 18 else kind
+            scale, zeros = max(0, -int(exponent.exponent)), max(0, int(exponent.exponent))
+            return decimal_of(max(len(exponent.digits) + zeros, scale), scale) if scale <= 18 else kind
     return kind
 
 
@@ -235,6 +235,8 @@ def type_of_value(value: Any) -> DType:
         case dt.timedelta():
             return duration_of()
         case decimal.Decimal():
+            if not value.is_finite():
+                raise ExprError(f"{value} is no decimal that a column holds", f"float({str(value).lower()!r}) is a float")
             _, digits, exponent = value.as_tuple()
             scale = max(0, -int(exponent)) if isinstance(exponent, int) else 0
             whole = len(digits) + (exponent if isinstance(exponent, int) and exponent > 0 else 0)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataflow.errors import Report, SchemaError
+from dataflow.kernels.carrying import full_type
 from dataflow.shard.arrow import call, empty_table, taken
 
 __all__ = ["columnar_writer"]
@@ -21,7 +22,7 @@ def columnar_writer(form: str, compression: str | None, file: Any, schema: pa.Sc
         case "parquet":
             return _ParquetWriter(out, schema, compression or "zstd")
         case "ipc":
-            return pa.ipc.new_file(out, schema)
+            return _IpcWriter(out, schema)
         case "csv":
             import pyarrow.csv as pacsv
 
@@ -95,6 +96,40 @@ def _leaves(name: str, kind: pa.DataType) -> Iterator[str]:
         yield from _leaves(f"{name}.list.element", kind.value_type)
     else:
         yield name
+
+
+class _IpcWriter:
+    """Arrow IPC. A file has one dictionary a column, which may grow: each table's is put behind what there is already."""
+
+    def __init__(self, out: Any, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.known: dict[int, pa.Array] = {}
+        self.writer = pa.ipc.new_file(out, schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True))
+
+    def write_table(self, table: pa.Table) -> None:
+        for at, field in enumerate(self.schema):
+            if pa.types.is_dictionary(field.type):
+                table = table.set_column(at, field, self._grown(at, table.column(at), field))
+        self.writer.write_table(table)
+
+    def _grown(self, at: int, column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
+        import pyarrow.compute as pc  # loads much, and few files have dictionaries
+
+        found = column.combine_chunks() if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
+        values = found.dictionary.cast(full_type(found.dictionary.type) or found.dictionary.type)
+        known = self.known.get(at, values.slice(0, 0))
+        new = values.filter(pc.invert(pc.is_in(values, value_set=known)))
+        self.known[at] = known = pa.concat_arrays([known, new]) if len(new) else known
+        places = pc.index_in(values, value_set=known).take(found.indices)
+        try:
+            places = places.cast(field.type.index_type)
+            return pa.DictionaryArray.from_arrays(places, known.cast(field.type.value_type), ordered=field.type.ordered)
+        except pa.ArrowInvalid as error:
+            text = f"column {field.name!r} is a {field.type}, and has {len(known):,} different values"
+            raise SchemaError(Report(text, hint="cast it to its values' type, or give schema= a dictionary with a wider index")) from error
+
+    def close(self) -> None:
+        self.writer.close()
 
 
 class _AvroWriter:

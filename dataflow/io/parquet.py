@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
@@ -259,7 +260,10 @@ class ParquetSource(ColumnarSource):
             groups = list(range(split.start, split.stop))
             fields = dict(self.fields)
             paths = [path for name in names or layout.names for path in (chosen_leaves(name, fields[name]) if name in fields else [name])]
-            batches = file.iter_batches(ROWS, row_groups=groups, columns=paths if fields else names, use_threads=False)
+            # Arrow cannot put dictionaries within lists and structs together that come of several row groups
+            runs = [[group] for group in groups] if any(map(_has_inner_dictionaries, file.schema_arrow.types)) else [groups]
+            columns = paths if fields else names
+            batches = chain.from_iterable(file.iter_batches(ROWS, row_groups=run, columns=columns, use_threads=False) for run in runs)
             wanted = narrowed_schema(layout if names is None else pa.schema([layout.field(n) for n in names]), fields)
             while True:
                 batch = self._guarded(split.name, lambda: next(batches, None))
@@ -268,6 +272,11 @@ class ParquetSource(ColumnarSource):
                 place = Place(f"{split.name}, row group {split.start}", row)
                 yield Piece(self._aligned(pa.table(batch), wanted, split.name), place, bytes=batch.nbytes)
                 row += batch.num_rows
+
+
+def _has_inner_dictionaries(kind: pa.DataType) -> bool:
+    inner = [kind.field(at).type for at in range(kind.num_fields)] if pa.types.is_nested(kind) else []
+    return any(pa.types.is_dictionary(one) or _has_inner_dictionaries(one) for one in inner)
 
 
 def _parquet(raw: BinaryIO, ahead: bool) -> Any:

@@ -172,6 +172,8 @@ def widen(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
         return one
     if t.is_null(one):
         return two
+    if t.is_dictionary(one) or t.is_dictionary(two):
+        return widen(*(kind.value_type if t.is_dictionary(kind) else kind for kind in (one, two)))
     if t.is_integer(one) and t.is_integer(two):
         wide = max(one.bit_width, two.bit_width)
         return (

@@ -9,7 +9,8 @@
     month_day_nano_interval, fixed_size_binary(n)  binary, the same bytes    the same bytes
     an extension type                              its storage               the extension type
     map that no expression reads                   list of key and value     map, with keys that come twice
-    timestamp in a zone the kernel lacks           a clock                   its zone
+    timestamp in a zone the kernel lacks           a clock; in UTC where     its zone
+                                                   an offset is computed with
     date64, time32, seconds                        the kernel's own          cast, nothing is lost
 
 Inside lists and structs the same. Unions and lists of no items have no storage: an error names the column.
@@ -24,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataflow.errors import Report, SchemaError
+from dataflow.expr.types import is_fixed_offset
 from dataflow.shard.arrow import from_numpy, to_numpy
 
 __all__ = ["check_carried", "full_type", "is_plain", "out_of", "returned", "shuffled", "spelled_in_full", "storage_table"]
@@ -91,7 +93,7 @@ def storage_table(table: pa.Table, touched: Collection[str] | None = None) -> pa
     """A table as the kernel takes it. ``touched``: the columns that expressions read (None: all), so what the kernel computes
     with stays that."""
     names = table.column_names
-    if all(map(is_plain, table.schema.types)):
+    if all(map(is_plain, table.schema.types)) and not any(map(_is_cut, table.columns)):
         return table
     columns = [_stored(name, column, touched is None or name in touched) for name, column in zip(names, table.columns, strict=True)]
     return pa.Table.from_arrays(columns, names)
@@ -108,10 +110,24 @@ def shuffled(table: pa.Table) -> pa.Table:
 def _stored(name: str, column: pa.ChunkedArray, touched: bool) -> pa.ChunkedArray:
     """A column as the kernel takes it."""
     kind = column.type
-    if is_plain(kind) or (touched and _is.is_timestamp(kind)):
+    if _is_cut(column):
+        return pa.chunked_array([_whole(chunk) for chunk in column.chunks], kind)
+    if is_plain(kind):
         return column
     chunks = [_into(chunk, touched) for chunk in column.chunks] or [_into(pa.array([], kind), touched)]
     return pa.chunked_array(chunks)
+
+
+def _is_cut(column: pa.ChunkedArray) -> bool:
+    """Whether a column of lists of one length is a part of another, of which the kernel takes the wrong nulls, or refuses it."""
+    kind = column.type
+    return _is.is_fixed_size_list(kind) and is_plain(kind) and any(chunk.offset and chunk.null_count for chunk in column.chunks)
+
+
+def _whole(array: Any) -> Any:
+    kind = array.type
+    flat = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=array.is_null())
 
 
 def _is_short(kind: Any) -> bool:
@@ -167,7 +183,9 @@ def _into(array: Any, touched: bool) -> Any:
     if _is.is_decimal(kind) or _is.is_interval(kind):
         return array.view(pa.binary(kind.bit_width // 8)).cast(pa.large_binary())
     if _is.is_timestamp(kind):
-        return array.view(pa.timestamp(kind.unit)) if not touched else array
+        if touched:
+            return array.view(pa.timestamp(kind.unit, "UTC")) if is_fixed_offset(kind.tz) else array
+        return array.view(pa.timestamp(kind.unit))
     if _is.is_map(kind):
         if touched:
             return array
@@ -180,8 +198,8 @@ def _into(array: Any, touched: bool) -> Any:
     if _is_list(kind):
         return _relisted(array, _into(array.flatten(), touched))
     if _is.is_fixed_size_list(kind) and kind.list_size:
-        flat = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
-        return pa.FixedSizeListArray.from_arrays(_into(flat, touched), kind.list_size, mask=array.is_null())
+        items = _into(array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size), touched)
+        return pa.FixedSizeListArray.from_arrays(items, kind.list_size, mask=array.is_null())
     raise AssertionError(kind)
 
 

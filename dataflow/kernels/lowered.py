@@ -82,8 +82,8 @@ def literal(value: Any, kind: DType) -> Lowered:
 def series(values: list[Any], kind: DType) -> pl.Series:
     """Python values as a column of that type."""
     if kind.name == "datetime" and kind.args[1] is not None:
-        unit, zone = to_polars(kind).time_unit, kind.args[1]
-        return pl.Series(values, dtype=pl.Datetime(unit, "UTC")).dt.convert_time_zone(zone)
+        meant = to_polars(kind)
+        return pl.Series(values, dtype=pl.Datetime(meant.time_unit, "UTC")).dt.convert_time_zone(meant.time_zone)
     return pl.Series(values, dtype=to_polars(kind), strict=True)
 
 
@@ -92,7 +92,7 @@ def as_type(given: Lowered, kind: DType) -> pl.Expr:
     if given.type == kind:
         return given.expr
     if kind.name == given.type.name == "datetime" and kind.args[1] is not None and given.type.args[1] is not None:
-        return given.expr.dt.convert_time_zone(kind.args[1]).cast(to_polars(kind))
+        return given.expr.dt.convert_time_zone(to_polars(kind).time_zone).cast(to_polars(kind))
     return given.expr.cast(to_polars(kind))
 
 

@@ -168,7 +168,7 @@ def _aggregate(node: GroupAggregate, frame: Frame, schema: Schema, ordered: bool
     aggs = aggregates_of(node, tuple(frame.schema))
     sets = node.sets if node.sets is not None else (tuple(range(len(keys))),)
     parts = [_one_set(frame, keys, aggs, tuple(list(keys)[at] for at in chosen), schema, ordered) for chosen in sets]
-    return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical")
+    return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical_relaxed")
 
 
 def _one_set(
@@ -191,7 +191,9 @@ def _one_set(
     else:
         by = [lower_rows(keys[name], frame.schema).alias(name) for name in chosen]
         found = frame.lazy.group_by(by, maintain_order=ordered).agg(lowered)
-    missing = [pl.lit(None, dtype=to_polars(schema[name])).alias(name) for name in keys if name not in chosen]
+    # what is nested may travel in another type than the plan's (`carrying`): its nulls take that of the other sets
+    untyped = {name: pl.Null() if schema[name].is_nested else to_polars(schema[name]) for name in keys}
+    missing = [pl.lit(None, dtype=untyped[name]).alias(name) for name in keys if name not in chosen]
     if missing:
         found = found.with_columns(missing)
     if outer:

@@ -74,5 +74,5 @@ KERNELS: dict[str, Kernel] = {
     "dt.combine": _combine, "dt.offset_by": own("dt.offset_by"), "dt.truncate": lambda a, o, k: a[0].expr.dt.truncate(o["every"]),
     "dt.round": _round,
     "dt.strftime": _strftime, "dt.epoch": _epoch, "dt.replace_time_zone": _replace_zone,
-    "dt.convert_time_zone": lambda a, o, k: a[0].expr.dt.convert_time_zone(o["zone"]), "duration": _duration,
+    "dt.convert_time_zone": lambda a, o, k: a[0].expr.dt.convert_time_zone(to_polars(k).time_zone), "duration": _duration,
 }  # fmt: skip

@@ -113,6 +113,7 @@ def to_polars(kind: DType) -> Any:
             return pl.Decimal(*kind.args)
         case "datetime":
             unit, zone = kind.args
+            zone = "UTC" if t.is_fixed_offset(zone) else zone  # the same moments
             return pl.Datetime("ms" if unit == "s" else unit, zone)
         case "duration":
             return pl.Duration("ms" if kind.args[0] == "s" else kind.args[0])

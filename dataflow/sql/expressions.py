@@ -19,7 +19,7 @@ from dataflow.expr.types import BOOL, NULL, STRING, DType
 from dataflow.expr.typing import ExprError
 from dataflow.sql import aggregates, calls, literals, subqueries, texts, times, windows
 from dataflow.sql.building import Builder
-from dataflow.sql.errors import refuse
+from dataflow.sql.errors import SqlError, refuse
 from dataflow.sql.scope import Scope
 from dataflow.sql.trees import chained
 
@@ -308,7 +308,12 @@ class Expressions:
     def _cast(self, node: exp.Expr) -> ExprNode:
         kind, value = literals.type_named(node.args["to"]), self.expr(node.this)
         if isinstance(value, Literal) and isinstance(value.value, str) and kind.is_temporal and kind.name != "duration":
-            return literals.literal_as(value.value, kind, node)
+            try:
+                return literals.literal_as(value.value, kind, node)
+            except SqlError:
+                if isinstance(node, exp.TryCast):
+                    return Literal(None, kind)
+                raise
         if isinstance(value, Literal) and value.value is None:
             return Literal(None, kind)
         return Cast(value, kind, strict=not isinstance(node, exp.TryCast))

@@ -74,6 +74,8 @@ class Scope:
     def _dotted(self, parts: list[str], node: exp.Column) -> ExprNode | None:
         source = self.source(parts[0])
         if source is None:
+            if self.parent is not None and self.parent._has(parts):
+                return None  # a table of the query around goes before a column of this one that would have to be a struct
             whole = self._bare(parts[0], node)  # a struct's field: address.city
             return _fields(whole, parts[1:]) if whole is not None else None
         found = source.find(parts[1])
@@ -83,6 +85,11 @@ class Scope:
             hint = did_you_mean(parts[1], source.names, "columns")
             refuse(node, f"table {source.alias!r} has no column {parts[1]!r}", hint)
         return _fields(Column(found[0]), parts[2:])
+
+    def _has(self, parts: list[str]) -> bool:
+        """Whether this query or one around it has a table of that name with such a column."""
+        source = self.source(parts[0])
+        return bool(source.find(parts[1])) if source is not None else self.parent is not None and self.parent._has(parts)
 
     def source(self, alias: str) -> Source | None:
         return next((one for one in self.sources if one.alias.lower() == alias.lower()), None)

@@ -51,7 +51,8 @@ def _name(of: Expressions, node: exp.Expr) -> str:
                     if seen.lower() == node.name.lower():
                         return seen
         return node.name
-    return str(_Spelling(dialect="duckdb", normalize_functions="lower").generate(node))[:60]
+    spelled = str(_Spelling(dialect="duckdb", normalize_functions="lower", comments=False).generate(node))
+    return "".join(letter if letter.isprintable() else " " for letter in spelled)[:60]
 
 
 def _star(of: Expressions, node: exp.Expr) -> list[tuple[str, ExprNode]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -96,7 +98,21 @@ def values(of: Expressions, context: Context, node: exp.Values) -> Planned:
             if kind is None:
                 refuse(at, f"column {place + 1} of VALUES holds {kinds[place]} and {of.type(Literal(value))}", "CAST one")
             kinds[place] = kind
+    rows = [[_as_kind(value, kind) for value, kind in zip(row, kinds)] for row in rows]
     return _listed(context, rows, kinds, [f"col{place}" for place in range(width)])
+
+
+def _as_kind(value: Any, kind: DType) -> Any:
+    """A constant among others of its column, as a value of the type that holds all of them."""
+    match kind.name, value:
+        case ("float64", int() | Decimal()) if not isinstance(value, bool):
+            return float(value)
+        case ("decimal", int()) if not isinstance(value, bool):
+            return Decimal(value)
+        case ("datetime", dt.date()) if not isinstance(value, dt.datetime):
+            return dt.datetime.combine(value, dt.time())
+        case _:
+            return value
 
 
 def _series(of: Expressions, context: Context, node: exp.GenerateSeries) -> Planned:

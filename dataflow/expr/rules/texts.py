@@ -49,7 +49,22 @@ def _checked(result: DType, kind: Kind, what: str, check: Any) -> Operation:
     return Operation(options_checked(rule, check))
 
 
-_same = _text(STRING)
+MOST_PADDING = 1 << 20  # characters: a number of more is a mistake, which would fill the memory before anything is seen
+
+
+def _counted(name: str, most: int | None = None) -> Operation:
+    """An operation on text with a number of characters."""
+
+    def check(options: Mapping[str, Any]) -> str | None:
+        count = options.get(name)
+        if count is None or (type(count) is int and 0 <= count <= (count if most is None else most)):
+            return None
+        return f"{name} is a number of characters{f' of at most {most:,}' if most else ''}, and not negative, not {count!r}"
+
+    return _checked(STRING, is_text, "text", check)
+
+
+_same, _padded = _text(STRING), _counted("length", MOST_PADDING)
 _bytes_and_bytes = Operation(given(is_bytes, is_bytes, result=BOOL, what="bytes"))
 
 OPERATIONS: dict[str, Operation] = {
@@ -58,8 +73,9 @@ OPERATIONS: dict[str, Operation] = {
     "str.to_lowercase": _same, "str.to_uppercase": _same, "str.to_titlecase": _same,
     "str.strip_chars": _same, "str.strip_chars_start": _same, "str.strip_chars_end": _same, "str.strip_prefix": _same,
     "str.strip_suffix": _same,
-    "str.slice": _same, "str.head": _same, "str.tail": _same, "str.reverse": _same, "str.pad_start": _same, "str.pad_end": _same,
-    "str.zfill": _same, "str.repeat": Operation(_repeat), "str.replace": _same, "str.replace_all": _same, "str.extract": _same,
+    "str.slice": _counted("length"), "str.head": _same, "str.tail": _same, "str.reverse": _same, "str.pad_start": _padded,
+    "str.pad_end": _padded,
+    "str.zfill": _padded, "str.repeat": Operation(_repeat), "str.replace": _same, "str.replace_all": _same, "str.extract": _same,
     "str.extract_all": _text(list_of(STRING)), "str.split": _text(list_of(STRING)), "str.concat": _text(STRING, rest=is_text),
     "str.escape_regex": _same, "str.normalize": _checked(STRING, is_text, "text", _form),
     "str.to_date": _text(DATE), "str.to_time": _text(TIME), "str.to_datetime": Operation(_to_datetime), "str.to_integer": _text(INT64),
