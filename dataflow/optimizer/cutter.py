@@ -53,7 +53,11 @@ def cut(query: Query, memory: int, remarks: Remarks) -> Node:
 
 
 class Cutter(CuttingJoins):
-    """One query, cut node by node."""
+    """One query, cut node by node. ``needed``: the columns of each input that it uses, None for all."""
+
+    def __init__(self, query: Query, memory: int, remarks: Remarks) -> None:
+        super().__init__(query, memory, remarks)
+        self.needed = needed_columns(query)
 
     def run(self) -> Node:
         twice = read_twice((self.query.root,))
@@ -134,7 +138,7 @@ class Cutter(CuttingJoins):
 
     def source(self, node: Given, index: int) -> Part:
         made = self.query.sources[index]
-        needed = needed_columns(self.query, index)
+        needed = self.needed[index]
         size = estimated_bytes(made, needed)
         if isinstance(made, View):
             return self.over(made.input, node.schema, size)

@@ -34,17 +34,17 @@ def estimated_bytes(source: Node, columns: tuple[str, ...] | None) -> int:
     return total
 
 
-def needed_columns(query: Query, index: int) -> tuple[str, ...] | None:
-    """The columns of an input that a query uses, None for all: those of the selects that `prune_columns` put over it."""
+def needed_columns(query: Query) -> list[tuple[str, ...] | None]:
+    """The columns of each input that a query uses, None for all: those of the selects that `prune_columns` put over it."""
+    found: list[tuple[str, ...] | None] = [None] * len(query.sources)
     readers = consumers((query.root,))
     for node in topological((query.root,)):
-        if isinstance(node, Given) and node.index == index:
+        if isinstance(node, Given) and node.schema is not None:
             above = readers[id(node)]
-            if node.schema is None or not all(isinstance(one, Project) and not one.keep for one in above):
-                return None
-            used = {name for one in above if isinstance(one, Project) for expr in one.exprs for name in columns_of(expr)}
-            return tuple(name for name in node.schema if name in used)
-    return None
+            if all(isinstance(one, Project) and not one.keep for one in above):
+                used = {name for one in above if isinstance(one, Project) for expr in one.exprs for name in columns_of(expr)}
+                found[node.index] = tuple(name for name in node.schema if name in used)
+    return found
 
 
 def columns_that_matter(order: Sequence[Node]) -> set[str]:

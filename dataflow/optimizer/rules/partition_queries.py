@@ -28,7 +28,7 @@ def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: s
     def place(node: Node) -> Node:
         if not isinstance(node, Query) or placement == "whole":
             return node
-        size = sum(estimated_bytes(source, needed_columns(node, at)) for at, source in enumerate(node.sources))
+        size = sum(map(estimated_bytes, node.sources, needed_columns(node)))
         if placement == "auto" and size <= memory * WHOLE_SHARE:
             remarks.say(f"whole: {node.label} reads about {size / 1e6:,.0f} MB, which fits the memory")
             return node
