@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import runpy
 import sys
 from typing import Any
@@ -141,10 +142,11 @@ def _execute(script: str, as_json: bool) -> None:
         raise
 
 
-def _fail(error: DataflowError, code: int, as_json: bool) -> None:
+def _fail(error: DataflowError, code: int, as_json: bool, in_script: bool = True) -> None:
     notes = getattr(error, "__notes__", [])
     kind = type(error).__name__
-    click.echo("\n".join([f"{kind}: {error}", *notes]), err=True)
+    text = str(error) if in_script else re.sub(r"\n  declared [^\n]*(\n {6,}[^\n]*)?", "", str(error))  # it would be a line of ours
+    click.echo("\n".join([f"{kind}: {text}", *notes]), err=True)
     if as_json:
         _say_json(kind, error.report.sentence, error.report.declared, code)
     raise SystemExit(code)
@@ -160,12 +162,13 @@ def _say_json(kind: str, message: str, declared: str, code: int) -> None:
     "--table", "-t", "tables", multiple=True, metavar="NAME=PATH", help="A table: Parquet, CSV or JSON lines; globs and folders too."
 )
 @click.option("--output", "-o", metavar="FOLDER", help="Write Parquet there instead of printing.")
+@click.option("--mode", type=click.Choice(["error", "overwrite", "append"]), default="error", show_default=True, help="If it is there.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "jsonl"]), default="table", help="How the result is printed.")
 @click.option("--limit", type=int, default=50, show_default=True, help="Print at most so many rows; 0 prints all.")
 @click.option("--explain", "only_plan", is_flag=True, help="Print the plan instead of running it.")
 @click.option("--memory", metavar="SIZE", help='Memory the data may take, such as "8GiB".')
 def sql(
-    text: str, tables: tuple[str, ...], output: str | None, form: str, limit: int, only_plan: bool, memory: str | None
+    text: str, tables: tuple[str, ...], output: str | None, mode: Any, form: str, limit: int, only_plan: bool, memory: str | None
 ) -> None:  # fmt: skip
     """Run a SELECT over files. TEXT is the query, @FILE a file that holds it, - standard input.
 
@@ -190,7 +193,7 @@ def sql(
         if only_plan:
             click.echo(found.explain())
         elif output:
-            found.write_parquet(output)
+            found.write_parquet(output, mode=mode)
             click.echo(str(found.pipeline.run()), err=True)
         else:
             _print(found, form, limit)
@@ -198,7 +201,7 @@ def sql(
         click.echo(f"stopped: {str(stop) or 'the query was stopped'}", err=True)
         raise SystemExit(130) from None
     except DataflowError as error:
-        _fail(error, 4 if isinstance(error, MACHINE) else 1, False)
+        _fail(error, 4 if isinstance(error, MACHINE) else 1, False, in_script=False)
 
 
 def _print(found: Any, form: str, limit: int) -> None:

@@ -159,8 +159,8 @@ class Columns(Reshaping[T]):
         """
         from dataflow.plan.relational import Limit
 
-        if n < 0 or offset < 0:
-            raise plan_error("limit and offset must not be negative")
+        if type(n) is not int or type(offset) is not int or n < 0 or offset < 0:
+            raise plan_error(f"limit takes whole numbers that are not negative, not {n!r}{f' and {offset!r}' if offset else ''}")
         return relation(self, Limit, "limit", label, {"input": self.node}, count=n, offset=offset)
 
     def join(

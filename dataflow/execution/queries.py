@@ -141,7 +141,7 @@ def named(origin: Origin, label: str, place: str | Callable[[], str] = "") -> Ge
     except Exception as error:
         hint = error.hint if isinstance(error, ExprError) else ""
         failed = user_frames(error)
-        text = " ".join(text_of(error).split())[:400]
+        text = _in_short(" ".join(text_of(error).split()))[:400]
         what = f"{type(error).__name__}: {text}" if failed else text  # of the user's function, or the kernel
         report = Report(
             f"{label} failed: {what}", steps=(label,), declared=str(origin), declared_text=origin.text(), failed=failed,
@@ -188,6 +188,8 @@ def _read_leaf(source: Source, known: Listings) -> Leaf:
         return leaf_of_table(source.table)
     layout = source.columns()
     if layout is None:
+        if (disagreement := getattr(source, "disagreement", None)) is not None and (why := disagreement()) is not None:
+            raise why
         raise InputError(Report("the columns of the input are not known", location=source.describe()))
 
     def tables(names: Sequence[str] | None) -> Iterator[pa.Table]:
@@ -202,6 +204,15 @@ def _read_leaf(source: Source, known: Listings) -> Leaf:
                 yield conform(table_of(piece.batch, None), wanted)
 
     return leaf_of_stream(tables, layout)
+
+
+def _in_short(text: str) -> str:
+    """What the kernel says, without its plan, which is not the user's."""
+    for end in (" Resolved plan until failure", " This error occurred with the following context"):
+        text = text.partition(end)[0]
+    if text.startswith("incomplete mapping specified for `replace_strict`"):
+        return "a value is none of those that are known: keys of replace_strict, or true, t, 1, false, f, 0 of a text that is cast to bool"
+    return text.replace(" in column 'scalar'", " of a constant").replace(" in column 'literal'", " of a constant")
 
 
 def united(parts: list[pa.Table]) -> pa.Table:

@@ -112,7 +112,7 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
     ) as error:
         row, value = _culprit(items, declared)
         names = sorted({type(v).__name__ for v in items if v is not None})
-        text = f"column {name!r} cannot be written: it holds {', '.join(names[:4])}"
+        text = f"column {name!r} has no one type: it holds {', '.join(names[:4])}"
         text += f", and Arrow says: {error}" if len(names) < 2 else ""
         if isinstance(error, OverflowError):
             text = f"column {name!r} holds an integer beyond 64 bits"
@@ -124,9 +124,9 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
 def _refuse_mixes(name: str, items: Sequence[Any], kinds: set[type]) -> None:
     """Mixes that Arrow would take, and change: text becomes bytes, local times shift."""
     if str in kinds and bytes in kinds:
-        raise SchemaError(Report(f"column {name!r} cannot be written: it holds bytes, str", hint="map the values to one type first"))
+        raise SchemaError(Report(f"column {name!r} has no one type: it holds bytes, str", hint="map the values to one type first"))
     if dt.datetime in kinds and len({v.tzinfo is None for v in items if isinstance(v, dt.datetime)}) == 2:
-        text = f"column {name!r} cannot be written: it holds times with and without a time zone"
+        text = f"column {name!r} has no one type: it holds times with and without a time zone"
         raise SchemaError(Report(text, hint="give all of them a time zone, or none"))
 
 

@@ -80,13 +80,23 @@ class ListSource(Source):
         return bool(self.items) and all(isinstance(item, dict) for item in self.items)
 
     def columns(self) -> Any:
+        found = self._table() if self.has_columns else None
+        return None if found is None or isinstance(found, Exception) else found.schema  # the values may not agree; the run says where
+
+    def disagreement(self) -> Any:
+        """Why the columns of records are not known, None if they are."""
+        found = self._table() if self.has_columns else None
+        return found if isinstance(found, Exception) else None
+
+    def _table(self) -> Any:
+        """The records as a table, or what keeps them from being one."""
         from dataflow.errors import SchemaError
         from dataflow.io.schema import table_of
 
         try:
-            return table_of(Rows(list(self.items)), None).schema if self.has_columns else None
-        except SchemaError:  # the values do not agree; the run says where
-            return None
+            return table_of(Rows(list(self.items)), None)
+        except SchemaError as error:
+            return error
 
     def estimated_bytes(self, names: tuple[str, ...] | None = None) -> int:
         from dataflow.shard.size import estimated_bytes

@@ -92,3 +92,23 @@ def test_doctor_and_help(tmp_path: Path) -> None:
     done = dataflow("doctor", cwd=tmp_path)
     assert done.returncode == 0 and "a worker process counted words" in done.stdout
     assert "Exit codes" not in dataflow("--help", cwd=tmp_path).stderr
+
+
+def test_sql_over_files(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("kind,n\na,1\nb,2\na,3\n")
+    sums = "select kind, sum(n) s from t group by kind order by kind"
+    done = dataflow("sql", sums, "-t", "t=t.csv", "--format", "csv", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.splitlines() == ["kind,s", "a,4", "b,2"], done.stderr
+    assert dataflow("sql", sums, "-t", "t=t.csv", "-o", "out", cwd=tmp_path).returncode == 0
+    there = dataflow("sql", sums, "-t", "t=t.csv", "-o", "out", cwd=tmp_path)
+    assert there.returncode == 1 and "exists and holds data" in there.stderr
+    done = dataflow("sql", "select 1 one", "-o", "out", "--mode", "overwrite", cwd=tmp_path)
+    assert done.returncode == 0 and len(list((tmp_path / "out").glob("*.parquet"))) == 1
+
+
+def test_errors_of_sql_name_its_text_and_no_line_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    done = dataflow("sql", "select b from t", "-t", "t=t.csv", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "there is no column 'b'" in done.stderr and "line 1:" in done.stderr and "columns: a" in done.stderr
+    assert "declared" not in done.stderr and "callback" not in done.stderr

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataflow import PCollection, Pipeline, col, len_
-from dataflow.errors import PlanError
+from dataflow.errors import PlanError, SchemaError, StepError
 
 PIECES: dict[str, Any] = {"placement": "partitioned", "memory": "4MiB", "mode": "in_process", "progress": False}
 WAYS = pytest.mark.parametrize("options", [{"progress": False}, PIECES], ids=["whole", "in pieces"])
@@ -154,3 +154,19 @@ def test_what_no_column_holds(wrong: Callable[[PCollection[Any]], Any], sentence
 def test_an_expression_is_no_option() -> None:
     with pytest.raises(TypeError, match="by is a constant"):
         col("s").str.split(col("s"))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [([1, "x"], "column 'a' has no one type: it holds int, str"), ([1, 2**64], "column 'a' holds an integer beyond 64 bits")],
+)
+def test_why_the_columns_of_records_are_not_known(values: list[Any], sentence: str) -> None:
+    with pytest.raises(SchemaError, match=sentence):
+        Pipeline().create([{"a": value} for value in values]).filter(col("a") == 1).collect(progress=False)
+
+
+def test_the_words_of_the_kernel_without_its_plan() -> None:
+    for text, sentence in (("select 'abc'::int", '"abc"'), ("select cast('yes' as bool)", "none of those that are known")):
+        with pytest.raises(StepError) as caught:
+            Pipeline().sql(text).collect(progress=False)
+        assert sentence in str(caught.value) and "FAILED HERE" not in str(caught.value)
