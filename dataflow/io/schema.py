@@ -189,7 +189,7 @@ def widen(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     if one in strings and two in strings:
         return pa.large_string()
     blobs = (pa.binary(), pa.large_binary(), pa.binary_view())
-    if one in blobs and two in blobs:
+    if all(kind in blobs or t.is_fixed_size_binary(kind) for kind in (one, two)):
         return pa.large_binary()
     if (t.is_list(one) or t.is_large_list(one)) and (t.is_list(two) or t.is_large_list(two)):
         inner = widen(one.value_type, two.value_type)

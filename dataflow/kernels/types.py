@@ -32,6 +32,8 @@ def from_arrow(kind: pa.DataType) -> DType:
     is_ = pa.types
     if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
         return from_arrow(kind.value_type)
+    if is_.is_fixed_size_binary(kind):
+        return t.BINARY
     if is_.is_decimal(kind) and kind.precision <= t.MOST_DIGITS and kind.scale >= 0:
         return t.decimal_of(kind.precision, kind.scale)
     if is_.is_timestamp(kind):

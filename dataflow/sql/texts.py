@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -53,6 +54,8 @@ def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for 
         case exp.RegexpReplace():
             pattern, value = of.constant(node.expression, "the pattern"), of.constant(node.args.get("replacement"), "the replacement")
             every = "g" in str(of.constant(node.args.get("modifiers"), "the modifiers") or "")
+            if isinstance(value, str):
+                value = re.sub(r"\\(\d)", r"${\1}", value.replace("$", "$$"))  # SQL's \1 is our ${1}
             options = (("pattern", pattern), ("value", value), ("literal", False))
             return Call("str.replace_all" if every else "str.replace", (of.expr(node.this),), options)
         case exp.SHA2():

@@ -170,3 +170,17 @@ def test_the_words_of_the_kernel_without_its_plan() -> None:
         with pytest.raises(StepError) as caught:
             Pipeline().sql(text).collect(progress=False)
         assert sentence in str(caught.value) and "FAILED HERE" not in str(caught.value)
+
+
+@WAYS
+def test_bytes_of_one_length_are_bytes(options: dict[str, Any], tmp_path: Path) -> None:
+    table = pa.table({"b": pa.array([b"ab", b"cd", None], pa.binary(2)), "x": [1, 2, 3]})
+    longer = pa.table({"b": pa.array([b"abc"], pa.binary(3)), "x": [4]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    for source in (of(table), Pipeline().read_parquet(tmp_path / "t.parquet")):
+        found = source.filter(col("b") == b"ab").to_arrow(**options)
+        assert found.to_pylist() == [{"b": b"ab", "x": 1}] and str(found.schema.field("b").type) == "fixed_size_binary[2]"
+        assert source.group_by().agg(n=col("b").n_unique(), m=col("b").max()).collect(**options) == [{"n": 2, "m": b"cd"}]
+        assert source.select(b=col("b").cast("binary")).sort("b", nulls_last=True).head(1, **options) == [{"b": b"ab"}]
+    both = of(table)
+    assert sorted(row["x"] for row in both.concat(both.pipeline.from_arrow(longer)).collect(**options)) == [1, 2, 3, 4]

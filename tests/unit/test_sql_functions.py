@@ -22,7 +22,8 @@ split_part('a-b', '-', 1) | split_part('a-b', '-', 3) | split_part('a-b', '-', -
 lpad('7', 3, '0') | rpad('a', 4, ' ') | strpos('abc', 'c') | strpos('abc', 'z') | strpos('abc', '') | strpos(null, 'a')
 position('c' in 'abc') | repeat('ab', 2) | reverse('abc') | 'abc' similar to 'b' | 'abc' similar to 'a.c'
 regexp_matches('ABC', 'b', 'i') | regexp_full_match('abc', 'b') | regexp_extract('abc', 'b(.)', 1)
-regexp_replace('aba', 'a', 'x', 'g') | substring('abcd' from 2 for 2) | left('abc', 2) | right('abc', 2) | trim(both 'x' from 'xax')
+regexp_replace('aba', 'a', 'x', 'g') | regexp_replace('abc', '(b)', '<\\1$>') | regexp_replace('a-b', '(a)-(b)', '\\2\\1')
+substring('abcd' from 2 for 2) | left('abc', 2) | right('abc', 2) | trim(both 'x' from 'xax')
 ltrim(' a') | concat('a', null, 'b') | concat_ws('-', 'a', 'b') | to_base64('abc'::blob) | from_base64('YWJj') | strlen('é')
 length('é') | contains('abc', 'b') | starts_with('abc', 'a') | suffix('abc', 'c') | json_extract_string('{"a": {"b": 1}}', '$.a.b')
 json_extract_string('{"c": [1, 2]}', '$.c[1]') | json_extract_string('{"e": null}', '$.e') | '{"d": "x"}' ->> 'd'
