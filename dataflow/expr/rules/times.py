@@ -106,8 +106,8 @@ OPERATIONS: dict[str, Operation] = {
     "dt.total_milliseconds": _total, "dt.total_microseconds": _total,
     "duration": Operation(given(rest=is_integer, result=duration_of(), what="integers")),
 }  # fmt: skip
-OPERATIONS |= {
-    name: _in_a_place(one)
-    for name, one in OPERATIONS.items()
+OPERATIONS.update(
+    (name, _in_a_place(one))
+    for name, one in list(OPERATIONS.items())
     if name.startswith("dt.") and not name.startswith("dt.total_") and name not in ("dt.convert_time_zone", "dt.epoch")
-}
+)
