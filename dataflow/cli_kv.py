@@ -157,31 +157,72 @@ def backup(address: str, folder: str) -> None:
 @ADDRESS
 def restore(folder: str, address: str) -> None:
     """Make a new store at ADDRESS from the copy in FOLDER."""
-    target = Path(address.partition(":")[2] if address.startswith(("rocksdb:", "lmdb:")) else address)
-    if target.exists() and any(target.iterdir()):
+    with _copied(folder, _target(folder, address)), _database(address) as db:
+        now = db.now()
+    click.echo(f"restored to {address}, as of time {now}")
+
+
+def _target(folder: str, address: str) -> Path:
+    """The folder that a copy is restored to. Raises `ClickException` if it is no copy for that address."""
+    from dataflow.kv.opening import files_at, kind_in
+
+    with _said():
+        if "," in address:
+            raise click.ClickException(f"{address} is no store in a folder\n  hint     a copy is one store, restored to one")
+        kind, target = files_at(address)
+    held = kind_in(folder)
+    if held is None:
+        raise click.ClickException(f"{folder} holds no copy of a store\n  hint     copies are made by: dataflow kv backup")
+    if held != kind:
+        raise click.ClickException(
+            f"{folder} is a copy of a store of {held}:, and {address} is of {kind}:\n  hint     restore it to '{held}:{target}'"
+        )
+    return Path(target)
+
+
+@contextlib.contextmanager
+def _copied(folder: str, target: Path) -> Generator[None]:
+    """A copy of a folder, made under another name until it is whole. It is taken away again if what is done with it fails."""
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise click.ClickException(f"{target} is there already; a copy is restored to a new folder")
     partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(folder, partial)
-    if target.exists():
-        target.rmdir()
-    partial.rename(target)
-    with _database(address) as db:
-        click.echo(f"restored to {address}, as of time {db.now()}")
+    missing = [parent for parent in target.parents if not parent.exists()]
+    ours = partial
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(folder, partial)
+        ours = partial.rename(target)  # in place of an empty folder, too
+        yield
+    except BaseException as error:
+        shutil.rmtree(ours, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another may have put something there
+            for parent in missing:
+                parent.rmdir()
+        if isinstance(error, OSError):
+            raise click.ClickException(f"{folder} cannot be copied to {target}: {' '.join(str(error).split())[:300]}") from None
+        raise
+
+
+@contextlib.contextmanager
+def _said() -> Generator[None]:
+    """What the engine raises is told without its trace."""
+    from dataflow.errors import DataflowError
+
+    try:
+        yield
+    except DataflowError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @contextlib.contextmanager
 def _database(address: str) -> Generator[Database]:
-    from dataflow.errors import DataflowError
+    """The database that is at an address: a slip of the pen makes none."""
     from dataflow.txn import Database
 
     several = address.split(",")
-    try:
-        with Database.open(several if len(several) > 1 else address) as db:
-            yield db
-    except DataflowError as error:
-        raise click.ClickException(str(error)) from None
+    with _said(), Database.open(several if len(several) > 1 else address, create=False) as db:
+        yield db
 
 
 @contextlib.contextmanager

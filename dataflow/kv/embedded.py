@@ -26,6 +26,7 @@ from dataflow.kv.store import Entry
 __all__ = [
     "FORMAT",
     "FORMAT_KEY",
+    "WRONG_ADDRESS",
     "Closed",
     "Sizes",
     "Snapshot",
@@ -41,6 +42,8 @@ __all__ = [
 FORMAT = 1
 FORMAT_KEY = b"format"
 """In the family "meta"; it sorts above every packed key."""
+WRONG_ADDRESS = "look at the address; Database.open makes a store where there is none"
+"""The hint where a store is to be there already."""
 
 
 class Sizes(NamedTuple):

@@ -56,6 +56,7 @@ class LmdbStore:
     """An ordered map of bytes to bytes in a folder, for several processes. ``size``: of the map, at first; less if address space is short.
 
     It costs nothing but addresses. One that is too small grows when it is full, for which this process may have no snapshot open.
+    ``create``: make the store where there is none.
 
     >>> import tempfile
     >>> with LmdbStore(tempfile.mkdtemp(), durable=False) as store:
@@ -68,11 +69,11 @@ class LmdbStore:
     atomic: Literal["row", "store"] = "store"
     shared = True
 
-    def __init__(self, path: str | os.PathLike[str], *, size: int | str = "16TiB", durable: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, size: int | str = "16TiB", durable: bool = True, create: bool = True) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.name = f"lmdb:{os.fspath(path)}"
         self.durable = durable
-        self._environment, self._families = open_environment(self.name, self.path, pages_of(parse_size(size)), durable)
+        self._environment, self._families = open_environment(self.name, self.path, pages_of(parse_size(size)), durable, create)
         self._begin = self._environment.begin
         self._package = lmdb()
         self._gate = Gate()

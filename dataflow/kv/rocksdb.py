@@ -64,6 +64,8 @@ _KEPT = 1_000  # entries of "meta"
 class RocksStore:
     """An ordered map of bytes to bytes in a folder. ``cache``: bytes of blocks kept in memory, of all families together.
 
+    ``create``: make the store where there is none.
+
     >>> import tempfile
     >>> with RocksStore(tempfile.mkdtemp(), cache="64MiB") as store:
     ...     store.mutate(Mutation(b"a", (Equals("data", b"a1", None),), (Edit("data", b"a1", b"x"),)))
@@ -75,11 +77,11 @@ class RocksStore:
     atomic: Literal["row", "store"] = "store"
     shared = False
 
-    def __init__(self, path: str | os.PathLike[str], *, cache: int | str = "256MiB", read_only: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, cache: int | str = "256MiB", read_only: bool = False, create: bool = True) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.name = f"rocksdb:{os.fspath(path)}"
         self.read_only = read_only
-        self._db = open_folder(self.name, self.path, parse_size(cache), read_only)
+        self._db = open_folder(self.name, self.path, parse_size(cache), read_only, create)
         rocks = rocksdict()
         self._batch, self._read_options = rocks.WriteBatch, rocks.ReadOptions
         self._synced, self._unsynced = rocks.WriteOptions(), rocks.WriteOptions()
