@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
-from dataflow.kv.embedded import Closed, Sizes, in_child, pages, why
+from dataflow.kv.embedded import Closed, Sizes, copied_to, in_child, pages, why
 from dataflow.kv.lmdb_map import Gate, adopt, grow, lmdb, open_environment, pages_of
 from dataflow.kv.lmdb_view import LONG, LmdbSnapshot, Transaction, View
 from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Range
@@ -226,8 +226,8 @@ class LmdbStore:
         self._gate.stay()
         try:
             self._families["data"]  # raises if closed
-            os.makedirs(folder)
-            self._environment.copy(os.fspath(folder), compact=True)
+            with copied_to(self.name, folder) as partial:
+                self._environment.copy(partial, compact=True)
         except Exception as reason:
             self._refuse(f"copied to {os.fspath(folder)}", reason)
         finally:

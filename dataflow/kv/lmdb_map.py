@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 
 from dataflow.errors import Report, StoreError
 from dataflow.kv.embedded import FORMAT_KEY, WRONG_ADDRESS, check_format, missing_package, stamp, why
+from dataflow.kv.lmdb_length import is_whole
 from dataflow.kv.store import FAMILIES
 
 Environment = Any  # lmdb's: beside our lmdb.py, type checkers take that for the package
@@ -139,6 +140,9 @@ def open_environment(name: str, path: str, size: int, durable: bool, create: boo
             _suits(name, path, create)
             os.makedirs(path, exist_ok=True)
             _made(path)
+            if not is_whole(os.path.join(path, "data.mdb")):
+                sentence = f"{name} cannot be opened: it is damaged (data.mdb ends before pages that are in use)"
+                raise StoreError(Report(sentence, hint="make the copy again, if it is one; else restore it from a checkpoint"))
             environment = package.open(
                 path,
                 map_size=size,

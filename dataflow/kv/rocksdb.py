@@ -43,7 +43,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
-from dataflow.kv.embedded import Closed, Sizes, immortal, in_child, pages, why
+from dataflow.kv.embedded import Closed, Sizes, immortal, in_child, pages, refuse_existing, why
 from dataflow.kv.rocksdb_batch import Batch, fill
 from dataflow.kv.rocksdb_files import open_folder, rocksdict
 from dataflow.kv.rocksdb_latches import Latches
@@ -321,6 +321,7 @@ class RocksStore:
         """
         try:
             self._families["data"]  # raises if closed
+            refuse_existing(self.name, folder)
             rocksdict().Checkpoint(self._db).create_checkpoint(os.path.abspath(os.fspath(folder)))
         except Exception as reason:
             self._refuse(f"copied to {os.fspath(folder)}", reason)
