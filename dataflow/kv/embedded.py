@@ -142,6 +142,8 @@ _REASONS = (
     (("corruption", "checksum", "invalid", "corrupted", "version_mismatch"), "it is damaged", "restore it from a checkpoint"),
     (("permission denied", "read-only", "read only"), "it cannot be written", "open it with read_only=True, or change its permissions"),
     (("no such file", "not a directory", "file exists"), "there is no such folder", "the address names a folder"),
+    # what LMDB says of a write that the disk took half, as full ones do
+    (("input/output error",), "the disk is full, or fails", "free some space, or see what the system's log says, and open it again"),
     (("too many open files",), "this process may open no more files", "raise the limit: ulimit -n"),
 )  # fmt: skip
 

@@ -34,6 +34,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
@@ -79,6 +80,7 @@ class LmdbStore:
         self._gate = Gate()
         self._inside = self._gate.inside
         self._changes = 0
+        self._late = False  # whether it is closed, but for those who stay
         self._snapshots: weakref.WeakSet[LmdbSnapshot] = weakref.WeakSet()
         in_child(self, LmdbStore._forked)
 
@@ -184,8 +186,11 @@ class LmdbStore:
                 failed.append(reason)
             return not failed
 
-        if not self._change(change, sync, long=True):
-            raise failed[0]
+        try:
+            if not self._change(change, sync, long=True):
+                raise failed[0]
+        finally:
+            self._close_late()
         return done[0]
 
     def snapshot(self, family: str) -> LmdbSnapshot:
@@ -232,6 +237,7 @@ class LmdbStore:
             self._refuse(f"copied to {os.fspath(folder)}", reason)
         finally:
             self._gate.go()
+            self._close_late()
 
     def sizes(self) -> Sizes:
         """Bytes on disk, and how many records each family has; of keys longer than 510 bytes a record may hold several.
@@ -254,7 +260,15 @@ class LmdbStore:
         try:
             self._gate.alone(self._environment.close)
         except TimeoutError as reason:
-            raise StoreError(f"{self.name} cannot be closed: another thread is in the middle of `exclusive`") from reason
+            self._late = True
+            sentence = f"{self.name} cannot be closed now: another thread is in the middle of `exclusive`, or of a copy"
+            raise StoreError(Report(sentence, hint="it will be closed when that thread is done")) from reason
+
+    def _close_late(self) -> None:
+        """Close what could not be closed while someone stayed."""
+        if self._late:
+            with suppress(TimeoutError):  # another stays; it will close it
+                self._gate.alone(self._environment.close)
 
     def _read(self, do: Callable[[View], T]) -> T:
         """What is done sees the store as it is at one moment."""

@@ -35,6 +35,7 @@ b'text'
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -349,14 +350,13 @@ class RocksStore:
         for snapshot in list(self._snapshots):
             snapshot.close()
         try:
-            if not self.read_only:
-                self._db.flush_wal(True)
+            with contextlib.ExitStack() as closing:
+                for found in (self._db, *families):  # each keeps the lock of the folder, whatever another raises
+                    closing.callback(found.close)
+                if not self.read_only:
+                    self._db.flush_wal(True)
         except Exception as reason:
             raise StoreError(why(self.name, "closed", reason)) from reason
-        finally:
-            for found in families:  # each keeps the lock of the folder
-                found.close()
-            self._db.close()
 
     def _shut(self, sentence: str) -> None:
         closed = Closed(sentence)

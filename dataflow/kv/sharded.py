@@ -17,6 +17,7 @@ range over many rows asks all shards at once, each for the ranges in their order
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import secrets
@@ -112,14 +113,13 @@ class ShardedStore:
         from dataflow.kv.opening import open_store  # which opens this
 
         opened: list[Store] = []
-        try:
+        with contextlib.ExitStack() as failing:
             for each in addresses:
                 opened.append(open_store(each, **options))
-            return cls(opened)
-        except BaseException:
-            for store in opened:
-                store.close()
-            raise
+                failing.callback(opened[-1].close)
+            store = cls(opened)
+            failing.pop_all()
+        return store
 
     @property
     def name(self) -> str:
@@ -307,6 +307,7 @@ class ShardedStore:
     def close(self) -> None:
         """Close all shards."""
         self._closed.set()
-        self._threads.shutdown()
-        for store in self.shards:
-            store.close()
+        with contextlib.ExitStack() as closing:  # whatever one of them raises
+            for store in reversed(self.shards):
+                closing.callback(store.close)
+            self._threads.shutdown()
