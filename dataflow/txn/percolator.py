@@ -126,6 +126,8 @@ class PercolatorEngine:
 
     def as_of(self, timestamp: int) -> _Snapshot:
         """The store as it was."""
+        if timestamp < 0:
+            check_age(self.store, timestamp)  # refuses it, before others are told of a number that they cannot read
         with self._mutex:
             if timestamp > (now := self.ground.oracle.next()):
                 raise SnapshotTooOldError(f"time {timestamp} is in the future; it is {now} now")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,49 @@ def test_a_restore_leaves_what_another_has_put_there_meanwhile(here: Path, monke
     assert "cannot be copied" in refused("restore", "copy", "new")
     assert command("get", "new", "ann", "balance").output == "100\n"
     assert not (here / "new.partial").exists()
+
+
+def test_what_is_printed_is_json_and_rows_are_told_apart(here: Path) -> None:
+    needs("rocksdict")
+    rows = ["5", 5, "ann", "", "two\nlines", "blank space", 10**5000]
+    with Database.open("cells") as db, db.transaction() as t:
+        for row in rows:
+            t[row, "x"] = float("nan")
+        t["ann", "odd\tname"] = "plain"
+    shown = [line.split("\t")[0] for line in command("ls", "cells").output.splitlines()]
+    assert sorted(shown) == sorted(["'5'", "5", "ann", "''", "'two\\nlines'", "blank space", "1" + "0" * 5000])
+    assert "ann\t'odd\\tname', x" in command("ls", "cells").output
+    printed = command("scan", "cells", "--column", "x").output.splitlines()
+    assert {json.loads(line, parse_int=float, parse_constant=pytest.fail)[2] for line in printed} == {"nan"}
+    assert json.loads(command("get", "cells", "ann").output, parse_constant=pytest.fail)["x"] == "nan"
+    for line in ("'5'", "5", "''", "'two\\nlines'"):
+        assert command("get", "cells", line, "--literal").exit_code == 0
+
+
+def test_half_a_pair_of_surrogates_is_printed(here: Path) -> None:
+    needs("rocksdict")
+    filled("cells")
+    with Database.open("cells") as db, db.transaction() as t:
+        t["ann", "half"] = "\ud800"
+    assert command("get", "cells", "ann", "half").output == "\\ud800\n"
+    assert json.loads(command("get", "cells", "ann").output)["half"] == "\ud800"
+
+
+def test_a_limit_is_no_negative_number(here: Path) -> None:
+    needs("rocksdict")
+    filled("cells")
+    for name in ("ls", "scan"):
+        assert command(name, "cells", "--limit", "-1").exit_code == 2
+
+
+def test_a_missing_login_is_said(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    needs("google.cloud.bigtable_v2")
+    monkeypatch.delenv("BIGTABLE_EMULATOR_HOST", raising=False)
+    monkeypatch.setattr("google.auth.default", _no_credentials)
+    assert "BIGTABLE_EMULATOR_HOST" in refused("ls", "bigtable://project/instance/table")
+
+
+def _no_credentials(*given: Any, **options: Any) -> Any:
+    from google.auth.exceptions import DefaultCredentialsError
+
+    raise DefaultCredentialsError("Your default credentials were not found.")  # type: ignore[no-untyped-call]
