@@ -8,7 +8,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import math
 import shutil
+import sys
 from collections.abc import Generator
 from itertools import islice
 from pathlib import Path
@@ -32,18 +34,21 @@ def kv() -> None:
 
     ADDRESS is a folder (RocksDB), lmdb:FOLDER, postgresql://… or bigtable://…; several PostgreSQL servers are joined by commas.
     """
+    most = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)  # numbers are shown, however long
+    click.get_current_context().call_on_close(lambda: sys.set_int_max_str_digits(most))
 
 
 @kv.command()
 @ADDRESS
-@click.option("--limit", type=int, default=100, show_default=True, help="At most so many rows; 0: all.")
+@click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="At most so many rows; 0: all.")
 @AT
 def ls(address: str, limit: int, at: int | None) -> None:
     """List the rows, and the columns each has."""
     with _snapshot(address, at) as cells:
         rows = _rows(cells)
         for row, columns in islice(rows, limit) if limit else rows:
-            click.echo(f"{_shown(row)}\t{', '.join(columns)}")
+            _echo(f"{_shown(row)}\t{', '.join(map(_shown, columns))}")
         if limit and next(rows, None) is not None:
             click.echo(f"(the first {limit} rows; --limit 0 lists all)", err=True)
 
@@ -73,11 +78,11 @@ def get(address: str, row: str, column: str | None, literal: bool, at: int | Non
         if column is not None:
             if column not in found:
                 raise click.ClickException(f"cell [{row!r}, {column!r}] has no value")
-            click.echo(_printed(found[column]))
+            _echo(found[column] if isinstance(found[column], str) else _json(found[column]))
         elif not found:
             raise click.ClickException(f"row {row!r} has no columns")
         else:
-            click.echo(json.dumps(found, default=_plain, ensure_ascii=False))
+            _echo(_json(found))
 
 
 @kv.command()
@@ -85,7 +90,7 @@ def get(address: str, row: str, column: str | None, literal: bool, at: int | Non
 @click.option("--start", help="The first row.")
 @click.option("--stop", help="The row before which to stop.")
 @click.option("--column", "-c", help="Only this column.")
-@click.option("--limit", type=int, default=100, show_default=True, help="At most so many cells; 0: all.")
+@click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="At most so many cells; 0: all.")
 @LITERAL
 @AT
 def scan(address: str, start: str | None, stop: str | None, column: str | None, limit: int, literal: bool, at: int | None) -> None:
@@ -94,7 +99,7 @@ def scan(address: str, start: str | None, stop: str | None, column: str | None, 
     with _snapshot(address, at) as cells:
         found = cells.scan(column=column, **bounds)
         for (row, name), value in islice(found, limit) if limit else found:
-            click.echo(json.dumps([row, name, value], default=_plain, ensure_ascii=False))
+            _echo(_json([row, name, value]))
         if limit and next(found, None) is not None:
             click.echo(f"(the first {limit} cells; --limit 0 prints all)", err=True)
 
@@ -105,7 +110,7 @@ def locks(address: str) -> None:
     """List the locks that stand: cells of transactions that are committing, or whose process died."""
     with _database(address) as db:
         for (row, column), lock in db.locks():
-            click.echo(json.dumps({"row": row, "column": column, **lock}, default=_plain, ensure_ascii=False))
+            _echo(_json({"row": row, "column": column, **lock}))
 
 
 @kv.command()
@@ -157,31 +162,72 @@ def backup(address: str, folder: str) -> None:
 @ADDRESS
 def restore(folder: str, address: str) -> None:
     """Make a new store at ADDRESS from the copy in FOLDER."""
-    target = Path(address.partition(":")[2] if address.startswith(("rocksdb:", "lmdb:")) else address)
-    if target.exists() and any(target.iterdir()):
+    with _copied(folder, _target(folder, address)), _database(address) as db:
+        now = db.now()
+    click.echo(f"restored to {address}, as of time {now}")
+
+
+def _target(folder: str, address: str) -> Path:
+    """The folder that a copy is restored to. Raises `ClickException` if it is no copy for that address."""
+    from dataflow.kv.opening import files_at, kind_in
+
+    with _said():
+        if "," in address:
+            raise click.ClickException(f"{address} is no store in a folder\n  hint     a copy is one store, restored to one")
+        kind, target = files_at(address)
+    held = kind_in(folder)
+    if held is None:
+        raise click.ClickException(f"{folder} holds no copy of a store\n  hint     copies are made by: dataflow kv backup")
+    if held != kind:
+        raise click.ClickException(
+            f"{folder} is a copy of a store of {held}:, and {address} is of {kind}:\n  hint     restore it to '{held}:{target}'"
+        )
+    return Path(target)
+
+
+@contextlib.contextmanager
+def _copied(folder: str, target: Path) -> Generator[None]:
+    """A copy of a folder, made under another name until it is whole. It is taken away again if what is done with it fails."""
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise click.ClickException(f"{target} is there already; a copy is restored to a new folder")
     partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(folder, partial)
-    if target.exists():
-        target.rmdir()
-    partial.rename(target)
-    with _database(address) as db:
-        click.echo(f"restored to {address}, as of time {db.now()}")
+    missing = [parent for parent in target.parents if not parent.exists()]
+    ours = partial
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(folder, partial)
+        ours = partial.rename(target)  # in place of an empty folder, too
+        yield
+    except BaseException as error:
+        shutil.rmtree(ours, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another may have put something there
+            for parent in missing:
+                parent.rmdir()
+        if isinstance(error, OSError):
+            raise click.ClickException(f"{folder} cannot be copied to {target}: {' '.join(str(error).split())[:300]}") from None
+        raise
+
+
+@contextlib.contextmanager
+def _said() -> Generator[None]:
+    """What the engine raises is told without its trace."""
+    from dataflow.errors import DataflowError
+
+    try:
+        yield
+    except DataflowError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @contextlib.contextmanager
 def _database(address: str) -> Generator[Database]:
-    from dataflow.errors import DataflowError
+    """The database that is at an address: a slip of the pen makes none."""
     from dataflow.txn import Database
 
     several = address.split(",")
-    try:
-        with Database.open(several if len(several) > 1 else address) as db:
-            yield db
-    except DataflowError as error:
-        raise click.ClickException(str(error)) from None
+    with _said(), Database.open(several if len(several) > 1 else address, create=False) as db:
+        yield db
 
 
 @contextlib.contextmanager
@@ -195,16 +241,36 @@ def _row(text: str, literal: bool) -> Any:
         return text
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise click.UsageError(f"{text!r} is no Python literal") from None
 
 
 def _shown(row: Any) -> str:
-    return row if isinstance(row, str) else repr(row)
+    """As it is, if it is a text that nobody can take for something else; else as a literal, for ``--literal``."""
+    if not isinstance(row, str) or not row.isprintable():
+        return repr(row)
+    try:
+        ast.literal_eval(row)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return row or repr(row)
+    return repr(row)
 
 
-def _printed(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=_plain, ensure_ascii=False)
+def _echo(text: str) -> None:
+    click.echo(text.encode("utf-8", "backslashreplace").decode())  # half a pair of surrogates is text for Python, and for no terminal
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_finite(value), default=_plain, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for numbers that are none, or infinite: they are texts."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [*map(_finite, value)] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> str:

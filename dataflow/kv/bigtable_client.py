@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import grpc
 from google.api_core import exceptions as refusals
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigtable_v2
 from google.cloud.bigtable_admin_v2 import BigtableTableAdminClient
 from google.cloud.bigtable_admin_v2.services.bigtable_table_admin.transports import BigtableTableAdminGrpcTransport
@@ -54,7 +55,11 @@ class BigtableCalls:
             transport = BigtableGrpcTransport(channel=grpc.insecure_channel(self._emulator, options=_OPTIONS))
             self._client = bigtable_v2.BigtableClient(transport=transport)
         else:
-            self._client = bigtable_v2.BigtableClient(credentials=credentials)
+            try:
+                self._client = bigtable_v2.BigtableClient(credentials=credentials)
+            except GoogleAuthError as reason:
+                hint = "gcloud auth application-default login, or credentials=; for an emulator set BIGTABLE_EMULATOR_HOST"
+                raise StoreError(Report(f"{name} cannot be reached: {_said(reason)}", hint=hint)) from reason
 
     def admin(self) -> BigtableTableAdminClient:
         """A client that makes tables."""

@@ -13,10 +13,12 @@ dataflow.errors.StoreError: rocksdb:new was written by dataflow-engine 8.1.0 in 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -26,14 +28,17 @@ from dataflow.kv.store import Entry
 __all__ = [
     "FORMAT",
     "FORMAT_KEY",
+    "WRONG_ADDRESS",
     "Closed",
     "Sizes",
     "Snapshot",
     "check_format",
+    "copied_to",
     "immortal",
     "in_child",
     "missing_package",
     "pages",
+    "refuse_existing",
     "stamp",
     "why",
 ]
@@ -41,6 +46,8 @@ __all__ = [
 FORMAT = 1
 FORMAT_KEY = b"format"
 """In the family "meta"; it sorts above every packed key."""
+WRONG_ADDRESS = "look at the address; Database.open makes a store where there is none"
+"""The hint where a store is to be there already."""
 
 
 class Sizes(NamedTuple):
@@ -135,6 +142,8 @@ _REASONS = (
     (("corruption", "checksum", "invalid", "corrupted", "version_mismatch"), "it is damaged", "restore it from a checkpoint"),
     (("permission denied", "read-only", "read only"), "it cannot be written", "open it with read_only=True, or change its permissions"),
     (("no such file", "not a directory", "file exists"), "there is no such folder", "the address names a folder"),
+    # what LMDB says of a write that the disk took half, as full ones do
+    (("input/output error",), "the disk is full, or fails", "free some space, or see what the system's log says, and open it again"),
     (("too many open files",), "this process may open no more files", "raise the limit: ulimit -n"),
 )  # fmt: skip
 
@@ -151,6 +160,58 @@ def why(name: str, doing: str, reason: BaseException) -> Report:
         if any(word in text.lower() for word in words):
             return Report(f"{name} cannot be {doing}: {meaning} ({text[:300]})", hint=hint)
     return Report(f"{name} cannot be {doing}: {text[:300] or type(reason).__name__}")
+
+
+@contextlib.contextmanager
+def copied_to(name: str, folder: str | os.PathLike[str]) -> Generator[str]:
+    """A folder to copy a store to; it has another name until the copy is whole and on the disk, so that half of one is never taken for one.
+
+    >>> import tempfile
+    >>> place = tempfile.mkdtemp()
+    >>> with copied_to("lmdb:x", os.path.join(place, "copy")) as made:
+    ...     os.listdir(place)
+    ['copy.partial']
+    >>> os.listdir(place)
+    ['copy']
+    >>> with copied_to("lmdb:x", place): pass
+    Traceback (most recent call last):
+      ...
+    dataflow.errors.StoreError: lmdb:x cannot be copied to ...: it is there already
+      hint     a copy is made in a new folder
+    """
+    target = os.path.abspath(os.fspath(folder))
+    partial = target + ".partial"
+    refuse_existing(name, folder)
+    shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+    os.makedirs(partial)
+    try:
+        yield partial
+        for place in (*(os.path.join(partial, file) for file in os.listdir(partial)), partial):
+            _to_disk(place)
+        os.rename(partial, target)
+        _to_disk(os.path.dirname(target))
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def refuse_existing(name: str, folder: str | os.PathLike[str]) -> None:
+    """Raises `StoreError` if a store is to be copied to what is there already.
+
+    >>> refuse_existing("lmdb:x", "nowhere")
+    """
+    if os.path.lexists(folder):
+        raise StoreError(
+            Report(f"{name} cannot be copied to {os.fspath(folder)}: it is there already", hint="a copy is made in a new folder")
+        )
+
+
+def _to_disk(path: str) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 class Closed(dict[str, Any]):

@@ -34,10 +34,11 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
-from dataflow.kv.embedded import Closed, Sizes, in_child, pages, why
+from dataflow.kv.embedded import Closed, Sizes, copied_to, in_child, pages, why
 from dataflow.kv.lmdb_map import Gate, adopt, grow, lmdb, open_environment, pages_of
 from dataflow.kv.lmdb_view import LONG, LmdbSnapshot, Transaction, View
 from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Range
@@ -56,6 +57,7 @@ class LmdbStore:
     """An ordered map of bytes to bytes in a folder, for several processes. ``size``: of the map, at first; less if address space is short.
 
     It costs nothing but addresses. One that is too small grows when it is full, for which this process may have no snapshot open.
+    ``create``: make the store where there is none.
 
     >>> import tempfile
     >>> with LmdbStore(tempfile.mkdtemp(), durable=False) as store:
@@ -68,16 +70,17 @@ class LmdbStore:
     atomic: Literal["row", "store"] = "store"
     shared = True
 
-    def __init__(self, path: str | os.PathLike[str], *, size: int | str = "16TiB", durable: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, size: int | str = "16TiB", durable: bool = True, create: bool = True) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.name = f"lmdb:{os.fspath(path)}"
         self.durable = durable
-        self._environment, self._families = open_environment(self.name, self.path, pages_of(parse_size(size)), durable)
+        self._environment, self._families = open_environment(self.name, self.path, pages_of(parse_size(size)), durable, create)
         self._begin = self._environment.begin
         self._package = lmdb()
         self._gate = Gate()
         self._inside = self._gate.inside
         self._changes = 0
+        self._late = False  # whether it is closed, but for those who stay
         self._snapshots: weakref.WeakSet[LmdbSnapshot] = weakref.WeakSet()
         in_child(self, LmdbStore._forked)
 
@@ -183,8 +186,11 @@ class LmdbStore:
                 failed.append(reason)
             return not failed
 
-        if not self._change(change, sync, long=True):
-            raise failed[0]
+        try:
+            if not self._change(change, sync, long=True):
+                raise failed[0]
+        finally:
+            self._close_late()
         return done[0]
 
     def snapshot(self, family: str) -> LmdbSnapshot:
@@ -225,12 +231,13 @@ class LmdbStore:
         self._gate.stay()
         try:
             self._families["data"]  # raises if closed
-            os.makedirs(folder)
-            self._environment.copy(os.fspath(folder), compact=True)
+            with copied_to(self.name, folder) as partial:
+                self._environment.copy(partial, compact=True)
         except Exception as reason:
             self._refuse(f"copied to {os.fspath(folder)}", reason)
         finally:
             self._gate.go()
+            self._close_late()
 
     def sizes(self) -> Sizes:
         """Bytes on disk, and how many records each family has; of keys longer than 510 bytes a record may hold several.
@@ -253,7 +260,15 @@ class LmdbStore:
         try:
             self._gate.alone(self._environment.close)
         except TimeoutError as reason:
-            raise StoreError(f"{self.name} cannot be closed: another thread is in the middle of `exclusive`") from reason
+            self._late = True
+            sentence = f"{self.name} cannot be closed now: another thread is in the middle of `exclusive`, or of a copy"
+            raise StoreError(Report(sentence, hint="it will be closed when that thread is done")) from reason
+
+    def _close_late(self) -> None:
+        """Close what could not be closed while someone stayed."""
+        if self._late:
+            with suppress(TimeoutError):  # another stays; it will close it
+                self._gate.alone(self._environment.close)
 
     def _read(self, do: Callable[[View], T]) -> T:
         """What is done sees the store as it is at one moment."""

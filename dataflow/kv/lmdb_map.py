@@ -29,7 +29,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from dataflow.errors import Report, StoreError
-from dataflow.kv.embedded import FORMAT_KEY, check_format, missing_package, stamp, why
+from dataflow.kv.embedded import FORMAT_KEY, WRONG_ADDRESS, check_format, missing_package, stamp, why
+from dataflow.kv.lmdb_length import is_whole
 from dataflow.kv.store import FAMILIES
 
 Environment = Any  # lmdb's: beside our lmdb.py, type checkers take that for the package
@@ -128,7 +129,7 @@ def room_for(size: int) -> bool:
     return True
 
 
-def open_environment(name: str, path: str, size: int, durable: bool) -> tuple[Environment, dict[str, Any]]:
+def open_environment(name: str, path: str, size: int, durable: bool, create: bool) -> tuple[Environment, dict[str, Any]]:
     """The open environment, and its families."""
     package = lmdb()
     environment: Environment | None = None
@@ -136,8 +137,12 @@ def open_environment(name: str, path: str, size: int, durable: bool) -> tuple[En
         size //= 2
     while environment is None:
         try:
+            _suits(name, path, create)
             os.makedirs(path, exist_ok=True)
             _made(path)
+            if not is_whole(os.path.join(path, "data.mdb")):
+                sentence = f"{name} cannot be opened: it is damaged (data.mdb ends before pages that are in use)"
+                raise StoreError(Report(sentence, hint="make the copy again, if it is one; else restore it from a checkpoint"))
             environment = package.open(
                 path,
                 map_size=size,
@@ -160,7 +165,7 @@ def open_environment(name: str, path: str, size: int, durable: bool) -> tuple[En
     try:
         while True:
             try:
-                return environment, _families(name, environment)
+                return environment, _families(name, environment, create)
             except package.MapResizedError:  # another process has grown its map just now
                 environment.set_mapsize(0)
     except package.Error as reason:
@@ -169,6 +174,18 @@ def open_environment(name: str, path: str, size: int, durable: bool) -> tuple[En
     except BaseException:
         environment.close()
         raise
+
+
+def _suits(name: str, path: str, create: bool) -> None:
+    """See that the folder holds a store, or may: nobody would look for one among the files of another."""
+    if not _half_made(os.path.join(path, "data.mdb")):
+        return
+    if os.path.exists(os.path.join(path, "CURRENT")):
+        sentence = f"{name} cannot be opened: the folder holds a RocksDB store"
+        raise StoreError(Report(sentence, hint=f"write 'rocksdb:{name.removeprefix('lmdb:')}', or give a folder of its own to a store"))
+    if not create:
+        there = "the folder holds no store" if os.path.isdir(path) else "there is no such folder"
+        raise StoreError(Report(f"{name} cannot be opened: {there}", hint=WRONG_ADDRESS))
 
 
 def _made(path: str) -> None:
@@ -208,7 +225,7 @@ def _half_made(file: str) -> bool:
     return bool(magic == _MAGIC and size < 2 * page)
 
 
-def _families(name: str, environment: Environment) -> dict[str, Any]:
+def _families(name: str, environment: Environment, create: bool) -> dict[str, Any]:
     """The databases of a store; they are made, together with the mark, in one transaction."""
     environment.reader_check()
     with environment.begin() as transaction:
@@ -216,6 +233,8 @@ def _families(name: str, environment: Environment) -> dict[str, Any]:
     if there and not there >= set(FAMILIES):
         sentence = f"{name} cannot be opened: it is an LMDB store of something else ({', '.join(sorted(there)[:5])})"
         raise StoreError(Report(sentence, hint="give a folder of its own to a store"))
+    if not there and not create:
+        raise StoreError(Report(f"{name} cannot be opened: the folder holds no store", hint=WRONG_ADDRESS))
     if not there:
         with environment.begin(write=True) as transaction:
             families = {family: environment.open_db(family.encode(), transaction) for family in FAMILIES}

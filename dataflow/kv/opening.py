@@ -24,14 +24,15 @@ import os
 import re
 from typing import Any
 
-from dataflow.errors import Report, StoreError
+from dataflow.errors import Report, StoreError, redact
 from dataflow.kv.embedded import missing_package
 from dataflow.kv.memory import MemoryStore
 from dataflow.kv.store import Store
 
-__all__ = ["open_store"]
+__all__ = ["files_at", "kind_in", "open_store"]
 
 _SCHEMES = ("memory", "rocksdb", "lmdb", "postgresql", "bigtable", "sharded")
+_FILES = {"rocksdb": "CURRENT", "lmdb": "data.mdb"}  # stores in a folder, and the file by which one is known
 _SERVERS = {
     "postgresql": ("dataflow.kv.postgres", "PostgresStore", "psycopg"),
     "postgres": ("dataflow.kv.postgres", "PostgresStore", "psycopg"),
@@ -43,6 +44,8 @@ _SERVERS = {
 def open_store(address: str | os.PathLike[str], **options: Any) -> Store:
     """Open the store at an address; the options are those of its class (`RocksStore`, `LmdbStore`, …).
 
+    ``create=False``: not if it would have to be made.
+
     >>> import tempfile
     >>> store = open_store(tempfile.mkdtemp(), cache="64MiB")
     >>> store.atomic
@@ -52,17 +55,15 @@ def open_store(address: str | os.PathLike[str], **options: Any) -> Store:
     Raises `StoreError` if the address is none, the store cannot be opened, or its package is not installed.
     """
     text = os.fspath(address)
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text) if isinstance(address, str) else None
-    scheme = found[1].lower() if found else "rocksdb"
-    rest = text[found.end() :] if found else text
+    scheme, rest = _parts(address)
     if scheme == "memory":
         if rest.strip("/"):
             raise StoreError(Report(f"a store in memory has no name: {text!r}", hint="write 'memory:'"))
+        if not options.pop("create", True):
+            raise StoreError(Report("no store is in memory before it is made there", hint="give the address of a folder, or of a server"))
         return MemoryStore(**options)
-    if scheme in ("rocksdb", "lmdb"):
-        folder = rest.removeprefix("//")
-        if not folder:
-            raise StoreError(Report(f"the address {text!r} names no folder", hint=f"write '{scheme}:folder'"))
+    if scheme in _FILES:
+        folder = _folder(text, scheme, rest)
         if scheme == "rocksdb":
             from dataflow.kv.rocksdb import RocksStore
 
@@ -73,6 +74,45 @@ def open_store(address: str | os.PathLike[str], **options: Any) -> Store:
     if scheme in _SERVERS:
         return _open_server(text, *_SERVERS[scheme], options)
     raise _refused(text, scheme)
+
+
+def files_at(address: str | os.PathLike[str]) -> tuple[str, str]:
+    """The kind of store and the folder, of an address of files.
+
+    >>> files_at("lmdb:cells"), files_at("rocksdb://cells"), files_at("cells")
+    (('lmdb', 'cells'), ('rocksdb', 'cells'), ('rocksdb', 'cells'))
+
+    Raises `StoreError` if it is the address of another store, or of none.
+    """
+    text = os.fspath(address)
+    scheme, rest = _parts(address)
+    if scheme in _FILES:
+        return scheme, _folder(text, scheme, rest)
+    if scheme not in _SERVERS and scheme != "memory":
+        raise _refused(text, scheme)
+    raise StoreError(Report(f"{redact(text)} is no store in a folder", hint="write 'rocksdb:folder' or 'lmdb:folder'"))
+
+
+def kind_in(folder: str | os.PathLike[str]) -> str | None:
+    """The kind of store that a folder holds, if any.
+
+    >>> kind_in("/")
+    """
+    return next((kind for kind, file in _FILES.items() if os.path.exists(os.path.join(folder, file))), None)
+
+
+def _parts(address: str | os.PathLike[str]) -> tuple[str, str]:
+    """What an address begins with, and the rest; a path is one of RocksDB."""
+    text = os.fspath(address)
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text) if isinstance(address, str) else None
+    return (found[1].lower(), text[found.end() :]) if found else ("rocksdb", text)
+
+
+def _folder(address: str, scheme: str, rest: str) -> str:
+    folder = rest.removeprefix("//")
+    if not folder:
+        raise StoreError(Report(f"the address {address!r} names no folder", hint=f"write '{scheme}:folder'"))
+    return folder
 
 
 def _open_server(address: str, module: str, name: str, package: str, options: dict[str, Any]) -> Store:

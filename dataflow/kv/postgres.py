@@ -19,6 +19,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError, redact
+from dataflow.kv.embedded import WRONG_ADDRESS
 from dataflow.kv.postgres_batch import arguments, blobs, guards, waves
 from dataflow.kv.postgres_lives import Lives
 from dataflow.kv.postgres_pool import Connection, OutOfLocksError, Pool
@@ -46,7 +47,8 @@ class PostgresStore:
         store = PostgresStore.open("postgresql://ann@db.example:5432/app")
         store.mutate(Mutation(row, (Absent("write", row, end_of_row(row)),), (Edit("data", key, b"text"),)))
 
-    ``schema``: where its tables are; made at first use if the user may. ``connections``: at most so many at once, for as many threads.
+    ``schema``: where its tables are; made at first use if the user may, and not if ``create`` is False.
+    ``connections``: at most so many at once, for as many threads.
     ``timeout``: seconds for a statement. ``patience``: seconds in which a lost server may come back before an error is raised.
     ``batch``: mutations of a statement; each holds a lock in the server, which has ``max_locks_per_transaction * max_connections``
     of them for all sessions, and where they do not suffice, batches are made smaller. ``lanes``: connections that share a batch.
@@ -60,6 +62,7 @@ class PostgresStore:
         address: str,
         *,
         schema: str = "dataflow",
+        create: bool = True,
         connections: int = 8,
         timeout: float = 60.0,
         patience: float = 15.0,
@@ -75,7 +78,7 @@ class PostgresStore:
         holes = sql.SQL(", ").join(sql.SQL(f"${n}") for n in range(1, _MUTATION_ARGUMENTS + 1))  # pyright: ignore[reportArgumentType]
         self._mutate = sql.SQL("select {}({})").format(sql.Identifier(schema, f"mutate_{FORMAT}"), holes).as_bytes(None)
         self._next = sql.SQL("select {}($1::int8)").format(sql.Identifier(schema, f"next_timestamps_{FORMAT}")).as_bytes(None)
-        self._prepare()
+        self._prepare(create)
 
     @classmethod
     def open(cls, address: str, **options: Any) -> PostgresStore:
@@ -87,10 +90,12 @@ class PostgresStore:
         """The address, without password."""
         return self._pool.name
 
-    def _prepare(self) -> None:
+    def _prepare(self, create: bool) -> None:
         """Check the format, or lay it down."""
         try:
             found = self._pool.using(self._format, read=True)
+            if found is None and not create:
+                raise StoreError(Report(f"{self.name} holds no store in schema {self._schema!r}", hint=WRONG_ADDRESS))
             if found is None:
                 self._pool.using(self._lay_down, read=True)
                 found = self._pool.using(self._format, read=True)

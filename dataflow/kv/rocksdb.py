@@ -35,6 +35,7 @@ b'text'
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -43,7 +44,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
-from dataflow.kv.embedded import Closed, Sizes, immortal, in_child, pages, why
+from dataflow.kv.embedded import Closed, Sizes, immortal, in_child, pages, refuse_existing, why
 from dataflow.kv.rocksdb_batch import Batch, fill
 from dataflow.kv.rocksdb_files import open_folder, rocksdict
 from dataflow.kv.rocksdb_latches import Latches
@@ -64,6 +65,8 @@ _KEPT = 1_000  # entries of "meta"
 class RocksStore:
     """An ordered map of bytes to bytes in a folder. ``cache``: bytes of blocks kept in memory, of all families together.
 
+    ``create``: make the store where there is none.
+
     >>> import tempfile
     >>> with RocksStore(tempfile.mkdtemp(), cache="64MiB") as store:
     ...     store.mutate(Mutation(b"a", (Equals("data", b"a1", None),), (Edit("data", b"a1", b"x"),)))
@@ -75,11 +78,11 @@ class RocksStore:
     atomic: Literal["row", "store"] = "store"
     shared = False
 
-    def __init__(self, path: str | os.PathLike[str], *, cache: int | str = "256MiB", read_only: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, cache: int | str = "256MiB", read_only: bool = False, create: bool = True) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.name = f"rocksdb:{os.fspath(path)}"
         self.read_only = read_only
-        self._db = open_folder(self.name, self.path, parse_size(cache), read_only)
+        self._db = open_folder(self.name, self.path, parse_size(cache), read_only, create)
         rocks = rocksdict()
         self._batch, self._read_options = rocks.WriteBatch, rocks.ReadOptions
         self._synced, self._unsynced = rocks.WriteOptions(), rocks.WriteOptions()
@@ -319,6 +322,7 @@ class RocksStore:
         """
         try:
             self._families["data"]  # raises if closed
+            refuse_existing(self.name, folder)
             rocksdict().Checkpoint(self._db).create_checkpoint(os.path.abspath(os.fspath(folder)))
         except Exception as reason:
             self._refuse(f"copied to {os.fspath(folder)}", reason)
@@ -346,14 +350,13 @@ class RocksStore:
         for snapshot in list(self._snapshots):
             snapshot.close()
         try:
-            if not self.read_only:
-                self._db.flush_wal(True)
+            with contextlib.ExitStack() as closing:
+                for found in (self._db, *families):  # each keeps the lock of the folder, whatever another raises
+                    closing.callback(found.close)
+                if not self.read_only:
+                    self._db.flush_wal(True)
         except Exception as reason:
             raise StoreError(why(self.name, "closed", reason)) from reason
-        finally:
-            for found in families:  # each keeps the lock of the folder
-                found.close()
-            self._db.close()
 
     def _shut(self, sentence: str) -> None:
         closed = Closed(sentence)

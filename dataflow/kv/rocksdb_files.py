@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import Report, StoreError
-from dataflow.kv.embedded import FORMAT_KEY, check_format, missing_package, stamp, why
+from dataflow.kv.embedded import FORMAT_KEY, WRONG_ADDRESS, check_format, missing_package, stamp, why
 from dataflow.kv.store import FAMILIES
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def rocksdict() -> Any:
     return package
 
 
-def open_folder(name: str, path: str, cache: int, read_only: bool) -> Rdict:
+def open_folder(name: str, path: str, cache: int, read_only: bool, create: bool) -> Rdict:
     """The open store; its families are checked, its format too."""
     rocks = rocksdict()
-    new = _is_new(name, path, read_only)
+    new = _is_new(name, path, "open it once without read_only" if read_only else "" if create else WRONG_ADDRESS)
     try:
         families = set() if new else set(rocks.Rdict.list_cf(path, rocks.Options(raw_mode=True)))
     except Exception as reason:
@@ -90,15 +90,16 @@ def _options(rocks: Any, cache: int) -> Options:
     return options
 
 
-def _is_new(name: str, path: str, read_only: bool) -> bool:
+def _is_new(name: str, path: str, refused: str) -> bool:
+    """Whether the folder is for a new store. ``refused``: what to do, if none may be made."""
     current = os.path.join(path, "CURRENT")
     if os.path.exists(current):
         return False
     try:
         found = sorted(os.listdir(path))
     except FileNotFoundError:
-        if read_only:
-            raise StoreError(Report(f"{name} cannot be opened: there is no such folder", hint="open it once without read_only")) from None
+        if refused:
+            raise StoreError(Report(f"{name} cannot be opened: there is no such folder", hint=refused)) from None
         return True
     except OSError as reason:
         raise StoreError(why(name, "opened", reason)) from reason
@@ -112,8 +113,8 @@ def _is_new(name: str, path: str, read_only: bool) -> bool:
     if kept:
         sentence = f"{name} cannot be opened: it is damaged (the file CURRENT is gone, {', '.join(kept[:3])} are there)"
         raise StoreError(Report(sentence, hint="restore it from a checkpoint"))
-    if read_only:
-        raise StoreError(Report(f"{name} cannot be opened: the folder holds no store", hint="open it once without read_only"))
+    if refused:
+        raise StoreError(Report(f"{name} cannot be opened: the folder holds no store", hint=refused))
     return True
 
 

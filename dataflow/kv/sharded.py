@@ -17,6 +17,7 @@ range over many rows asks all shards at once, each for the ranges in their order
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import secrets
@@ -33,12 +34,39 @@ from dataflow.kv.rows import in_row, row_if_seen, row_or_key
 from dataflow.kv.store import FAMILIES, Edit, Entry, Equals, Mutation, Range, Store
 from dataflow.kv.threads import Threads
 
-__all__ = ["ShardedStore"]
+__all__ = ["ShardedStore", "refuse_part"]
 
 T = TypeVar("T")
 _RECORD = b"shard"
 _BEGUN = b" begun"
 _HIGHEST = b"\xff" * 64  # above every packed key
+
+
+def refuse_part(store: Store) -> None:
+    """Raises `StoreError` if a store is one of several that are one: who writes to it by itself writes where the whole does not look.
+
+    >>> from dataflow.kv.memory import MemoryStore
+    >>> part = MemoryStore()
+    >>> refuse_part(part)
+    >>> refuse_part(ShardedStore([part, MemoryStore()]))
+    >>> refuse_part(part)
+    Traceback (most recent call last):
+      ...
+    dataflow.errors.StoreError: memory: is shard 0 of the 2 of a store, and cannot be opened by itself
+      hint     open them together, in the order in which they were first opened: a list of addresses; on the command line commas between
+
+    The only shard of a store is all of it, and so it may.
+    """
+    index, _, rest = (store.get("meta", _RECORD) or b"0 of 1").decode(errors="replace").partition(" of ")
+    count = rest.partition(" ")[0]
+    if count != "1":
+        raise StoreError(
+            Report(
+                f"{store.name} is shard {index} of the {count} of a store, and cannot be opened by itself",
+                hint="open them together, in the order in which they were first opened: "
+                "a list of addresses; on the command line commas between",
+            )
+        )
 
 
 class ShardedStore:
@@ -85,14 +113,13 @@ class ShardedStore:
         from dataflow.kv.opening import open_store  # which opens this
 
         opened: list[Store] = []
-        try:
+        with contextlib.ExitStack() as failing:
             for each in addresses:
                 opened.append(open_store(each, **options))
-            return cls(opened)
-        except BaseException:
-            for store in opened:
-                store.close()
-            raise
+                failing.callback(opened[-1].close)
+            store = cls(opened)
+            failing.pop_all()
+        return store
 
     @property
     def name(self) -> str:
@@ -186,6 +213,8 @@ class ShardedStore:
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """The value at a key, None if there is none."""
+        if family == "meta" and key == _RECORD:
+            return None  # it is of each shard, and says nothing of the whole
         return self.shards[self._home(family, key)].get(family, key)
 
     def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -269,19 +298,16 @@ class ShardedStore:
         here = [acts[-1]()] if acts else []
         return [one.result() for one in begun] + here
 
-    def next_timestamps(self, n: int = 1) -> int:
-        """The first of ``n`` numbers in a row that nobody was given before, from the first shard.
-
-        Raises `StoreError` if that store gives none.
-        """
-        given = getattr(self.shards[0], "next_timestamps", None)
-        if given is None:
-            raise StoreError(Report(f"{self.shards[0].name} gives no timestamps"))
-        return given(n)
+    @property
+    def next_timestamps(self) -> Callable[..., int]:
+        """``next_timestamps(n)``: the first of ``n`` numbers in a row that nobody was given before, if the first shard gives any."""
+        given: Callable[..., int] = getattr(self.shards[0], "next_timestamps")  # noqa: B009  # no store must have it
+        return given
 
     def close(self) -> None:
         """Close all shards."""
         self._closed.set()
-        self._threads.shutdown()
-        for store in self.shards:
-            store.close()
+        with contextlib.ExitStack() as closing:  # whatever one of them raises
+            for store in reversed(self.shards):
+                closing.callback(store.close)
+            self._threads.shutdown()

@@ -208,6 +208,8 @@ class OwnedLedger:
 
     def close(self) -> None:
         """No time above the last commit's was used: the next process need not skip any."""
-        if self.time < self._limit:
-            self.store.write([Edit("meta", _LIMIT, self.time.to_bytes(8, "big"))], sync=False)
-        self.store.close()
+        try:
+            if self.time < self._limit:
+                self.store.write([Edit("meta", _LIMIT, self.time.to_bytes(8, "big"))], sync=False)
+        finally:
+            self.store.close()  # also on a full disk: else the folder could not be opened again in this process

@@ -10,6 +10,7 @@ from typing import Any
 from dataflow.errors import Report, StoreError
 from dataflow.kv import Edit, Equals, Mutation, Store, pack, row_of
 from dataflow.kv import opening as stores
+from dataflow.kv.sharded import ShardedStore, refuse_part
 from dataflow.txn.embedded import EmbeddedEngine
 from dataflow.txn.engine import Engine
 from dataflow.txn.ledger_owned import OwnedLedger
@@ -28,13 +29,12 @@ def open_store(address: str | os.PathLike[str] | Sequence[str] | Store, **option
         return stores.open_store(os.fspath(address), **options)
     if isinstance(address, Store):
         return address
-    from dataflow.kv.sharded import ShardedStore
-
     return ShardedStore.of(address, **options)
 
 
 def engine_for(store: Store, name: str | None, *, sync: bool, history: bool | None, life: float, one_phase: bool = False) -> Engine:
     """The engine of that name on a store, or the one that wrote it, or the fastest that the store allows."""
+    refuse_part(store)
     able = [
         *(["embedded"] if hasattr(store, "snapshot") and (not store.shared or hasattr(store, "exclusive")) else []),
         *(["native"] if hasattr(store, "session") else []),
@@ -74,5 +74,6 @@ def _oracle(store: Store) -> Oracle:
     if (counting := getattr(store, "next_timestamps", None)) is not None:
         return RequestedOracle(counting)
     if store.shared:
-        return FileOracle(Path(store.name.partition(":")[2]) / "oracle", store)
+        first = store.shards[0] if isinstance(store, ShardedStore) else store  # the folder of the shard that holds "meta"
+        return FileOracle(Path(first.name.partition(":")[2]) / "oracle", store)
     return StoreOracle(store)

@@ -13,6 +13,7 @@ The steps are functions of a `Ground` in files of their own, so that a test can 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import weakref
@@ -125,6 +126,8 @@ class PercolatorEngine:
 
     def as_of(self, timestamp: int) -> _Snapshot:
         """The store as it was."""
+        if timestamp < 0:
+            check_age(self.store, timestamp)  # refuses it, before others are told of a number that they cannot read
         with self._mutex:
             if timestamp > (now := self.ground.oracle.next()):
                 raise SnapshotTooOldError(f"time {timestamp} is in the future; it is {now} now")
@@ -264,11 +267,12 @@ class PercolatorEngine:
 
     def close(self) -> None:
         """Finish what is under way, and close the store."""
-        if self._late is not None:
-            self._late.put(None)
-            self._finisher.join(10)
-            self._late = None
-        if self._notes is not None:
-            self._notes.close()
-        self.ground.oracle.close()
-        self.store.close()
+        with contextlib.ExitStack() as closing:  # from the last to the first, whatever one of them raises
+            closing.callback(self.store.close)
+            closing.callback(self.ground.oracle.close)
+            if self._notes is not None:
+                closing.callback(self._notes.close)
+            if self._late is not None:
+                self._late.put(None)
+                self._finisher.join(10)
+                self._late = None

@@ -21,7 +21,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from dataflow.errors import StoreError
+from dataflow.errors import Report, StoreError, TransactionLimitError
 from dataflow.kv import Absent, Range
 
 __all__ = [
@@ -35,6 +35,7 @@ SHORT = 255  # bytes of a value that stands in the write record itself, as in Ti
 
 _YOUNGEST = bytes(8)  # behind a key, where a write record of no time yet would stand
 _LOCK = struct.Struct(">cQI16sHHB")
+_LONGEST = (1 << 16) - 1  # bytes of a primary's key
 _WRITE = struct.Struct(">cQB")
 
 
@@ -57,7 +58,14 @@ class Lock(NamedTuple):
         """As bytes."""
         flags = (self.value is not None) | (self.notify is not None) << 1
         note = self.notify or b""
-        head = _LOCK.pack(self.kind, self.start, self.life, self.owner, len(self.primary), len(note), flags)
+        try:
+            head = _LOCK.pack(self.kind, self.start, self.life, self.owner, len(self.primary), len(note), flags)
+        except struct.error as reason:
+            if len(self.primary) <= _LONGEST:
+                raise
+            sentence = f"row and column of a cell take {len(self.primary):,} bytes, of the {_LONGEST:,} that a lock has room for"
+            hint = "name the row by a hash, and keep the long name in a column; the embedded engine takes longer ones"
+            raise TransactionLimitError(Report(sentence, hint=hint)) from reason
         return head + self.primary + note + (self.value or b"")
 
 

@@ -104,3 +104,12 @@ def test_what_the_engine_answered_is_not_lost_when_the_store_goes_away_then() ->
     assert t.get("a", "x") is None
     t["a", "x"] = 1
     assert t.commit() == t.committed
+
+
+def test_there_is_no_time_before_the_first(db: Database) -> None:
+    with db.transaction() as t:
+        t["a", "x"] = 1
+    for never in (-1, -5, -(1 << 70)):
+        with pytest.raises(SnapshotTooOldError):
+            db.as_of(never)
+    assert db.snapshot()["a", "x"] == 1

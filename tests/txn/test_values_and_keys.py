@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dataflow.errors import KeyTypeError, TransactionError
+from dataflow.errors import KeyTypeError, TransactionError, TransactionLimitError
 from dataflow.txn import Database
 
 VALUES: list[Any] = [
@@ -87,3 +87,13 @@ def test_cells_that_are_none(cell: Any) -> None:
     db = Database.open("memory:")
     with pytest.raises(KeyTypeError), db.transaction() as t:
         t[cell] = 1
+
+
+@pytest.mark.parametrize("cell", [("x" * 70_000, "c"), ("a", "c" * 70_000)])
+def test_a_name_that_no_lock_has_room_for_is_refused_in_words(cell: Any) -> None:
+    db = Database.open("memory:", engine="percolator")
+    with pytest.raises(TransactionLimitError, match="a lock has room for"), db.transaction() as t:
+        t[cell] = 1
+    assert not db.locks()
+    with db.transaction() as t:
+        t["a", "c"] = 1
