@@ -19,8 +19,10 @@ for a circle, and ends with an error that names the observers in it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import Report, TransactionError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Observer", "Observers"]
 
 _NOTED = 1_000  # cells that are noted again after one look
+_PATIENCE = 60.0  # seconds that Ctrl-C waits for observers that are running; a second one does not wait
 
 
 class Observers:
@@ -77,28 +80,7 @@ class Observers:
         stop, made = threading.Event(), [Worker(self._database, self._by_column, on_error) for _ in range(workers)]
         if workers == 1:
             return made[0].work(stop, enough)
-        failures: list[BaseException] = []
-
-        def working(worker: Worker) -> None:
-            try:
-                worker.work(stop, enough)
-            except BaseException as error:
-                failures.append(error)
-                stop.set()
-
-        threads = [threading.Thread(target=working, args=(worker,), name="dataflow-observer") for worker in made]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except BaseException:
-            stop.set()
-            for thread in threads:
-                thread.join()
-            raise
-        if failures:
-            raise failures[0]
+        _in_threads([partial(worker.work, stop, enough) for worker in made], stop)
         return sum(worker.runs for worker in made)
 
     def forget(self, column: str, name: str) -> None:
@@ -148,3 +130,40 @@ class Observers:
             (unpack(key)[1], unpack(key)[2], packed.decode())
             for key, packed in self._database.engine.store.scan("meta", prefix, end_of_row(prefix))
         ]
+
+
+def _in_threads(work: Sequence[Callable[[], object]], stop: threading.Event) -> None:
+    """Do each in a thread, and raise the first error; it, and Ctrl-C, stops all. Nobody works any more when this returns."""
+    failures: list[BaseException] = []
+
+    def working(do: Callable[[], object], ended: threading.Event) -> None:
+        try:
+            do()
+        except BaseException as error:
+            failures.append(error)
+            stop.set()
+        finally:
+            ended.set()
+
+    # A `join` that Ctrl-C interrupts takes the thread for ended, and the next one returns at once (Python up to 3.12): hence the events.
+    all_ended = [threading.Event() for _ in work]
+    threads = [threading.Thread(target=working, args=given, name="dataflow-observer") for given in zip(work, all_ended, strict=True)]
+    begun = 0
+    try:
+        for thread in threads:
+            begun += 1
+            thread.start()
+        for ended in all_ended:
+            ended.wait()
+    except BaseException:
+        stop.set()
+        until = monotonic() + _PATIENCE
+        for thread, ended in zip(threads[:begun], all_ended, strict=False):
+            if thread.ident is not None:
+                ended.wait(max(0.0, until - monotonic()))
+                thread.join(0.1)
+        raise
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
