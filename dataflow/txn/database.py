@@ -37,7 +37,8 @@ from dataflow.txn.engine import Engine
 from dataflow.txn.notify import Trail
 from dataflow.txn.observers import Observer, Observers
 from dataflow.txn.opening import engine_for, open_store
-from dataflow.txn.transaction import Cell, Reader, Transaction, cell_key, cell_of, commit_together
+from dataflow.txn.together import commit_together
+from dataflow.txn.transaction import Cell, Reader, Transaction, cell_key, cell_of
 
 __all__ = ["Database", "Limits"]
 
@@ -67,7 +68,7 @@ class Database:
         self.limits = limits or Limits()
         self.clock = clock
         self.commits = self.conflicts = 0  # of this process
-        self._observers = Observers(self)
+        self.observers = Observers(self)
 
     @classmethod
     def open(
@@ -224,7 +225,7 @@ class Database:
     @property
     def observed(self) -> frozenset[str]:
         """The columns whose changes are noted for observers."""
-        return self._observers.columns
+        return self.observers.columns
 
     def observer(
         self, column: str, *, name: str | None = None, together: Callable[[Any], Any] | None = None
@@ -247,7 +248,7 @@ class Database:
         """
 
         def registered(function: Callable[..., Any]) -> Callable[..., Any]:
-            self._observers.register(Observer(name or function.__name__, column, function, together))
+            self.observers.register(Observer(name or function.__name__, column, function, together))
             return function
 
         return registered
@@ -266,7 +267,7 @@ class Database:
         or that change is set aside (`failures` shows it). Raises `TransactionError` if another process has other observers of a column,
         or had one that is not registered here.
         """
-        return self._observers.run(workers, until, on_error)
+        return self.observers.run(workers, until, on_error)
 
     def notify(self, row: Any, column: str) -> None:
         """Have the observers of a cell run, though it did not change (a weak notification: more than one run may commit)."""
@@ -277,7 +278,7 @@ class Database:
 
         For an observer that is new to a column with data, and after a store was restored.
         """
-        return self._observers.renotify(column)
+        return self.observers.renotify(column)
 
     def forget_observer(self, column: str, name: str) -> None:
         """An observer that has run on this store is gone for good: the others of the column may run without it.
@@ -293,11 +294,11 @@ class Database:
         1
         >>> db.forget_observer("text", "count_words")
         """
-        self._observers.forget(column, name)
+        self.observers.forget(column, name)
 
     def failures(self) -> list[tuple[str, Any, str]]:
         """The changes that were set aside: the observer, the row, and what it said."""
-        return self._observers.failures()
+        return self.observers.failures()
 
     def frontier(self) -> int:
         """A time up to which all changes are reflected: their observers have run, and those of what these changed."""

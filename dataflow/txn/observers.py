@@ -26,12 +26,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import Report, TransactionError
-from dataflow.kv import end_of_row, pack_element, unpack
 from dataflow.txn import known
+from dataflow.txn.failed import failures
 from dataflow.txn.notify import Trail
-from dataflow.txn.transaction import cell_of
+from dataflow.txn.runs import Observer
+from dataflow.txn.transaction import cell_key, cell_of
 from dataflow.txn.values import decode
-from dataflow.txn.worker import Observer, Worker
+from dataflow.txn.worker import Worker
 
 if TYPE_CHECKING:
     from dataflow.txn.database import Database
@@ -121,15 +122,27 @@ class Observers:
             for key in missed:
                 engine.note(key, Trail())
             count += len(missed)
+        return count + sum(self._note_failed(observer) for observer in self._by_column[column])
+
+    def _note_failed(self, observer: Observer) -> int:
+        """Note what was set aside and is no cell with a value, as a scan finds: a delete."""
+        engine, count = self._database.engine, 0
+        for failure in [*failures(engine.store, observer.name)]:
+            if failure.column not in (observer.column, None):
+                continue
+            key, snapshot = cell_key(failure.row, observer.column), engine.begin()
+            try:
+                version, ack = snapshot.versions([key, observer.ack(key)])
+            finally:
+                snapshot.close()
+            if version is None or version.value is None or ack is None or ack.value is None or decode(ack.value) >= 0:
+                engine.note(key, Trail(weak=True))
+                count += 1
         return count
 
     def failures(self) -> list[tuple[str, Any, str]]:
         """The changes that were set aside."""
-        prefix = pack_element("failed")
-        return [
-            (unpack(key)[1], unpack(key)[2], packed.decode())
-            for key, packed in self._database.engine.store.scan("meta", prefix, end_of_row(prefix))
-        ]
+        return [(failure.observer, failure.row, failure.text) for failure in failures(self._database.engine.store)]
 
 
 def _in_threads(work: Sequence[Callable[[], object]], stop: threading.Event) -> None:

@@ -36,7 +36,7 @@ from dataflow.txn.values import decode, encode
 if TYPE_CHECKING:
     from dataflow.txn.database import Database
 
-__all__ = ["Cell", "Reader", "Transaction", "cell_key", "cell_of", "commit_together"]
+__all__ = ["Cell", "Reader", "Transaction", "cell_key", "cell_of"]
 
 Cell = tuple[Any, str]
 _MISSING: Any = object()
@@ -181,6 +181,9 @@ class Transaction(Reader):
         self._trail = trail
         self.after_others = False  # whether another observer's run may have gone before, whose changes are not known
         self.seen: Sequence[bytes] = ()  # notifications, by their keys, that the engine is to take away with the commit
+        self.forgiven: list[bytes] = []  # failures, by their keys, that go when this is committed
+        self.acked: set[bytes] = set()  # acks, by their keys, that were there before
+        self.added = 0  # to queues
         self._size = 0
         self._until = None if timeout is None else database.clock() + timeout
         self.committed: int | None = None
@@ -265,8 +268,17 @@ class Transaction(Reader):
         """Delete a cell that was handled, without a notification, and what was noted of its handling."""
         key, ours = cell_key(row, column), pack_element(row)
         for noted in [written for written in self._writes if written.startswith(ours) and not _is_users(written)]:
-            del self._writes[noted]
+            if noted in self.acked:
+                self._writes[noted] = None
+            else:
+                del self._writes[noted]
         self.put_quietly(key, None)
+
+    def set_aside(self, acks: dict[bytes, bytes]) -> None:
+        """Acknowledge changes as seen, and not done."""
+        self.forgiven.clear()
+        for key, ack in acks.items():
+            self.put_quietly(key, encode(-decode(ack)))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._open:
@@ -353,35 +365,6 @@ class Transaction(Reader):
         kept = (entry for entry in stored if entry[0] not in mine)
         put = ((key, value) for key, value in written if value is not None)
         yield from heapq.merge(kept, put, key=itemgetter(0), reverse=reverse)
-
-
-def commit_together(database: Database, transactions: Sequence[Transaction]) -> list[TransactionError | None]:
-    """Commit transactions in one write of the engine: for each what kept it from it."""
-    failed: list[TransactionError | None] = [None] * len(transactions)
-    intents, places = [], []
-    for number, t in enumerate(transactions):
-        try:
-            intent = t.intent()
-            if intent is None:
-                t.commit()
-            else:
-                intents.append(intent)
-                places.append(number)
-        except TransactionError as error:
-            failed[number] = error
-    try:
-        outcomes = database.engine.commit_many(intents) if intents else []
-        for number, outcome in zip(places, outcomes, strict=True):
-            if isinstance(outcome, TransactionError):
-                failed[number] = outcome
-                database.conflicts += 1
-            else:
-                transactions[number].committed = outcome
-                database.commits += 1
-    finally:
-        for number in places:
-            transactions[number].rollback()  # lets go of the snapshot; what is committed stays so
-    return failed
 
 
 def _key(cell: Cell) -> bytes:
