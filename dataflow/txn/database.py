@@ -22,21 +22,21 @@
 from __future__ import annotations
 
 import functools
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError
+from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError
 from dataflow.kv import Store
 from dataflow.record import record
 from dataflow.txn.collect import safe_point
 from dataflow.txn.engine import Engine
 from dataflow.txn.notify import Trail
-from dataflow.txn.observers import Observer, Observers
+from dataflow.txn.observers import Observer, Observers, runnable
 from dataflow.txn.opening import engine_for, open_store
+from dataflow.txn.retries import given_up, pause
 from dataflow.txn.together import commit_together
 from dataflow.txn.transaction import Cell, Reader, Transaction, cell_key, cell_of
 
@@ -141,8 +141,8 @@ class Database:
             except _AGAIN as conflict:
                 attempt += 1
                 if attempt > retries:
-                    raise _given_up(conflict, attempt) from conflict
-            time.sleep(_pause(attempt))
+                    raise given_up(conflict, attempt) from conflict
+            time.sleep(pause(attempt))
 
     def transactional(self, function: Callable[Concatenate[Transaction, P], R]) -> Callable[P, R]:
         """A function of a transaction as one that makes its own, and runs again when it conflicts.
@@ -174,6 +174,8 @@ class Database:
         >>> db.each(load, ["a", "b", "c"])
         3
         """
+        if group < 1:
+            raise ValueError(f"group={group}: at least one item goes into a write")
         done, left = 0, iter(items)
         failure: Exception | None = None
         while failure is None:
@@ -248,7 +250,7 @@ class Database:
         """
 
         def registered(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.observers.register(Observer(name or function.__name__, column, function, together))
+            self.observers.register(Observer(name or function.__name__, column, runnable(function), together))
             return function
 
         return registered
@@ -270,7 +272,11 @@ class Database:
         return self.observers.run(workers, until, on_error)
 
     def notify(self, row: Any, column: str) -> None:
-        """Have the observers of a cell run, though it did not change (a weak notification: more than one run may commit)."""
+        """Have the observers of a cell run, though it did not change (a weak notification: more than one run may commit).
+
+        Raises `TransactionError` if nobody observes the column.
+        """
+        self.observers.check(column)
         self.engine.note(cell_key(row, column), Trail(weak=True))
 
     def renotify(self, column: str) -> int:
@@ -382,19 +388,3 @@ class Database:
 
 def _call(function: Callable[[Transaction, T], Any], item: T, t: Transaction) -> Any:
     return function(t, item)
-
-
-def _pause(attempt: int) -> float:
-    """A little longer each time, up to a tenth of a second, and not for all the same."""
-    return min(0.1, 0.0002 * 2**attempt) * random.random()
-
-
-def _given_up(conflict: TransactionError, attempts: int) -> TransactionError:
-    report = conflict.report
-    return type(conflict)(
-        Report(
-            report.sentence,
-            attempt=f"{attempts} times; {report.attempt}",
-            hint="many transactions write this cell: spread them over several cells, or collect their changes in a CombineQueue",
-        )
-    )

@@ -55,7 +55,13 @@ def forgive(store: Store, keys: Collection[bytes]) -> None:
     store.write([Edit("meta", key, None) for key in keys], sync=False)
 
 
-def failed(observer: Observer, changed: dict[Any, Any], error: Exception, doing: str = "observer") -> TransactionError:
+def failed(
+    observer: Observer,
+    changed: dict[Any, Any],
+    error: Exception,
+    doing: str = "observer",
+    hint: str = 'on_error="skip" sets such a change aside',
+) -> TransactionError:
     """That an observer failed, and over what."""
     from dataflow.execution.failures import user_frames  # which imports Arrow
 
@@ -67,7 +73,7 @@ def failed(observer: Observer, changed: dict[Any, Any], error: Exception, doing:
             steps=(f"column {observer.column!r}",),
             failed=user_frames(error),
             record=f"row {shorten(row)}: {shorten(value)}" + (f", and {len(changed) - 1} more" if len(changed) > 1 else ""),
-            hint='on_error="skip" sets such a change aside',
+            hint=hint,
             trace=trace,
         )
     )

@@ -5,6 +5,7 @@ A run that failed may be made again in parts (`parts_of`), so that what is bad k
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -12,9 +13,12 @@ from typing import Any, NamedTuple
 from dataflow.kv import pack, pack_element, row_of
 from dataflow.kv.keys import unpack_element
 from dataflow.record import record
+from dataflow.txn.failed import failed
 from dataflow.txn.notify import Pending
 
-__all__ = ["Apart", "Observer", "Run", "Taken", "parts_of", "runs_of"]
+__all__ = ["Apart", "Observer", "Run", "Taken", "parts_of", "running", "runs_of"]
+
+running = threading.local()  # now: whether this thread is in an observer
 
 
 @record
@@ -32,7 +36,12 @@ class Observer:
 
     def part(self, row: Any) -> bytes:
         """What decides which worker a row is for."""
-        return pack_element(row if self.together is None else self.together(row))
+        if self.together is None:
+            return pack_element(row)
+        try:
+            return pack_element(self.together(row))
+        except Exception as error:
+            raise failed(self, {row: None}, error, "together= of observer", hint="it must give a key of every row") from error
 
     def ack(self, key: bytes) -> bytes:
         """The key of the cell that says which change of a cell this observer has seen last."""

@@ -28,7 +28,7 @@ from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.failed import circle, failed, forgive, note_key, set_aside
 from dataflow.txn.members import Members
 from dataflow.txn.records import notification_key
-from dataflow.txn.runs import Apart, Observer, Run, Taken, parts_of, runs_of
+from dataflow.txn.runs import Apart, Observer, Run, Taken, parts_of, running, runs_of
 from dataflow.txn.together import commit_together
 from dataflow.txn.transaction import Transaction, cell_of
 from dataflow.txn.values import decode, encode
@@ -302,15 +302,21 @@ def _read(runs: Sequence[Run], snapshots: Sequence[Snapshot]) -> Iterable[Sequen
 
 
 def _fails(observer: Observer, t: Transaction, changed: dict[Any, Any]) -> Exception | None:
-    """Run an observer, and give the error of its own that it ends with; others are raised."""
+    """Run an observer, and give the error of its own that it ends with; others are raised.
+
+    A conflict is one of its own: this transaction's comes at its commit, and would else be tried again for ever.
+    """
+    running.now = True
     try:
         if observer.together is not None:
             observer.function(t, changed)
         else:
             ((row, value),) = changed.items()
             observer.function(t, row, value)
-    except (*_AGAIN, StoreError):
+    except (SnapshotTooOldError, StoreError):
         raise
     except Exception as error:
         return error
+    finally:
+        running.now = False
     return None
