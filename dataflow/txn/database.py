@@ -108,11 +108,11 @@ class Database:
     # -- transactions
 
     def transaction(self, *, timeout: float | None = None) -> Transaction:
-        """A transaction; ``with`` commits it. ``timeout``: seconds after which it refuses to go on."""
+        """A transaction; ``with`` commits it. It begins with its first read (percolator: now). ``timeout``: seconds until it refuses."""
         return Transaction(self, self.engine.begin(), timeout=timeout)
 
     def snapshot(self) -> Reader:
-        """The cells as they are now, to be read in peace."""
+        """The cells as they are when it is first read (percolator: now), to be read in peace; asking for its ``timestamp`` is reading."""
         return Reader(self.engine.begin())
 
     def as_of(self, timestamp: int) -> Reader:
