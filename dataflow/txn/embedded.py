@@ -162,6 +162,8 @@ class EmbeddedEngine:
                 with self._mutex:
                     if not mine.taken:
                         self._commit_line()
+                    if mine.taken:  # it stood there until now, or who came meanwhile would have taken the mutex for free, and gone alone
+                        self._line.remove(mine)
                     if mine.outcomes is not None:
                         return mine.outcomes
                     if mine.failure is not None:
@@ -180,11 +182,12 @@ class EmbeddedEngine:
         What interrupts it is for this thread alone. Of the others, those who are not taken are in the line as before, for one of them.
         """
         line, count, group = self._line, 0, list[_Waiting]()
-        while line and line[0].taken:
-            line.popleft()
-        while count < _GROUP and len(group) < len(line):
-            group.append(line[len(group)])
-            count += len(group[-1].intents)
+        for waiting in line.copy():
+            if not waiting.intents:  # of one that was interrupted
+                line.remove(waiting)
+            elif not waiting.taken and count < _GROUP:
+                group.append(waiting)
+                count += len(waiting.intents)
         try:
             decided = self._ledger.page(lambda page: self._decide(page, [waiting.intents for waiting in group], group), self._sync)
             for waiting, outcomes in zip(group, decided, strict=True):
@@ -192,8 +195,6 @@ class EmbeddedEngine:
         except Exception as failure:
             for waiting in group:
                 waiting.failure, waiting.taken = failure, True
-        while line and line[0].taken:
-            line.popleft()
 
     def _decide(
         self, page: Page, group: Sequence[Sequence[Intent]], waiting: Sequence[_Waiting] = ()

@@ -190,9 +190,9 @@ def _kept_back(
         value = t.get(failure.row, observer.column)
         if keys is None or value is None or _key_in(failure.row, value) in keys:
             ack = observer.ack(cell_key(failure.row, observer.column))
-            t.acked.add(ack)
+            t.acked |= {ack}
             t.put_quietly(ack, None)
-            t.forgiven.append(failure.key)
+            t.forgiven += (failure.key,)
             found[failure.row] = value
     return found
 

@@ -172,6 +172,11 @@ class Transaction(Reader):
     Leaving a ``with`` block commits; an exception in it rolls back, which costs nothing, because nothing was written yet.
     """
 
+    # Of those that observers run in; the others do not make any.
+    forgiven: tuple[bytes, ...] = ()  # failures, by their keys, that go when this is committed
+    acked: frozenset[bytes] = _NONE  # acks, by their keys, that were there before
+    added = 0  # to queues
+
     def __init__(self, database: Database, snapshot: Snapshot, *, timeout: float | None = None, trail: Trail | None = None) -> None:
         super().__init__(snapshot)
         self._database = database
@@ -181,9 +186,6 @@ class Transaction(Reader):
         self._trail = trail
         self.after_others = False  # whether another observer's run may have gone before, whose changes are not known
         self.seen: Sequence[bytes] = ()  # notifications, by their keys, that the engine is to take away with the commit
-        self.forgiven: list[bytes] = []  # failures, by their keys, that go when this is committed
-        self.acked: set[bytes] = set()  # acks, by their keys, that were there before
-        self.added = 0  # to queues
         self._size = 0
         self._until = None if timeout is None else database.clock() + timeout
         self.committed: int | None = None
@@ -281,7 +283,7 @@ class Transaction(Reader):
 
     def set_aside(self, acks: dict[bytes, bytes]) -> None:
         """Acknowledge changes as seen, and not done."""
-        self.forgiven.clear()
+        self.forgiven = ()
         for key, ack in acks.items():
             self.put_quietly(key, encode(-decode(ack)))
 

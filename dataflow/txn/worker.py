@@ -268,6 +268,7 @@ class Worker:
         start = t.timestamp
         changed: dict[Any, Any] = {}
         acks: dict[bytes, bytes] = {}
+        before: set[bytes] = set()
         for number, pending in enumerate(cells):
             version, acked = versions[2 * number], versions[2 * number + 1]
             acked_at = decode(acked.value) if acked is not None and acked.value is not None else 0
@@ -281,10 +282,11 @@ class Worker:
                 row = unpack_element(pending.key)[0]
                 changed[row] = value
                 if pending.trail.weak or acked_at < 0:
-                    t.forgiven.append(note_key(run.observer.name, row, run.observer.column))
+                    t.forgiven += (note_key(run.observer.name, row, run.observer.column),)
                 if acked_at:
-                    t.acked.add(keys[2 * number + 1])
+                    before.add(keys[2 * number + 1])
                 acks[keys[2 * number + 1]] = encode(max(last, seen))
+        t.acked = frozenset(before)
         for key, ack in acks.items():
             t.put_quietly(key, ack)
         if changed and self._engine.takes_seen and run.alone:
