@@ -35,6 +35,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError
@@ -81,14 +82,13 @@ class LmdbStore:
         self._inside = self._gate.inside
         self._changes = 0
         self._late = False  # whether it is closed, but for those who stay
-        self._snapshots: weakref.WeakSet[LmdbSnapshot] = weakref.WeakSet()
         in_child(self, LmdbStore._forked)
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """The value at a key, None if there is none."""
         if len(key) < LONG and not self._gate.closed:
-            self._inside.append(None)  # as Gate.enter, without the calls
             try:
+                self._inside.append(None)  # as Gate.enter, and nothing may come before it here
                 if not self._gate.closed:
                     return self._begin(self._families[family]).get(key)  # type: ignore[return-value]  # it ends with its last name
             except Exception as reason:
@@ -203,17 +203,17 @@ class LmdbStore:
         (None, b'v')
         """
         self._families[family]  # raises if closed
-        self._gate.stay()
+        taken = LmdbSnapshot(self.name, self._families, family, self._gate)
         try:
-            transaction = self._begin()
-        except Exception as reason:
-            self._gate.go()
+            taken.begin(self._begin)
+        except BaseException as reason:
+            taken.close()
             if isinstance(reason, self._package.MapResizedError):
                 adopt(self.name, self._gate, self._environment)
                 return self.snapshot(family)
-            self._refuse("read", reason)
-        taken = LmdbSnapshot(self.name, View(transaction, self._families), family, self._gate)
-        self._snapshots.add(taken)
+            if isinstance(reason, Exception):
+                self._refuse("read", reason)
+            raise
         return taken
 
     def checkpoint(self, folder: str | os.PathLike[str]) -> None:
@@ -228,15 +228,16 @@ class LmdbStore:
         ...     copy.get("data", b"k")
         b'v'
         """
-        self._gate.stay()
+        copying = object()
         try:
+            self._gate.stay(copying)
             self._families["data"]  # raises if closed
-            with copied_to(self.name, folder) as partial:
-                self._environment.copy(partial, compact=True)
+            with copied_to(self.name, folder) as unfinished:
+                self._environment.copy(unfinished, compact=True)
         except Exception as reason:
             self._refuse(f"copied to {os.fspath(folder)}", reason)
         finally:
-            self._gate.go()
+            self._gate.go(copying)
             self._close_late()
 
     def sizes(self) -> Sizes:
@@ -255,8 +256,9 @@ class LmdbStore:
         if isinstance(self._families, Closed):
             return
         self._families = Closed(f"{self.name} is closed")
-        for snapshot in list(self._snapshots):
-            snapshot.close()
+        for staying in list(self._gate.staying):
+            if isinstance(staying, weakref.ref) and (snapshot := staying()) is not None:
+                snapshot.close()
         try:
             self._gate.alone(self._environment.close)
         except TimeoutError as reason:
@@ -272,9 +274,13 @@ class LmdbStore:
 
     def _read(self, do: Callable[[View], T]) -> T:
         """What is done sees the store as it is at one moment."""
+        gate = self._gate
         while True:
-            self._gate.enter()
+            gate.wait()
             try:
+                gate.enter()
+                if gate.closed:
+                    continue
                 families = self._families
                 families["data"]  # raises if closed
                 return do(View(self._begin(), families))  # the transaction ends with its last name
@@ -282,16 +288,20 @@ class LmdbStore:
                 if not isinstance(reason, self._package.MapResizedError):
                     self._refuse("read", reason)
             finally:
-                self._gate.leave()
-            adopt(self.name, self._gate, self._environment)
+                gate.leave()
+            adopt(self.name, gate, self._environment)
 
     def _change(self, do: Callable[[View], bool], sync: bool, *, long: bool = False) -> bool:
         """What is done is done alone, and committed if it says so. It may be done again, if the map was full."""
-        enter, leave = (self._gate.stay, self._gate.go) if long else (self._gate.enter, self._gate.leave)
+        gate, name = self._gate, object()
+        enter, leave = (partial(gate.staying.add, name), partial(gate.go, name)) if long else (gate.enter, gate.leave)
         while True:
             size = 0
-            enter()
+            gate.wait()
             try:
+                enter()
+                if gate.closed:
+                    continue
                 transaction = self._write_transaction()
                 try:
                     made = do(View(transaction, self._families))

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import struct
 import threading
+import weakref
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import StoreError
@@ -170,10 +171,17 @@ class View:
 class LmdbSnapshot:
     """A family as it was at one moment. To take one costs about a microsecond, and copies nothing."""
 
-    def __init__(self, name: str, view: View, family: str, gate: Gate) -> None:
-        self._name, self._family, self._gate = name, family, gate
-        self._view: View | None = view
+    _view: View | None = None
+
+    def __init__(self, name: str, families: dict[str, Any], family: str, gate: Gate) -> None:
+        self._name, self._families, self._family, self._gate = name, families, family, gate
         self._lock = threading.Lock()  # a transaction is for one thread at a time
+        self._stays = weakref.ref(self, gate.go)  # who is gone stays no longer, also if Ctrl-C came into its `close`
+
+    def begin(self, begin: Callable[[], Transaction]) -> None:
+        """Be of this moment."""
+        self._gate.stay(self._stays)
+        self._view = View(begin(), self._families)
 
     def get(self, key: bytes) -> bytes | None:
         """The value that the key had."""
@@ -198,10 +206,12 @@ class LmdbSnapshot:
     def close(self) -> None:
         """Let go of it. Twice is no error."""
         with self._lock:
-            if self._view is not None:
-                self._view.transaction.abort()
-                self._view = None
-                self._gate.go()
+            view, self._view = self._view, None
+            try:
+                if view is not None:
+                    view.transaction.abort()
+            finally:
+                self._gate.go(self._stays)
 
     def _alive(self) -> View:
         if self._view is None:
@@ -215,4 +225,5 @@ class LmdbSnapshot:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if self._view is not None:
+            self.close()

@@ -138,7 +138,8 @@ class Pool:
         if self._process != os.getpid():  # a fork has our connections, but may not use them
             self._reset()
         if not self._room.acquire(timeout=self._timeout + self._patience):
-            raise StoreError(Report(f"{self.name} has no free connection: {self._size} are all busy"))
+            hint = f"an open transaction or snapshot has one: close them sooner, or open the store with connections={2 * self._size}"
+            raise StoreError(Report(f"{self.name} has no free connection: {self._size} are all busy", hint=hint))
         try:
             connection = self._take() or self._connect(deadline)
             with self._lock:

@@ -22,22 +22,24 @@
 from __future__ import annotations
 
 import functools
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError
+from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError
 from dataflow.kv import Store
 from dataflow.record import record
+from dataflow.txn.acks import collect_acks
 from dataflow.txn.collect import safe_point
 from dataflow.txn.engine import Engine
 from dataflow.txn.notify import Trail
-from dataflow.txn.observers import Observer, Observers
+from dataflow.txn.observers import Observer, Observers, runnable
 from dataflow.txn.opening import engine_for, open_store
-from dataflow.txn.transaction import Cell, Reader, Transaction, cell_key, cell_of, commit_together
+from dataflow.txn.retries import given_up, pause
+from dataflow.txn.together import commit_together
+from dataflow.txn.transaction import Cell, Reader, Transaction, cell_key, cell_of
 
 __all__ = ["Database", "Limits"]
 
@@ -67,7 +69,7 @@ class Database:
         self.limits = limits or Limits()
         self.clock = clock
         self.commits = self.conflicts = 0  # of this process
-        self._observers = Observers(self)
+        self.observers = Observers(self)
 
     @classmethod
     def open(
@@ -106,11 +108,11 @@ class Database:
     # -- transactions
 
     def transaction(self, *, timeout: float | None = None) -> Transaction:
-        """A transaction; ``with`` commits it. ``timeout``: seconds after which it refuses to go on."""
+        """A transaction; ``with`` commits it. It begins with its first read (percolator: now). ``timeout``: seconds until it refuses."""
         return Transaction(self, self.engine.begin(), timeout=timeout)
 
     def snapshot(self) -> Reader:
-        """The cells as they are now, to be read in peace."""
+        """The cells as they are when it is first read (percolator: now), to be read in peace; asking for its ``timestamp`` is reading."""
         return Reader(self.engine.begin())
 
     def as_of(self, timestamp: int) -> Reader:
@@ -140,8 +142,8 @@ class Database:
             except _AGAIN as conflict:
                 attempt += 1
                 if attempt > retries:
-                    raise _given_up(conflict, attempt) from conflict
-            time.sleep(_pause(attempt))
+                    raise given_up(conflict, attempt) from conflict
+            time.sleep(pause(attempt))
 
     def transactional(self, function: Callable[Concatenate[Transaction, P], R]) -> Callable[P, R]:
         """A function of a transaction as one that makes its own, and runs again when it conflicts.
@@ -173,6 +175,8 @@ class Database:
         >>> db.each(load, ["a", "b", "c"])
         3
         """
+        if group < 1:
+            raise ValueError(f"group={group}: at least one item goes into a write")
         done, left = 0, iter(items)
         failure: Exception | None = None
         while failure is None:
@@ -224,7 +228,7 @@ class Database:
     @property
     def observed(self) -> frozenset[str]:
         """The columns whose changes are noted for observers."""
-        return self._observers.columns
+        return self.observers.columns
 
     def observer(
         self, column: str, *, name: str | None = None, together: Callable[[Any], Any] | None = None
@@ -247,7 +251,7 @@ class Database:
         """
 
         def registered(function: Callable[..., Any]) -> Callable[..., Any]:
-            self._observers.register(Observer(name or function.__name__, column, function, together))
+            self.observers.register(Observer(name or function.__name__, column, runnable(function), together))
             return function
 
         return registered
@@ -266,10 +270,14 @@ class Database:
         or that change is set aside (`failures` shows it). Raises `TransactionError` if another process has other observers of a column,
         or had one that is not registered here.
         """
-        return self._observers.run(workers, until, on_error)
+        return self.observers.run(workers, until, on_error)
 
     def notify(self, row: Any, column: str) -> None:
-        """Have the observers of a cell run, though it did not change (a weak notification: more than one run may commit)."""
+        """Have the observers of a cell run, though it did not change (a weak notification: more than one run may commit).
+
+        Raises `TransactionError` if nobody observes the column.
+        """
+        self.observers.check(column)
         self.engine.note(cell_key(row, column), Trail(weak=True))
 
     def renotify(self, column: str) -> int:
@@ -277,7 +285,7 @@ class Database:
 
         For an observer that is new to a column with data, and after a store was restored.
         """
-        return self._observers.renotify(column)
+        return self.observers.renotify(column)
 
     def forget_observer(self, column: str, name: str) -> None:
         """An observer that has run on this store is gone for good: the others of the column may run without it.
@@ -293,11 +301,11 @@ class Database:
         1
         >>> db.forget_observer("text", "count_words")
         """
-        self._observers.forget(column, name)
+        self.observers.forget(column, name)
 
     def failures(self) -> list[tuple[str, Any, str]]:
         """The changes that were set aside: the observer, the row, and what it said."""
-        return self._observers.failures()
+        return self.observers.failures()
 
     def frontier(self) -> int:
         """A time up to which all changes are reflected: their observers have run, and those of what these changed."""
@@ -308,9 +316,11 @@ class Database:
     def collect_garbage(self, before: int | None = None) -> int:
         """Remove versions that no snapshot in use can see, and none of ``before`` or later; give their number.
 
+        With them goes what observers have kept of cells that are gone. Nobody else does this: call it, or ``dataflow kv gc``, now and then.
         Where others have the store too, it waits until it knows of each whether it lives: seconds, if one died.
         """
-        return self.engine.collect(before)[1]
+        safe, removed = self.engine.collect(before)
+        return removed + collect_acks(self, safe)
 
     def locks(self) -> list[tuple[Cell, dict[str, Any]]]:
         """The locks that stand: the cell, when its transaction began, its primary, its life in seconds.
@@ -381,19 +391,3 @@ class Database:
 
 def _call(function: Callable[[Transaction, T], Any], item: T, t: Transaction) -> Any:
     return function(t, item)
-
-
-def _pause(attempt: int) -> float:
-    """A little longer each time, up to a tenth of a second, and not for all the same."""
-    return min(0.1, 0.0002 * 2**attempt) * random.random()
-
-
-def _given_up(conflict: TransactionError, attempts: int) -> TransactionError:
-    report = conflict.report
-    return type(conflict)(
-        Report(
-            report.sentence,
-            attempt=f"{attempts} times; {report.attempt}",
-            hint="many transactions write this cell: spread them over several cells, or collect their changes in a CombineQueue",
-        )
-    )

@@ -21,7 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from dataflow.errors import ConflictError, Report, SnapshotTooOldError, TransactionError
+from dataflow.errors import ConflictError, OutcomeUnknownError, Report, SnapshotTooOldError, TransactionError
 from dataflow.kv import Edit
 from dataflow.txn import notify
 from dataflow.txn.collect import collect_versions, raise_safe_point
@@ -89,14 +89,15 @@ def _never(intent: Intent, sync: bool) -> int:
 
 
 class _Waiting:
-    """Transactions of one thread that wait to be committed together."""
+    """Transactions of one thread that wait to be committed together. ``taken``: somebody has begun to write them."""
 
-    __slots__ = ("failure", "intents", "outcomes")
+    __slots__ = ("failure", "intents", "outcomes", "taken")
 
     def __init__(self, intents: Sequence[Intent]) -> None:
         self.intents = intents
         self.outcomes: list[int | TransactionError] | None = None
-        self.failure: BaseException | None = None
+        self.failure: Exception | None = None
+        self.taken = False
 
 
 class EmbeddedEngine:
@@ -109,6 +110,7 @@ class EmbeddedEngine:
     def __init__(self, ledger: Ledger, *, sync: bool = True, history: bool = False) -> None:
         self.store, self._ledger, self._sync, self._history = ledger.store, ledger, sync, history
         self._mutex = threading.Lock()
+        self._held = self._mutex.locked
         self._line: deque[_Waiting] = deque()
         self._closed = False
         self._alone: Callable[[Intent, bool], int] = ledger.alone if not history else _never  # a version that is kept is a second edit
@@ -147,39 +149,57 @@ class EmbeddedEngine:
             for intent in intents:
                 if intent.snapshot is not None:
                     intent.snapshot.close()
-        if not self._line and self._mutex.acquire(False):  # nobody else commits, so there is no line to stand in
-            try:
+        if not self._line and not self._held():  # nobody else commits, so there is no line to stand in
+            # Python raises Ctrl-C behind a call: between `acquire()` and `try:` it would leave the mutex held. Behind `with` it does not.
+            with self._mutex:
                 if len(intents) == 1 and (time := self._alone(intents[0], self._sync)):
                     return [time]
                 return self._ledger.page(lambda page: self._decide(page, (intents,)), self._sync)[0]
-            finally:
-                self._mutex.release()
         mine = _Waiting(intents)
-        self._line.append(mine)
-        while mine.outcomes is None:
-            with self._mutex:
-                if mine.outcomes is None and mine.failure is None:
-                    group, count = list[_Waiting](), 0
-                    while self._line and count < _GROUP:
-                        group.append(self._line.popleft())
-                        count += len(group[-1].intents)
-                    self._commit(group)
-            if mine.failure is not None:
-                raise mine.failure
-        return mine.outcomes
-
-    def _commit(self, group: list[_Waiting]) -> None:
         try:
-            decided = self._ledger.page(lambda page: self._decide(page, [waiting.intents for waiting in group]), self._sync)
-        except BaseException as failure:
-            for waiting in group:
-                waiting.failure = failure
-            return
-        for waiting, outcomes in zip(group, decided, strict=True):
-            waiting.outcomes = outcomes
+            self._line.append(mine)
+            while True:
+                with self._mutex:
+                    if not mine.taken:
+                        self._commit_line()
+                    if mine.taken:  # it stood there until now, or who came meanwhile would have taken the mutex for free, and gone alone
+                        self._line.remove(mine)
+                    if mine.outcomes is not None:
+                        return mine.outcomes
+                    if mine.failure is not None:
+                        raise mine.failure
+                    if mine.taken:
+                        raise OutcomeUnknownError(
+                            "whether a transaction was committed is not known: the thread that wrote it was interrupted"
+                        )
+        except BaseException:
+            mine.intents = ()  # if it stands in the line still, nobody commits it later, when its thread has gone on
+            raise
 
-    def _decide(self, page: Page, group: Sequence[Sequence[Intent]]) -> list[list[int | TransactionError]]:
-        """The times of transactions, or what is in their way; all of them written as one page."""
+    def _commit_line(self) -> None:
+        """Commit those who wait the longest; called with the mutex held.
+
+        What interrupts it is for this thread alone. Of the others, those who are not taken are in the line as before, for one of them.
+        """
+        line, count, group = self._line, 0, list[_Waiting]()
+        for waiting in line.copy():
+            if not waiting.intents:  # of one that was interrupted
+                line.remove(waiting)
+            elif not waiting.taken and count < _GROUP:
+                group.append(waiting)
+                count += len(waiting.intents)
+        try:
+            decided = self._ledger.page(lambda page: self._decide(page, [waiting.intents for waiting in group], group), self._sync)
+            for waiting, outcomes in zip(group, decided, strict=True):
+                waiting.outcomes = outcomes
+        except Exception as failure:
+            for waiting in group:
+                waiting.failure, waiting.taken = failure, True
+
+    def _decide(
+        self, page: Page, group: Sequence[Sequence[Intent]], waiting: Sequence[_Waiting] = ()
+    ) -> list[list[int | TransactionError]]:
+        """The times of transactions, or what is in their way; all of them written as one page, when those who wait are taken."""
         decided: list[list[int | TransactionError]] = []
         time, committed, add = page.time, page.committed, page.add
         for intents in group:
@@ -191,6 +211,8 @@ class EmbeddedEngine:
                     add(intent, time, self._more_edits(intent, time) if intent.notify or intent.seen or self._history else ())
                 outcomes.append(refused or time)
             decided.append(outcomes)
+        for one in waiting:
+            one.taken = True
         page.write(time)
         return decided
 

@@ -30,7 +30,7 @@ from collections.abc import Callable, Collection
 from dataflow.errors import OutcomeUnknownError, Report, TransactionError
 from dataflow.kv import Edit, Equals, Mutation, Store, end_of_row, pack, row_of, unpack
 
-__all__ = ["check", "claim", "forget", "observe", "observed"]
+__all__ = ["check", "claim", "forget", "names", "observe", "observed"]
 
 
 def check(store: Store, column: str, names: Collection[str]) -> None:
@@ -42,6 +42,11 @@ def observe(store: Store, columns: Collection[str]) -> None:
     """Note that these columns are observed."""
     for column in sorted(set(columns) - observed(store)):
         _change(store, column, lambda known: known)
+
+
+def names(store: Store, column: str) -> set[str]:
+    """Who is known to observe a column."""
+    return _names(store.get("meta", pack(("observers", column))))
 
 
 def observed(store: Store) -> set[str]:

@@ -88,8 +88,9 @@ class OwnedLedger:
         return taken
 
     def _freeze(self) -> View:
-        view = self._current = View(self.time, self.store.snapshot("data"))
+        view = View(self.time, self.store.snapshot("data"))
         self._views.add(weakref.ref(view, self._ended))
+        self._current = view
         return view
 
     def alone(self, intent: Intent, sync: bool) -> int:
@@ -104,20 +105,19 @@ class OwnedLedger:
             return 0
         with self._mutex:
             try:
-                self.store.puts[sync](key, time.to_bytes(TIME, "big") + value)
-            except BaseException as reason:
-                self._current = None
-                if isinstance(reason, Exception):
-                    self.store.refuse_write(reason)
-                raise
-            finally:
                 if self._views:
                     self._remember({key: time})
                 else:
                     self.floor = time
                 self.time = time
-            if self._current is not None:
-                self._renew()
+                self.store.puts[sync](key, time.to_bytes(TIME, "big") + value)
+                if self._current is not None:
+                    self._renew()
+            except BaseException as reason:
+                self._current, self.time = None, time
+                if isinstance(reason, Exception):
+                    self.store.refuse_write(reason)
+                raise
         return time
 
     def page(self, do: Callable[[Page], T], sync: bool) -> T:
@@ -159,20 +159,20 @@ class OwnedLedger:
             batch.add((Edit("meta", _LIMIT, limit.to_bytes(8, "big")),))
         with self._mutex:
             try:
-                self._write(batch, sync=self._sync)
-                self._limit = limit
-            except BaseException:
-                self._current = None
-                raise
-            finally:
-                # If it failed, it may have been written all the same: who began before conflicts with it, and who begins now sees it.
+                # If it fails, or is interrupted, it may have been written all the same. So first, and whatever becomes of it: who began
+                # before conflicts with it, and who begins now sees it.
                 if self._views:
                     self._remember(self._new)
                 else:
                     self.floor = time  # nobody is left who could conflict with it
                 self.time = time
-            if self._current is not None:
-                self._renew()
+                self._write(batch, sync=self._sync)
+                self._limit = limit
+                if self._current is not None:
+                    self._renew()
+            except BaseException:
+                self._current, self.time = None, time
+                raise
 
     def _remember(self, new: dict[bytes, int]) -> None:
         """Keep the times of commits for those who began before; forget those before which nobody is left."""

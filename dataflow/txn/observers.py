@@ -18,25 +18,31 @@ for a circle, and ends with an error that names the observers in it.
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import Report, TransactionError
-from dataflow.kv import end_of_row, pack_element, unpack
 from dataflow.txn import known
+from dataflow.txn.failed import failures
 from dataflow.txn.notify import Trail
-from dataflow.txn.transaction import cell_of
+from dataflow.txn.runs import Observer, running
+from dataflow.txn.transaction import cell_key, cell_of
 from dataflow.txn.values import decode
-from dataflow.txn.worker import Observer, Worker
+from dataflow.txn.worker import Worker
 
 if TYPE_CHECKING:
     from dataflow.txn.database import Database
 
-__all__ = ["Observer", "Observers"]
+__all__ = ["Observer", "Observers", "runnable"]
 
 _NOTED = 1_000  # cells that are noted again after one look
+_PATIENCE = 60.0  # seconds that Ctrl-C waits for observers that are running; a second one does not wait
 
 
 class Observers:
@@ -49,6 +55,8 @@ class Observers:
 
     def register(self, observer: Observer) -> None:
         """Run an observer from now on for changes of its column. Raises `TransactionError` if its name is taken."""
+        if not isinstance(observer.column, str):
+            raise ValueError(f"a column is named by a str, not by {observer.column!r}")
         registered = [other for others in self._by_column.values() for other in others]
         if any(other.column == observer.column and other.together != observer.together for other in registered):
             raise TransactionError(f"the observers of column {observer.column!r} must all say the same of what goes together")
@@ -61,6 +69,16 @@ class Observers:
 
     def run(self, workers: int, until: Literal["idle"] | float | Callable[[], bool], on_error: Literal["raise", "skip"]) -> int:
         """Run workers in threads of this process, and give the number of committed runs."""
+        if workers < 1:
+            raise ValueError(f"workers={workers}: at least one is needed to run observers")
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error={on_error!r} is neither 'raise' nor 'skip'")
+        if isinstance(until, str) and until != "idle":
+            raise ValueError(f"until={until!r} is neither 'idle', nor seconds, nor a function")
+        if getattr(running, "now", False):
+            raise TransactionError(
+                Report("an observer runs observers, and would wait for itself", hint="what it changes is looked at when it has committed")
+            )
         if not self._by_column:
             raise TransactionError(Report("there are no observers to run", hint="register one: @db.observer(column)"))
         for column, observers in self._by_column.items():
@@ -77,33 +95,20 @@ class Observers:
         stop, made = threading.Event(), [Worker(self._database, self._by_column, on_error) for _ in range(workers)]
         if workers == 1:
             return made[0].work(stop, enough)
-        failures: list[BaseException] = []
-
-        def working(worker: Worker) -> None:
-            try:
-                worker.work(stop, enough)
-            except BaseException as error:
-                failures.append(error)
-                stop.set()
-
-        threads = [threading.Thread(target=working, args=(worker,), name="dataflow-observer") for worker in made]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except BaseException:
-            stop.set()
-            for thread in threads:
-                thread.join()
-            raise
-        if failures:
-            raise failures[0]
+        _in_threads([partial(worker.work, stop, enough) for worker in made], stop)
         return sum(worker.runs for worker in made)
+
+    def check(self, column: str) -> None:
+        """Raises `TransactionError` if nobody observes a column: what is noted for it would never be looked at, and hold the frontier."""
+        if column not in self.columns and column not in known.observed(self._database.engine.store):
+            raise TransactionError(f"nobody observes column {column!r}{_did_you_mean(column, self.columns)}")
 
     def forget(self, column: str, name: str) -> None:
         """An observer is gone for good; with the last of a column, what was noted for it."""
         engine = self._database.engine
+        names = known.names(engine.store, column) | {one.name for one in self._by_column.get(column, ())}
+        if name not in names and (names or column not in self.columns):
+            raise ValueError(f"column {column!r} has no observer {name!r}{_did_you_mean(name, names)}")
         if not known.forget(engine.store, column, name):
             return
         if column not in self._by_column:
@@ -118,7 +123,7 @@ class Observers:
         """Note all cells of a column that an observer has not seen the last change of."""
         engine, count = self._database.engine, 0
         if column not in self._by_column:
-            raise TransactionError(f"nobody observes column {column!r}")
+            raise TransactionError(f"nobody observes column {column!r} here{_did_you_mean(column, self._by_column)}")
         after, left = b"\x01", True
         while left:  # piece by piece, each of a snapshot that is let go before anything is noted: it may have the last connection
             missed, snapshot = list[bytes](), engine.begin()
@@ -139,12 +144,81 @@ class Observers:
             for key in missed:
                 engine.note(key, Trail())
             count += len(missed)
+        return count + sum(self._note_failed(observer) for observer in self._by_column[column])
+
+    def _note_failed(self, observer: Observer) -> int:
+        """Note what was set aside and is no cell with a value, as a scan finds: a delete."""
+        engine, count = self._database.engine, 0
+        for failure in [*failures(engine.store, observer.name)]:
+            if failure.column not in (observer.column, None):
+                continue
+            key, snapshot = cell_key(failure.row, observer.column), engine.begin()
+            try:
+                version, ack = snapshot.versions([key, observer.ack(key)])
+            finally:
+                snapshot.close()
+            if version is None or version.value is None or ack is None or ack.value is None or decode(ack.value) >= 0:
+                engine.note(key, Trail(weak=True))
+                count += 1
         return count
 
     def failures(self) -> list[tuple[str, Any, str]]:
         """The changes that were set aside."""
-        prefix = pack_element("failed")
-        return [
-            (unpack(key)[1], unpack(key)[2], packed.decode())
-            for key, packed in self._database.engine.store.scan("meta", prefix, end_of_row(prefix))
-        ]
+        return [(failure.observer, failure.row, failure.text) for failure in failures(self._database.engine.store)]
+
+
+def _did_you_mean(name: str, known_ones: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), sorted(known_ones), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def runnable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that can observe. Raises `ValueError` for one whose call does nothing yet: a coroutine's, or a generator's."""
+    kinds = (
+        (inspect.iscoroutinefunction, "is async"),
+        (inspect.isasyncgenfunction, "is async"),
+        (inspect.isgeneratorfunction, "has a yield"),
+    )
+    for is_kind, said in kinds:
+        if is_kind(function) or is_kind(getattr(function, "__call__", None)):  # noqa: B004
+            raise ValueError(f"an observer is a function that has done its work when it returns, and {function!r} {said}")
+    if not callable(function):
+        raise ValueError(f"an observer is a function, not {function!r}")
+    return function
+
+
+def _in_threads(work: Sequence[Callable[[], object]], stop: threading.Event) -> None:
+    """Do each in a thread, and raise the first error; it, and Ctrl-C, stops all. Nobody works any more when this returns."""
+    failures: list[BaseException] = []
+
+    def working(do: Callable[[], object], ended: threading.Event) -> None:
+        try:
+            do()
+        except BaseException as error:
+            failures.append(error)
+            stop.set()
+        finally:
+            ended.set()
+
+    # A `join` that Ctrl-C interrupts takes the thread for ended, and the next one returns at once (Python up to 3.12): hence the events.
+    all_ended = [threading.Event() for _ in work]
+    threads = [threading.Thread(target=working, args=given, name="dataflow-observer") for given in zip(work, all_ended, strict=True)]
+    begun = 0
+    try:
+        for thread in threads:
+            begun += 1
+            thread.start()
+        for ended in all_ended:
+            ended.wait()
+    except BaseException:
+        stop.set()
+        until = monotonic() + _PATIENCE
+        for thread, ended in zip(threads[:begun], all_ended, strict=False):
+            if thread.ident is not None:
+                ended.wait(max(0.0, until - monotonic()))
+                thread.join(0.1)
+        raise
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

@@ -12,6 +12,10 @@ was last told it, and the new one: just what an index that is maintained by chan
 An entry of an `ExportQueue` is handed over after its transaction committed, never before, and at least once: a worker may die between
 handing over and forgetting. Its number is the commit time; of one key a later number is a later state, so the receiver keeps the largest
 and ignores the rest.
+
+An entry leaves its queue only when it was combined, or sent. What fails where observers run with ``on_error="skip"`` stays in the queue:
+of a `CombineQueue` the updates of that key alone. It is tried again with the next entry, of its key or of its bucket, and after
+`db.renotify("queue NAME")`, or `("export NAME")`.
 """
 
 from __future__ import annotations
@@ -19,12 +23,16 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dataflow.errors import TransactionLimitError
 from dataflow.kv import pack_element
 from dataflow.kv.keys import unpack_element
+from dataflow.txn.failed import failures
+from dataflow.txn.runs import Observer
 from dataflow.txn.transaction import Transaction, cell_key
+from dataflow.txn.values import decode, encode
 
 if TYPE_CHECKING:
     from dataflow.txn.database import Database
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["CombineQueue", "Export", "ExportQueue"]
 
 _BUCKETS = 16
+_PLACE = 20  # bits of a number that are the place within a transaction
+_KEPT = 10_000  # failures that a run looks at
 _numbers = count()
 _here = os.urandom(8)  # with the process and a number, the name of an entry, which nobody else gives
 
@@ -63,9 +73,12 @@ class CombineQueue:
         on_change: Callable[[Transaction, Any, Any, Any], None] | None = None,
         buckets: int = _BUCKETS,
     ) -> None:
-        self.name, self._combine, self._on_change, self._buckets = name, combine, on_change, buckets
+        self.name, self._database, self._buckets = name, database, buckets
+        self._combine, self._on_change = combine, on_change
         self._column = f"queue {name}"
-        database.observer(self._column, name=f"combine {name}", together=_bucket_of)(self._process)
+        _refuse(name, combine, buckets)
+        self._observer = Observer(f"combine {name}", self._column, self._process, _bucket_of, _key_in)
+        self._database.observers.register(self._observer)
 
     def add(self, t: Transaction, key: Any, update: Any) -> None:
         """An update of a key, if the transaction commits."""
@@ -77,24 +90,28 @@ class CombineQueue:
 
     def _process(self, t: Transaction, changed: dict[Any, Any]) -> None:
         updates: dict[bytes, tuple[Any, list[Any]]] = {}
-        for row, value in changed.items():
+        keys = {_key_in(row, value) for row, value in changed.items() if value is not None}
+        for row, value in (changed | _kept_back(self._database, t, self._observer, changed, keys)).items():
             if value is not None:
                 key = _unspelled(value[0])
                 updates.setdefault(pack_element(key), (key, []))[1].append(value[1])
             t.finish(row, self._column)
         cells = [(("combined", self.name, key), "value") for key, _ in updates.values()]
         for (key, new), old in zip(updates.values(), t.get_many(cells), strict=True):
+            before = _packed(old)  # the function may change the old value in place, and give it back
             value = self._combine(old, new)
+            if _packed(value) == before:
+                continue
             if value is None:
                 t.delete(("combined", self.name, key), "value")
-            elif value != old:
+            else:
                 t[("combined", self.name, key), "value"] = value
-            if self._on_change is not None and value != old:
-                self._on_change(t, key, old, value)
+            if self._on_change is not None:
+                self._on_change(t, key, None if before is None else decode(before), value)
 
 
 class Export(NamedTuple):
-    """What left: of one key, a larger number is a later state."""
+    """What left: of one key, a larger number is a later state. It is the commit time, and the place within the transaction behind it."""
 
     number: int
     key: Any
@@ -118,19 +135,25 @@ class ExportQueue:
     """
 
     def __init__(self, database: Database, name: str, send: Callable[[list[Export]], None], *, buckets: int = _BUCKETS) -> None:
-        self.name, self._send, self._buckets = name, send, buckets
+        self.name, self._database, self._send, self._buckets = name, database, send, buckets
         self._column = f"export {name}"
-        database.observer(self._column, name=f"export {name}", together=_bucket_of)(self._process)
+        _refuse(name, send, buckets)
+        self._observer = Observer(f"export {name}", self._column, self._process, _bucket_of)
+        self._database.observers.register(self._observer)
 
     def add(self, t: Transaction, key: Any, value: Any) -> None:
         """Something to hand over for a key, if the transaction commits."""
-        t[_entry(self.name, key, self._buckets), self._column] = [_spelled(key), value]
+        if t.added >> _PLACE:
+            raise TransactionLimitError(f"a transaction adds more than {1 << _PLACE:,} entries to queues")
+        t[_entry(self.name, key, self._buckets), self._column] = [_spelled(key), value, t.added]
+        t.added += 1
 
     def _process(self, t: Transaction, changed: dict[Any, Any]) -> None:
+        changed = changed | _kept_back(self._database, t, self._observer, changed)
         rows = [row for row, value in changed.items() if value is not None]
         versions = t.versions([cell_key(row, self._column) for row in rows])
         exports = [
-            Export(version.timestamp, _unspelled(changed[row][0]), changed[row][1])
+            Export((version.timestamp << _PLACE) + _place(changed[row]), _unspelled(changed[row][0]), changed[row][1])
             for row, version in zip(rows, versions, strict=True)
             if version is not None
         ]
@@ -148,6 +171,47 @@ def _entry(queue: str, key: Any, buckets: int) -> tuple[Any, ...]:
 
 def _bucket_of(row: Any) -> Any:
     return row[:3]
+
+
+def _key_in(row: Any, value: Any) -> Any:
+    """The key of an entry, so that equal ones are one key; of none if the entry is gone."""
+    return pack_element(_unspelled(value[0])) if value is not None else None
+
+
+def _kept_back(
+    database: Database, t: Transaction, observer: Observer, changed: dict[Any, Any], keys: set[Any] | None = None
+) -> dict[Any, Any]:
+    """The entries of a bucket that were set aside; of these keys, if some are given. They are forgiven when this is committed."""
+    bucket = _bucket_of(next(iter(changed)))
+    found: dict[Any, Any] = {}
+    for failure in islice(failures(database.engine.store, observer.name), _KEPT):
+        if _bucket_of(failure.row) != bucket or failure.row in changed:
+            continue
+        value = t.get(failure.row, observer.column)
+        if keys is None or value is None or _key_in(failure.row, value) in keys:
+            ack = observer.ack(cell_key(failure.row, observer.column))
+            t.acked |= {ack}
+            t.put_quietly(ack, None)
+            t.forgiven += (failure.key,)
+            found[failure.row] = value
+    return found
+
+
+def _packed(value: Any) -> bytes | None:
+    return None if value is None else encode(value)
+
+
+def _place(entry: list[Any]) -> int:
+    """The place of an entry within its transaction; 0 of those that were added before it was kept."""
+    return int(entry[2]) if len(entry) > 2 else 0
+
+
+def _refuse(name: Any, function: Any, buckets: int) -> None:
+    """Raises `ValueError`."""
+    if not callable(function):
+        raise ValueError(f"queue {name!r} needs a function, not {function!r}")
+    if buckets < 1:
+        raise ValueError(f"queue {name!r} needs at least one bucket, not {buckets}")
 
 
 def _spelled(key: Any) -> Any:

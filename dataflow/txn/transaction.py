@@ -36,7 +36,7 @@ from dataflow.txn.values import decode, encode
 if TYPE_CHECKING:
     from dataflow.txn.database import Database
 
-__all__ = ["Cell", "Reader", "Transaction", "cell_key", "cell_of", "commit_together"]
+__all__ = ["Cell", "Reader", "Transaction", "cell_key", "cell_of"]
 
 Cell = tuple[Any, str]
 _MISSING: Any = object()
@@ -172,6 +172,11 @@ class Transaction(Reader):
     Leaving a ``with`` block commits; an exception in it rolls back, which costs nothing, because nothing was written yet.
     """
 
+    # Of those that observers run in; the others do not make any.
+    forgiven: tuple[bytes, ...] = ()  # failures, by their keys, that go when this is committed
+    acked: frozenset[bytes] = _NONE  # acks, by their keys, that were there before
+    added = 0  # to queues
+
     def __init__(self, database: Database, snapshot: Snapshot, *, timeout: float | None = None, trail: Trail | None = None) -> None:
         super().__init__(snapshot)
         self._database = database
@@ -257,6 +262,11 @@ class Transaction(Reader):
         return bool(self._writes)
 
     @property
+    def changes(self) -> int:
+        """How many cells it changes."""
+        return len(self._writes)
+
+    @property
     def notifies(self) -> bool:
         """Whether it writes what is observed."""
         return bool(self._notify)
@@ -265,8 +275,17 @@ class Transaction(Reader):
         """Delete a cell that was handled, without a notification, and what was noted of its handling."""
         key, ours = cell_key(row, column), pack_element(row)
         for noted in [written for written in self._writes if written.startswith(ours) and not _is_users(written)]:
-            del self._writes[noted]
+            if noted in self.acked:
+                self._writes[noted] = None
+            else:
+                del self._writes[noted]
         self.put_quietly(key, None)
+
+    def set_aside(self, acks: dict[bytes, bytes]) -> None:
+        """Acknowledge changes as seen, and not done."""
+        self.forgiven = ()
+        for key, ack in acks.items():
+            self.put_quietly(key, encode(-decode(ack)))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._open:
@@ -285,6 +304,10 @@ class Transaction(Reader):
     def versions(self, keys: Sequence[bytes]) -> list[Version | None]:
         """What cells were last changed to, and when, by their keys and without what this transaction wrote."""
         return self._snapshot.versions(keys)
+
+    def stored(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The cells of a range, by their keys, those of observers' acks among them, and without what this transaction wrote."""
+        return self._snapshot.scan(start, stop)
 
     def settle(self, outcome: int | TransactionError) -> None:
         """Take note of what the engine says of the commit, and raise what it refused it for."""
@@ -353,35 +376,6 @@ class Transaction(Reader):
         kept = (entry for entry in stored if entry[0] not in mine)
         put = ((key, value) for key, value in written if value is not None)
         yield from heapq.merge(kept, put, key=itemgetter(0), reverse=reverse)
-
-
-def commit_together(database: Database, transactions: Sequence[Transaction]) -> list[TransactionError | None]:
-    """Commit transactions in one write of the engine: for each what kept it from it."""
-    failed: list[TransactionError | None] = [None] * len(transactions)
-    intents, places = [], []
-    for number, t in enumerate(transactions):
-        try:
-            intent = t.intent()
-            if intent is None:
-                t.commit()
-            else:
-                intents.append(intent)
-                places.append(number)
-        except TransactionError as error:
-            failed[number] = error
-    try:
-        outcomes = database.engine.commit_many(intents) if intents else []
-        for number, outcome in zip(places, outcomes, strict=True):
-            if isinstance(outcome, TransactionError):
-                failed[number] = outcome
-                database.conflicts += 1
-            else:
-                transactions[number].committed = outcome
-                database.commits += 1
-    finally:
-        for number in places:
-            transactions[number].rollback()  # lets go of the snapshot; what is committed stays so
-    return failed
 
 
 def _key(cell: Cell) -> bytes:

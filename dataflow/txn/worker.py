@@ -14,70 +14,34 @@ time. It shrinks if it takes longer, and while more than half of its runs confli
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
 from itertools import accumulate, islice, repeat
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError, TransactionError, redact, shorten
-from dataflow.kv import Edit, pack, pack_element, row_of
+from dataflow.errors import ConflictError, SnapshotTooOldError, StoreError, TransactionError
+from dataflow.kv import pack_element, row_of
 from dataflow.kv.keys import unpack_element
-from dataflow.record import record
 from dataflow.txn import known, members
 from dataflow.txn.engine import Snapshot, Version
+from dataflow.txn.failed import circle, failed, forgive, note_key, set_aside
 from dataflow.txn.members import Members
-from dataflow.txn.notify import Pending
 from dataflow.txn.records import notification_key
-from dataflow.txn.transaction import Transaction, cell_of, commit_together
+from dataflow.txn.runs import Apart, Observer, Run, Taken, parts_of, running, runs_of
+from dataflow.txn.together import commit_together
+from dataflow.txn.transaction import Transaction, cell_of
 from dataflow.txn.values import decode, encode
 
 if TYPE_CHECKING:
     from dataflow.txn.database import Database
 
-__all__ = ["LONGEST", "Observer", "Worker"]
+__all__ = ["LONGEST", "Worker"]
 
 LONGEST = 200  # runs in a chain, each made by a change of the one before
 _BATCH, _MOST = 256, 1_000  # cells a worker takes at a time: at first, and at most
 _IDLE = 0.05  # seconds a worker that found nothing waits at most
 _AGAIN = (ConflictError, SnapshotTooOldError)
-
-
-@record
-class Observer:
-    """A function of the changes of a column. ``together``: rows for which it gives the same are handed over together."""
-
-    name: str
-    column: str
-    function: Callable[..., Any]
-    together: Callable[[Any], Any] | None = None
-
-    def part(self, row: Any) -> bytes:
-        """What decides which worker a row is for."""
-        return pack_element(row if self.together is None else self.together(row))
-
-    def ack(self, key: bytes) -> bytes:
-        """The key of the cell that says which change of a cell this observer has seen last."""
-        return row_of(key) + _ack_column(self.name, self.column)
-
-
-@cache
-def _ack_column(name: str, column: str) -> bytes:
-    return pack((("ack", name, column),))
-
-
-class _Run(NamedTuple):
-    """One transaction of an observer: the pending cells it is for. ``keys``: of each the cell's own, and that of its ack.
-
-    ``alone``: the cells have no other observer.
-    """
-
-    observer: Observer
-    cells: list[Pending]
-    keys: list[bytes]
-    alone: bool
 
 
 class _Done(NamedTuple):
@@ -94,14 +58,6 @@ class _Done(NamedTuple):
     def by(cls, t: Transaction) -> _Done:
         """Of a transaction that is about to be committed."""
         return cls(t.timestamp, t.writes and bool(t.seen), t.notifies or t.after_others or not t.writes)
-
-
-class _Taken(NamedTuple):
-    """A pending cell, its observers, and what decides whose it is."""
-
-    pending: Pending
-    observers: list[Observer]
-    part: bytes
 
 
 class Worker:
@@ -156,7 +112,7 @@ class Worker:
         """The observers of a cell."""
         return self._observers.get(key[len(row) : -1], [])
 
-    def _take(self) -> list[_Taken]:
+    def _take(self) -> list[Taken]:
         """Pending cells of this worker's part; of the others', which are most, nothing is read but the key."""
         found: list[tuple[list[Observer], bytes]] = []
 
@@ -171,7 +127,7 @@ class Worker:
             return ours
 
         pending = [*islice(self._engine.dirty(self._at, b"\xff", mine), self._size)]
-        return [_Taken(one, *of) for one, of in zip(pending, found, strict=True)]
+        return [Taken(one, *of) for one, of in zip(pending, found, strict=True)]
 
     def _round(self) -> int:
         """Run what is pending in the next stretch of the store, and give the number of cells that are done."""
@@ -186,7 +142,7 @@ class Worker:
         left = {one.pending.key: len(one.observers) for one in taken}
         seen: dict[bytes, int] = {}
         gone_on: set[bytes] = set()
-        runs, most = _runs_of(taken), self._engine.together
+        runs, most = runs_of(taken), self._engine.together
         for at in range(0, len(runs), most):
             for run, done in self._committed(runs[at : at + most]):
                 for pending in run.cells:
@@ -212,10 +168,10 @@ class Worker:
             known.claim(self._engine.store, column, [one.name for one in observers])
             self._claimed.add(column)
 
-    def _committed(self, runs: Sequence[_Run]) -> Iterator[tuple[_Run, _Done]]:
+    def _committed(self, runs: Sequence[Run]) -> Iterator[tuple[Run, _Done]]:
         """The runs that are committed, or had nothing to do."""
-        made: list[tuple[_Run, Transaction, _Done]] = []
-        again: list[_Run] = []
+        made: list[tuple[Run, Transaction, _Done]] = []
+        again: list[Run] = []
         snapshots = self._engine.begin_many(len(runs))
         try:
             for run, snapshot, versions in zip(runs, snapshots, _read(runs, snapshots), strict=True):
@@ -223,6 +179,9 @@ class Worker:
                     t = self._begin(run, snapshot, versions)
                 except _AGAIN:
                     again.append(run)
+                    continue
+                except Apart as parts:
+                    again += parts.runs
                     continue
                 if t.writes:
                     made.append((run, t, _Done.by(t)))
@@ -236,27 +195,34 @@ class Worker:
                     snapshot.close()
             raise
         outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
-        for (run, _, done), outcome in zip(made, outcomes, strict=True):
+        for (run, t, done), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
                 self.runs += 1
+                if t.forgiven:
+                    forgive(self._engine.store, t.forgiven)
                 yield run, done
             elif isinstance(outcome, _AGAIN):
                 again.append(run)
             else:
                 raise outcome
         self._crowded |= 2 * len(again) > len(runs)
-        for run in again:
+        for run in again:  # to which parts may be added
             try:
                 t = self._begin(run, self._engine.begin())
                 done, writes = _Done.by(t), t.writes
                 t.commit()
             except _AGAIN:
                 continue  # another worker is at it; the notification is there still
+            except Apart as parts:
+                again += parts.runs
+                continue
             self.runs += writes
+            if t.forgiven:
+                forgive(self._engine.store, t.forgiven)
             yield run, done
 
     def _begin(
-        self, run: _Run, snapshot: Snapshot, versions: Sequence[Version | None] | None = None, aside: dict[bytes, bytes] | None = None
+        self, run: Run, snapshot: Snapshot, versions: Sequence[Version | None] | None = None, aside: dict[bytes, bytes] | None = None
     ) -> Transaction:
         """A transaction in which an observer has run for what it has not seen; or, with the acks of what was set ``aside``, has not.
 
@@ -270,6 +236,8 @@ class Worker:
             if aside is not None and acks != aside:
                 raise ConflictError("what was to be set aside was changed again, or seen by another worker")
             failure = _fails(observer, t, changed) if changed and aside is None else None
+            if aside is not None:
+                t.set_aside(acks)
         except BaseException:
             with suppress(TransactionError, StoreError):
                 snapshot.close()
@@ -278,19 +246,21 @@ class Worker:
             return t
         t.close()  # raises if it may have failed over what was collected while it read: then it runs again
         if self._on_error == "raise":
-            raise _failed(observer, changed, failure) from failure
-        self._set_aside(observer, changed, failure)
+            raise failed(observer, changed, failure) from failure
+        if len(parts := parts_of(run, changed)) > 1:
+            raise Apart(parts)
+        set_aside(self._engine.store, observer, changed, failure)
         return self._begin(run, self._engine.begin(), aside=acks)
 
-    def _transaction(self, run: _Run, snapshot: Snapshot) -> Transaction:
+    def _transaction(self, run: Run, snapshot: Snapshot) -> Transaction:
         """A transaction of a run; what it changes carries on the longest chain, and the oldest."""
         observer, cells, _, _ = run
         longest = max((pending.trail for pending in cells), key=lambda trail: trail.length) if len(cells) > 1 else cells[0].trail
         if longest.length > LONGEST:
-            raise _circle(observer, cells[0].key, longest.names)
+            raise circle(observer, cell_of(cells[0].key)[0], longest.names, LONGEST)
         return Transaction(self._database, snapshot, trail=longest.then(observer.name, min([pending.trail.origin for pending in cells])))
 
-    def _unseen(self, t: Transaction, run: _Run, versions: Sequence[Version | None] | None) -> tuple[dict[Any, Any], dict[bytes, bytes]]:
+    def _unseen(self, t: Transaction, run: Run, versions: Sequence[Version | None] | None) -> tuple[dict[Any, Any], dict[bytes, bytes]]:
         """What an observer has not seen, by the rows, and its acks of that, which are written."""
         cells, keys = run.cells, run.keys
         if versions is None:
@@ -298,31 +268,33 @@ class Worker:
         start = t.timestamp
         changed: dict[Any, Any] = {}
         acks: dict[bytes, bytes] = {}
+        before: set[bytes] = set()
         for number, pending in enumerate(cells):
             version, acked = versions[2 * number], versions[2 * number + 1]
-            seen = decode(acked.value) if acked is not None and acked.value is not None else 0
+            acked_at = decode(acked.value) if acked is not None and acked.value is not None else 0
+            seen = abs(acked_at)
             # Nothing may be kept of a delete but its notification, and that stands in the store only for changes that were made.
             last = version.timestamp if version is not None else max((at for at in pending.timestamps if at <= start), default=0)
             # Some of these notifications may be of changes that were looked at, and carried on, by one who did not get to drop them.
             t.after_others |= pending.trail.weak or seen >= pending.timestamps[0] or last not in pending.timestamps
-            if pending.trail.weak or last > seen:
+            if pending.trail.weak or last > seen or acked_at < 0:
                 value = decode(version.value) if version is not None and version.value is not None else None
-                changed[unpack_element(pending.key)[0]] = value
+                row = unpack_element(pending.key)[0]
+                changed[row] = value
+                if pending.trail.weak or acked_at < 0:
+                    t.forgiven += (note_key(run.observer.name, row, run.observer.column),)
+                if acked_at:
+                    before.add(keys[2 * number + 1])
                 acks[keys[2 * number + 1]] = encode(max(last, seen))
+        t.acked = frozenset(before)
         for key, ack in acks.items():
             t.put_quietly(key, ack)
         if changed and self._engine.takes_seen and run.alone:
             t.seen = [notification_key(pending.key, at) for pending in cells for at in pending.timestamps if at <= start]
         return changed, acks
 
-    def _set_aside(self, observer: Observer, changed: dict[Any, Any], error: Exception) -> None:
-        """Note what failed; the changes count as seen."""
-        for row in changed:
-            text = f"{type(error).__name__}: {_said(error)}".encode()
-            self._engine.store.write([Edit("meta", pack(("failed", observer.name, row)), text)], sync=False)
 
-
-def _read(runs: Sequence[_Run], snapshots: Sequence[Snapshot]) -> Iterable[Sequence[Version | None] | None]:
+def _read(runs: Sequence[Run], snapshots: Sequence[Snapshot]) -> Iterable[Sequence[Version | None] | None]:
     """What each run reads first, in one read for all; nothing if their snapshots are of different times."""
     if len({snapshot.timestamp for snapshot in snapshots}) != 1 or len(runs) == 1:
         return repeat(None, len(runs))
@@ -331,64 +303,22 @@ def _read(runs: Sequence[_Run], snapshots: Sequence[Snapshot]) -> Iterable[Seque
     return [versions[end - len(run.keys) : end] for run, end in zip(runs, ends, strict=True)]
 
 
-def _runs_of(taken: Sequence[_Taken]) -> list[_Run]:
-    runs: list[_Run] = []
-    groups: dict[tuple[int, bytes], _Run] = {}
-    for pending, observers, part in taken:
-        for observer in observers:
-            run = groups.get((id(observer), part)) if observer.together is not None else None
-            if run is None:
-                run = _Run(observer, [], [], len(observers) == 1)
-                runs.append(run)
-                if observer.together is not None:
-                    groups[id(observer), part] = run
-            run.cells.append(pending)
-            run.keys.extend((pending.key, observer.ack(pending.key)))
-    return runs
-
-
 def _fails(observer: Observer, t: Transaction, changed: dict[Any, Any]) -> Exception | None:
-    """Run an observer, and give the error of its own that it ends with; others are raised."""
+    """Run an observer, and give the error of its own that it ends with; others are raised.
+
+    A conflict is one of its own: this transaction's comes at its commit, and would else be tried again for ever.
+    """
+    running.now = True
     try:
         if observer.together is not None:
             observer.function(t, changed)
         else:
             ((row, value),) = changed.items()
             observer.function(t, row, value)
-    except (*_AGAIN, StoreError):
+    except (SnapshotTooOldError, StoreError):
         raise
     except Exception as error:
         return error
+    finally:
+        running.now = False
     return None
-
-
-def _failed(observer: Observer, changed: dict[Any, Any], error: Exception) -> TransactionError:
-    from dataflow.execution.failures import user_frames  # which imports Arrow
-
-    trace = "".join(traceback.format_exception(error))
-    row, value = next(iter(changed.items()))
-    return TransactionError(
-        Report(
-            f"observer {observer.name!r} failed: {type(error).__name__}: {_said(error)}",
-            steps=(f"column {observer.column!r}",),
-            failed=user_frames(error),
-            record=f"row {shorten(row)}: {shorten(value)}" + (f", and {len(changed) - 1} more" if len(changed) > 1 else ""),
-            hint='on_error="skip" sets such a change aside',
-            trace=trace,
-        )
-    )
-
-
-def _said(error: Exception) -> str:
-    return redact(str(error))[:300]
-
-
-def _circle(observer: Observer, key: bytes, names: tuple[str, ...]) -> TransactionError:
-    since = len(names) - 1 - names[::-1].index(observer.name) if observer.name in names else 0
-    return TransactionError(
-        Report(
-            f"observers change what they observe, in a circle: {' > '.join((*names[since:], observer.name))}",
-            record=f"row {shorten(cell_of(key)[0])}",
-            hint=f"a chain of more than {LONGEST} runs, each made by a change of the one before, is taken for a circle",
-        )
-    )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dataflow.errors import TransactionError
+from dataflow.errors import ConflictError, TransactionError
 from dataflow.txn import Database, Transaction, observers
 from dataflow.txn.members import LEASE, Members
 from dataflow.txn.notify import Trail
@@ -84,6 +84,32 @@ def test_a_deletion_is_seen_also_when_its_garbage_is_collected(db: Database) -> 
     db.collect_garbage()
     assert db.run_observers() == 1
     assert seen == [("a", 1), ("a", None)]
+
+
+def test_what_observers_kept_of_rows_that_are_gone_is_collected(db: Database) -> None:
+    def kept() -> int:
+        snapshot = db.engine.begin()
+        try:
+            return len(list(snapshot.scan(b"\x01", b"\xff")))
+        finally:
+            snapshot.close()
+
+    seen = log_of(db)
+    put(db, a=1, b=2, c=3)
+    db.run_observers()
+    put(db, a=None, b=None)
+    put(db, "y", later=1)
+    db.collect_garbage()
+    assert kept() == 5, "the observer has not seen the deletes"
+    db.run_observers()
+    for number in range(3):
+        put(db, "y", later=number)
+    db.collect_garbage()
+    assert kept() == 3, "the cells c and later, and the ack of c"
+    put(db, a=4)
+    assert db.run_observers() == 1
+    assert seen[-1] == ("a", 4)
+    assert db.renotify("x") == 0
 
 
 def test_a_deletion_by_an_observer_is_a_change(db: Database) -> None:
@@ -248,8 +274,10 @@ def test_who_comes_without_an_observer_that_ran_before_is_refused_and_nothing_is
     assert sorted(seen) == [("first", "a", 0), ("first", "a", 2), ("second", "a", 0), ("second", "a", 2)]
     assert run("first", "second", "third") == 3
     with opening() as db:
-        for name in ("second", "first", "never there"):
+        for name in ("second", "first"):
             db.forget_observer("x", name)
+        with pytest.raises(ValueError, match="column 'x' has no observer 'thirt'; did you mean 'third'?"):
+            db.forget_observer("x", "thirt")
     assert run("third") == 1
 
 
@@ -276,7 +304,8 @@ def test_who_only_writes_notes_changes_for_observers_of_other_processes(opening:
         assert db.renotify("x") == 1 and db.run_observers() == 1 and seen[-1] == ("before", 1)
         put(db, a=7)
         changed = db.now()
-        db.forget_observer("x", "another")
+        with pytest.raises(ValueError, match="has no observer 'another'"):
+            db.forget_observer("x", "another")
         assert db.observed == {"x"} and db.frontier() < changed
     with opening() as db:
         db.forget_observer("x", "log")
@@ -492,6 +521,72 @@ def test_trie_counter_counts_the_unique_numbers(db: Database) -> None:
             db.run_observers(workers=2)
     db.run_observers(workers=2)
     assert db.snapshot()[0, "level 0"] == len(set(numbers))
+
+
+def test_a_note_for_a_column_that_nobody_observes_is_refused(db: Database) -> None:
+    """It would never be looked at, and the frontier would stop before it for ever."""
+    log_of(db, "text")
+    with pytest.raises(TransactionError, match="nobody observes column 'txet'; did you mean 'text'?"):
+        db.notify("a", "txet")
+    put(db, a=1)
+    assert db.run_observers() == 0
+    assert db.frontier() >= db.now() - 2
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    db = Database.open("memory:")
+    log_of(db)
+    for options in ({"on_error": "Raise"}, {"workers": 0}, {"until": "empty"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            db.run_observers(**options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="group=0"):
+        db.each(lambda t, item: None, [1], group=0)
+    with pytest.raises(ValueError, match="no observer 'words'"):
+        db.forget_observer("nobody's", "words")
+
+
+def test_functions_that_would_do_nothing_are_refused() -> None:
+    db = Database.open("memory:")
+
+    async def later(t: Transaction, row: Any, value: Any) -> None:
+        t[row, "y"] = value
+
+    def piecewise(t: Transaction, row: Any, value: Any) -> Any:
+        yield row
+
+    for function, why in ((later, "is async"), (piecewise, "has a yield"), (7, "not 7")):
+        with pytest.raises(ValueError, match=why):
+            db.observer("x", name="it")(function)  # type: ignore[arg-type]
+
+
+def test_an_observer_that_runs_observers_says_so() -> None:
+    db = Database.open("memory:")
+    db.observer("x")(lambda t, row, value: db.run_observers())
+    put(db, a=1)
+    with pytest.raises(TransactionError, match="an observer runs observers"):
+        db.run_observers()
+
+
+def test_a_conflict_of_the_observers_own_is_a_failure() -> None:
+    db = Database.open("memory:")
+
+    @db.observer("x")
+    def stubborn(t: Transaction, row: Any, value: Any) -> None:
+        raise ConflictError("of its own")
+
+    put(db, a=1)
+    with pytest.raises(TransactionError, match="observer 'stubborn' failed: ConflictError: of its own"):
+        db.run_observers()
+    assert db.run_observers(on_error="skip") == 1
+    assert len(db.failures()) == 1
+
+
+def test_an_error_in_together_says_whose_it_is() -> None:
+    db = Database.open("memory:")
+    db.observer("x", name="group", together=lambda row: row[7])(lambda t, rows: None)
+    put(db, a=1)
+    with pytest.raises(TransactionError, match=r"together= of observer 'group' failed: IndexError"):
+        db.run_observers()
 
 
 def test_observers_without_observers() -> None:

@@ -16,7 +16,7 @@ from dataflow.txn import Database, Transaction
 pytest.importorskip("lmdb", reason="needs lmdb")
 from dataflow.kv import lmdb_map
 from dataflow.txn import ledger_shared
-from dataflow.txn.transaction import commit_together
+from dataflow.txn.together import commit_together
 
 LARGE = b"v" * 5_000  # of which thirty fit into the map, and some into what must be free of it before a group is written
 

@@ -17,7 +17,8 @@ from dataflow.kv import Edit, Entry, MemoryStore, Mutation, Range
 from dataflow.kv.faulty import FaultyStore
 from dataflow.txn import Database
 from dataflow.txn.percolator import PercolatorEngine
-from dataflow.txn.transaction import Transaction, cell_key, commit_together
+from dataflow.txn.together import commit_together
+from dataflow.txn.transaction import Transaction, cell_key
 from tests.txn.schedules import Turns
 
 __all__ = ["Noted", "Remembering", "World"]
