@@ -44,6 +44,7 @@ class Aggregating(Deferred[T]):
         >>> Pipeline().create([{"a": 1}, {"a": 1}]).distinct().collect()
         [{'a': 1}]
         """
+        columns = tuple(one for one in columns if one is not None)
         if columns or self._holds_records():
             return cast("PCollection[T]", cast("PCollection[Any]", self)._distinct_by(columns, label))
         return self.count(label=label or "distinct").keys()

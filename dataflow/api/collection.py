@@ -133,7 +133,7 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         if not callable(fn):
             from dataflow.expr.expression import Expr
 
-            if isinstance(fn, Expr):
+            if isinstance(fn, Expr) or (isinstance(fn, (list, tuple)) and fn and all(isinstance(one, Expr) for one in fn)):
                 return cast("PCollection[T]", self.where(fn, *sides, label=label))
         rule = error_rule(on_error, max_errors, max_error_rate)
         given = cast("tuple[PObject[Any], ...]", sides)

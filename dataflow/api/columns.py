@@ -7,6 +7,7 @@ not fit, is an error at the line that names it, as far as columns are known then
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.api.building import plan_error
@@ -159,8 +160,12 @@ class Columns(Reshaping[T]):
         """
         from dataflow.plan.relational import Limit
 
-        if type(n) is not int or type(offset) is not int or n < 0 or offset < 0:
-            raise plan_error(f"limit takes whole numbers that are not negative, not {n!r}{f' and {offset!r}' if offset else ''}")
+        try:
+            n, offset = index(n), index(offset)
+        except TypeError:
+            raise plan_error(f"limit takes whole numbers, not {n!r}{f' and {offset!r}' if offset else ''}") from None
+        if n < 0 or offset < 0:
+            raise plan_error("limit and offset must not be negative")
         return relation(self, Limit, "limit", label, {"input": self.node}, count=n, offset=offset)
 
     def join(

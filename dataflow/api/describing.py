@@ -64,9 +64,12 @@ def _form(kind: DType) -> str:
 def _statistics(name: str, kind: DType, quantiles: Mapping[str, float], interpolation: str) -> dict[str, Expr]:
     """The statistics that a column has, by their names. Those of durations are in seconds, those of bools of 0 and 1."""
     from dataflow.expr.functions import col, len_
+    from dataflow.expr.types import is_fixed_offset
 
     column = col(name)
     found = {"count": column.count(), "null_count": len_() - column.count()}
+    if kind.name == "datetime" and is_fixed_offset(kind.args[1]):
+        column = column.dt.convert_time_zone("UTC")
     if kind.name == "duration":
         column = column.dt.total_microseconds() / 1e6
     elif kind.name == "bool":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dataflow.api.base import Deferred
@@ -41,7 +41,7 @@ def relation(of: Deferred[Any], kind: Any, verb: str, label: str | None, inputs:
 
 def names_of(verb: str, columns: Sequence[Any]) -> tuple[str, ...]:
     """Names of columns, one by one or in lists."""
-    flat = [name for value in columns for name in (value if isinstance(value, (list, tuple)) else [value])]
+    flat = [name for value in columns for name in (value if isinstance(value, Iterable) and not isinstance(value, str) else [value])]
     for name in flat:
         if not isinstance(name, str):
             raise plan_error(f"{verb} takes names of columns, not {type(name).__name__}", hint="select takes expressions")

@@ -131,7 +131,7 @@ def is_fixed_offset(zone: str | None) -> bool:
     >>> is_fixed_offset("+05:30"), is_fixed_offset("Asia/Kolkata"), is_fixed_offset(None)
     (True, False, False)
     """
-    return zone is not None and re.fullmatch(r"[+-]\d\d:?\d\d", zone) is not None
+    return zone is not None and re.fullmatch(r"[+-]([01]\d|2[0-3]):[0-5]\d", zone) is not None
 
 
 _PYTHON: dict[Any, DType] = {
@@ -183,8 +183,14 @@ def _from_arrow(given: Any) -> DType:
             return struct_of({field.name: _from_arrow(field.type) for field in given})
         case "map":
             return map_of(_from_arrow(given.key_type), _from_arrow(given.item_type))
-        case "dictionary":
+        case "dictionary" | "run_end_encoded":
             return _from_arrow(given.value_type)
+        case "fixed_size_binary":
+            return BINARY
+        case "date64":
+            return datetime_of("ms")
+        case "time32":
+            return TIME
         case _:
             return parse_type(text)
 

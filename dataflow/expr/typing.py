@@ -41,6 +41,7 @@ from dataflow.expr.types import (
     datetime_of,
     decimal_of,
     duration_of,
+    is_fixed_offset,
     list_of,
     promoted,
     struct_of,
@@ -74,6 +75,8 @@ def type_of(node: ExprNode, schema: Schema) -> DType:
             have = type_of(input, schema)
             if not castable(have, to):
                 raise ExprError(f"{show(node)}: {have} has no form as {to}")
+            if {have.name, to.name} == {"string", "datetime"} and is_fixed_offset((to if to.name == "datetime" else have).args[1]):
+                raise ExprError(f"{show(node)}: of an offset no clock is known", "go by .dt.convert_time_zone('UTC'), or a place's")
             return to
         case Call(_, args):
             return type_of_call(node, fitted(args, tuple(type_of(arg, schema) for arg in args)))

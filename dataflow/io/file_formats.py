@@ -103,7 +103,9 @@ class _IpcWriter:
 
     def __init__(self, out: Any, schema: pa.Schema) -> None:
         self.schema = schema
-        self.known: dict[int, pa.Array] = {}
+        self.known: dict[int, pa.Array] = {}  # by column: the dictionary,
+        self.places: dict[int, dict[Any, int]] = {}  # where each of its values stands,
+        self.last: dict[int, tuple[pa.Array, pa.Array]] = {}  # and the table's own before, with the places of its values
         self.writer = pa.ipc.new_file(out, schema, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True))
 
     def write_table(self, table: pa.Table) -> None:
@@ -113,20 +115,31 @@ class _IpcWriter:
         self.writer.write_table(table)
 
     def _grown(self, at: int, column: pa.ChunkedArray, field: pa.Field) -> pa.Array:
-        import pyarrow.compute as pc  # loads much, and few files have dictionaries
-
-        found = column.combine_chunks() if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
-        values = found.dictionary.cast(full_type(found.dictionary.type) or found.dictionary.type)
-        known = self.known.get(at, values.slice(0, 0))
-        new = values.filter(pc.invert(pc.is_in(values, value_set=known)))
-        self.known[at] = known = pa.concat_arrays([known, new]) if len(new) else known
-        places = pc.index_in(values, value_set=known).take(found.indices)
+        if pa.types.is_nested(field.type.value_type):  # Arrow puts no such dictionaries together, and refuses a second one itself
+            return column
+        found = column.chunk(0) if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
+        places = self._placed(at, found.dictionary).take(found.indices)
+        known = self.known[at]
         try:
             places = places.cast(field.type.index_type)
             return pa.DictionaryArray.from_arrays(places, known.cast(field.type.value_type), ordered=field.type.ordered)
         except pa.ArrowInvalid as error:
             text = f"column {field.name!r} is a {field.type}, and has {len(known):,} different values"
             raise SchemaError(Report(text, hint="cast it to its values' type, or give schema= a dictionary with a wider index")) from error
+
+    def _placed(self, at: int, dictionary: pa.Array) -> pa.Array:
+        """Where the values of a table's dictionary stand in that of the file, which now has them."""
+        if at in self.last and self.last[at][0].equals(dictionary):
+            return self.last[at][1]
+        places = self.places.setdefault(at, {})
+        before = len(places)
+        found = [places.setdefault(value, len(places)) for value in dictionary.to_pylist()]
+        values = dictionary.cast(full_type(dictionary.type) or dictionary.type)
+        new = {place: row for row, place in reversed([*enumerate(found)]) if place >= before}
+        fresh = values.take(pa.array([new[place] for place in range(before, len(places))], pa.int64()))
+        self.known[at] = pa.concat_arrays([self.known[at], fresh]) if at in self.known else fresh
+        self.last[at] = dictionary, pa.array(found, pa.int64())
+        return self.last[at][1]
 
     def close(self) -> None:
         self.writer.close()

@@ -83,6 +83,8 @@ def aggregate(node: Aggregate, lower: Walk) -> Lowered:
         args = [Lowered(arg.expr.filter(keep), arg.type) for arg in args]
     if node.distinct:
         args = [Lowered(arg.expr.unique(maintain_order=node.function in _IN_ORDER), arg.type) for arg in args]
+    if node.order and node.function == "first":  # of what is sorted by anything but columns Polars' own reads memory that is not its
+        return Lowered(_nth(args, {"n": 0}, kind), kind)
     kernel = AGGREGATE_KERNELS.get(node.function) or SKETCH_KERNELS[node.function]
     return Lowered(kernel(args, dict(node.options), kind), kind)
 

@@ -121,12 +121,21 @@ def _stored(name: str, column: pa.ChunkedArray, touched: bool) -> pa.ChunkedArra
 def _is_cut(column: pa.ChunkedArray) -> bool:
     """Whether a column of lists of one length is a part of another, of which the kernel takes the wrong nulls, or refuses it."""
     kind = column.type
-    return _is.is_fixed_size_list(kind) and is_plain(kind) and any(chunk.offset and chunk.null_count for chunk in column.chunks)
+    return _is.is_fixed_size_list(kind) and is_plain(kind) and any(map(_is_part, column.chunks))
+
+
+def _is_part(array: Any) -> bool:
+    if not _is.is_fixed_size_list(array.type):
+        return False
+    part = array.offset or len(array.values) > len(array) * array.type.list_size
+    return bool(array.null_count and part) or (_is.is_fixed_size_list(array.type.value_type) and (bool(part) or _is_part(array.values)))
 
 
 def _whole(array: Any) -> Any:
     kind = array.type
-    flat = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
+    if not _is.is_fixed_size_list(kind):
+        return array
+    flat = _whole(array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size))
     return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=array.is_null())
 
 

@@ -168,7 +168,7 @@ def _aggregate(node: GroupAggregate, frame: Frame, schema: Schema, ordered: bool
     aggs = aggregates_of(node, tuple(frame.schema))
     sets = node.sets if node.sets is not None else (tuple(range(len(keys))),)
     parts = [_one_set(frame, keys, aggs, tuple(list(keys)[at] for at in chosen), schema, ordered) for chosen in sets]
-    return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical_relaxed")
+    return parts[0] if len(parts) == 1 else pl.concat(parts, how="vertical")
 
 
 def _one_set(
@@ -186,16 +186,17 @@ def _one_set(
     inner, outer = _apart(mixed, keys)
     inner = {**{name: expr for name, expr in aggs.items() if name not in mixed}, **inner}
     lowered = [lower(expr, frame.schema).alias(name) for name, expr in inner.items()]
+    missing = [name for name in keys if name not in chosen]
+    # these may travel in another type than the plan's (`carrying`), which is that of their values
+    odd = {name for name in missing if schema[name].is_nested or schema[name].name in ("datetime", "other")}
+    lowered += [pl.when(pl.lit(False)).then(lower_rows(keys[name], frame.schema).first()).alias(name) for name in missing if name in odd]
     if not chosen:
         found = frame.lazy.select(lowered or [pl.len().alias("#")])
     else:
         by = [lower_rows(keys[name], frame.schema).alias(name) for name in chosen]
         found = frame.lazy.group_by(by, maintain_order=ordered).agg(lowered)
-    # what is nested may travel in another type than the plan's (`carrying`): its nulls take that of the other sets
-    untyped = {name: pl.Null() if schema[name].is_nested else to_polars(schema[name]) for name in keys}
-    missing = [pl.lit(None, dtype=untyped[name]).alias(name) for name in keys if name not in chosen]
-    if missing:
-        found = found.with_columns(missing)
+    if plain := [name for name in missing if name not in odd]:
+        found = found.with_columns(pl.lit(None, dtype=to_polars(schema[name])).alias(name) for name in plain)
     if outer:
         types = {**{name: schema[name] for name in keys}, **{name: type_of(expr, frame.schema) for name, expr in inner.items()}}
         found = found.with_columns(lower(expr, types).alias(name) for name, expr in outer.items())

@@ -12,7 +12,7 @@ distributes over a side (a join, with what works on any part above it) is marked
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,16 +47,16 @@ from dataflow.plan.traversal import read_twice, topological
 __all__ = ["cut"]
 
 
-def cut(query: Query, memory: int, remarks: Remarks) -> Node:
-    """The plan of pieces that gives a query's records; all its columns are known."""
-    return Cutter(query, memory, remarks).run()
+def cut(query: Query, memory: int, remarks: Remarks, labels: Iterator[int]) -> Node:
+    """The plan of pieces that gives a query's records; all its columns are known. ``labels``: numbers that no other label has."""
+    return Cutter(query, memory, remarks, labels).run()
 
 
 class Cutter(CuttingJoins):
     """One query, cut node by node. ``needed``: the columns of each input that it uses, None for all."""
 
-    def __init__(self, query: Query, memory: int, remarks: Remarks) -> None:
-        super().__init__(query, memory, remarks)
+    def __init__(self, query: Query, memory: int, remarks: Remarks, labels: Iterator[int]) -> None:
+        super().__init__(query, memory, remarks, labels)
         self.needed = needed_columns(query)
 
     def run(self) -> Node:

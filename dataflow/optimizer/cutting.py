@@ -7,7 +7,7 @@ several parts, and what they meet by    ─ exchange ─> a part over their exch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,17 +28,16 @@ __all__ = ["Cutting"]
 
 class Cutting:
     """What is made of one query. ``broadcast``: bytes of a join's side that goes whole to every part of the other. ``shared``: nodes with
-    several readers, by their id; ``apart``: reads, of which everybody who needs one has his own."""
+    several readers, by their id; ``apart``: reads, of which everybody who needs one has his own. ``labels``: numbers of labels, which no
+    other query has."""
 
-    def __init__(self, broadcast: int, remarks: Remarks) -> None:
-        self.broadcast, self.remarks = broadcast, remarks
-        self.labels = 0
+    def __init__(self, broadcast: int, remarks: Remarks, labels: Iterator[int]) -> None:
+        self.broadcast, self.remarks, self.labels = broadcast, remarks, labels
         self.shared: dict[int, Node] = {}
         self.apart: set[int] = set()
 
     def label(self, node: Node, what: str) -> str:
-        self.labels += 1
-        return inner_label(node.label, what, self.labels)
+        return inner_label(node.label, what, next(self.labels))
 
     def over(self, source: Node, schema: Schema | None, size: int) -> Part:
         """A collection with nothing to do yet."""

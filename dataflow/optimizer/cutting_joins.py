@@ -8,6 +8,7 @@ join ─┬─ a side is small ────────────────�
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from dataflow.expr.nodes import Column, show
@@ -33,8 +34,8 @@ BROADCAST_MOST = 96 << 20
 class CuttingJoins(Cutting):
     """The joins of one query. ``parts``: what became of its nodes, by their id; ``readers``: who reads one."""
 
-    def __init__(self, query: Query, memory: int, remarks: Remarks) -> None:
-        super().__init__(min(int(memory * BROADCAST_SHARE), BROADCAST_MOST), remarks)
+    def __init__(self, query: Query, memory: int, remarks: Remarks, labels: Iterator[int]) -> None:
+        super().__init__(min(int(memory * BROADCAST_SHARE), BROADCAST_MOST), remarks, labels)
         self.query, self.memory = query, memory
         self.parts: dict[int, Part] = {}
         self.readers = consumers((query.root,))

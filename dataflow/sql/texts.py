@@ -53,7 +53,11 @@ def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for 
             return Call("str.extract", (of.expr(node.this),), (("pattern", pattern), ("group", group or 0)))
         case exp.RegexpReplace():
             pattern, value = of.constant(node.expression, "the pattern"), of.constant(node.args.get("replacement"), "the replacement")
-            every = "g" in str(of.constant(node.args.get("modifiers"), "the modifiers") or "")
+            flags = str(of.constant(node.args.get("modifiers"), "the modifiers") or "")
+            if not isinstance(pattern, str) or not set(flags) <= set("gcims"):
+                refuse(node, "a regular expression is text, and its options are among g, c, i, m, s", "regexp_replace(s, 'a+', '', 'gi')")
+            every, rest = "g" in flags, "".join(sorted(set(flags) - {"g", "c"}))
+            pattern = f"(?{rest}){pattern}" if rest else pattern
             if isinstance(value, str):
                 value = re.sub(r"\\(\d)", r"${\1}", value.replace("$", "$$"))  # SQL's \1 is our ${1}
             options = (("pattern", pattern), ("value", value), ("literal", False))

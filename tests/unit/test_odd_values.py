@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dataflow import PCollection, Pipeline, col, len_
+from dataflow import PCollection, Pipeline, col, len_, lit
 from dataflow.errors import PlanError, SchemaError, StepError
 
 PIECES: dict[str, Any] = {"placement": "partitioned", "memory": "4MiB", "mode": "in_process", "progress": False}
@@ -184,3 +184,65 @@ def test_bytes_of_one_length_are_bytes(options: dict[str, Any], tmp_path: Path) 
         assert source.select(b=col("b").cast("binary")).sort("b", nulls_last=True).head(1, **options) == [{"b": b"ab"}]
     both = of(table)
     assert sorted(row["x"] for row in both.concat(both.pipeline.from_arrow(longer)).collect(**options)) == [1, 2, 3, 4]
+
+
+# -- what Polars does not do alike everywhere
+
+
+@WAYS
+@pytest.mark.parametrize("function", ["first", "last"])
+def test_the_first_of_constants_and_by_constants(function: str, options: dict[str, Any]) -> None:
+    rows = Pipeline().create([{"k": i % 3, "x": i} for i in range(20)])
+    ends = {k: (k if function == "first" else max(range(k, 20, 3))) for k in range(3)}
+    seven = rows.group_by("k").agg(r=getattr(lit(7), function)(order_by="x")).collect(**options)
+    assert [row["r"] for row in seven] == [7, 7, 7]
+    found = rows.group_by("k").agg(r=getattr(col("x"), function)(order_by=[col("x").is_in([-1]), "x"])).collect(**options)
+    assert {row["k"]: row["r"] for row in found} == ends
+    beside = rows.select(r=getattr(lit(7), function)(order_by="x").over("k")).collect(**options)
+    assert {row["r"] for row in beside} == {7}
+
+
+@WAYS
+def test_two_queries_over_one_file(options: dict[str, Any], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"k": [1, 2, 1], "x": [60, 70, 80]}), tmp_path / "t.parquet")
+    p = Pipeline()
+    read = p.read_parquet(tmp_path / "t.parquet").filter(col("x") > 50)
+    read.group_by("k").agg(s=col("x").sum()).write_parquet(tmp_path / "by k")
+    read.group_by("x").agg(n=col("k").count()).write_parquet(tmp_path / "by x")
+    p.run(**options)
+    assert sorted(row["s"] for row in Pipeline().read_parquet(tmp_path / "by k").collect(progress=False)) == [70, 140]
+
+
+@WAYS
+@pytest.mark.parametrize("cut", [slice(0, 3), slice(1, 4), slice(0, 4)])
+@pytest.mark.parametrize("deep", [False, True])
+def test_every_cut_of_lists_of_one_length(cut: slice, deep: bool, options: dict[str, Any]) -> None:
+    lists = [[1, 2], None, [3, 4], [5, 6]]
+    kind = pa.list_(pa.int64(), 2)
+    column = pa.array([[one, None] if one else None for one in lists], pa.list_(kind, 2)) if deep else pa.array(lists, kind)
+    table = pa.table({"k": range(4), "c": column})
+    part = table.slice(cut.start, cut.stop - cut.start)
+    assert of(part).filter(col("k") >= 0).collect(**options) == part.to_pylist()
+
+
+@WAYS
+def test_keys_of_grouping_sets_that_travel_in_another_type(options: dict[str, Any]) -> None:
+    columns = {
+        "lists": pa.array([["a"], ["b"], None] * 2, pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+        "moments": pa.array([0, 1, None] * 2, pa.timestamp("us", "+05:30")),
+    }
+    for column in columns.values():
+        table = pa.table({"c": column, "k": [0, 1] * 3, "x": range(6)})
+        found = of(table).group_by("c", "k").rollup().agg(r=col("x").sum()).to_arrow(**options)
+        assert found.num_rows == 6 + 3 + 1 and sum(found.column("r").to_pylist()) == 3 * 15
+
+
+def test_dictionaries_of_lists_and_the_same_one_again_are_written_to_ipc(tmp_path: Path) -> None:
+    nested = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0], pa.int32()), pa.array([[1], [2, 3]]))
+    same = pa.array(["a", "b"]).dictionary_encode()
+    p = Pipeline()
+    p.from_arrow(pa.table({"d": nested})).write_ipc(tmp_path / "nested")
+    p.from_arrow(pa.concat_tables([pa.table({"d": same})] * 3)).write_ipc(tmp_path / "same")
+    p.run(progress=False)
+    assert Pipeline().read_ipc(tmp_path / "nested").to_arrow(progress=False).column("d").to_pylist() == [[1], [2, 3], [1]]
+    assert Pipeline().read_ipc(tmp_path / "same").to_arrow(progress=False).column("d").to_pylist() == ["a", "b"] * 3

@@ -40,7 +40,8 @@ try_cast('x' as int) | isnan(1e0) | mod(-5, 3) | mod(-5.5, 3.0) | -7 // 2 | 7 //
 (-127)::tinyint // 2::tinyint | (5)::utinyint % (-3)::tinyint | concat_ws('-', 'a', null, 'b')
 concat_ws(null, 'a', 'b') | concat_ws('-', null, null)
 concat_ws(', ', 1, 2.5, true, date '2020-01-01') | log10(1000) | log(1000) | log10(0) | log10(-1) | log2(536870912) | log(2, 8)
-log(3, 243) | [10, 20, 30][-1] | [10, 20, 30][-3] | [10, 20, 30][-4] | [10, 20, 30][0] | [10, 20, 30][4] | [10, 20, 30][-1:]
+regexp_replace('aXbX', 'x', '-', 'i') | regexp_replace('aXbX', 'x', '-', 'gi') | log(3, 243)
+[10, 20, 30][-1] | [10, 20, 30][-3] | [10, 20, 30][-4] | [10, 20, 30][0] | [10, 20, 30][4] | [10, 20, 30][-1:]
 """
 AGGREGATES = """
 string_agg(s, '-' order by id) | string_agg(distinct s, '-' order by s) | string_agg(s, ',') filter (where id > 100)

@@ -57,7 +57,7 @@ def _counted(name: str, most: int | None = None) -> Operation:
 
     def check(options: Mapping[str, Any]) -> str | None:
         count = options.get(name)
-        if count is None or (type(count) is int and 0 <= count <= (count if most is None else most)):
+        if count is None or (hasattr(count, "__index__") and 0 <= count <= (count if most is None else most)):
             return None
         return f"{name} is a number of characters{f' of at most {most:,}' if most else ''}, and not negative, not {count!r}"
 

@@ -53,8 +53,10 @@ def _combine(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
 def _check_zone(zone: str | None, replaced: bool) -> None:
     import zoneinfo  # 5 ms, and few expressions name a zone
 
-    if zone is None or (is_fixed_offset(zone) and not replaced):
+    if zone is None or (isinstance(zone, str) and is_fixed_offset(zone) and not replaced):
         return
+    if not isinstance(zone, str):
+        raise Refusal(f"a time zone is named by a text, such as 'UTC' or 'Europe/Berlin', not by {zone!r}")
     try:
         zoneinfo.ZoneInfo(zone)
     except (ValueError, OSError, KeyError):

@@ -10,6 +10,8 @@ Here it is decided which are cut; how, in `dataflow.optimizer.cutter`.
 
 from __future__ import annotations
 
+from itertools import count
+
 from dataflow.expr.nodes import has_window
 from dataflow.optimizer.estimates import estimated_bytes, needed_columns
 from dataflow.optimizer.rule import Plan, Remarks
@@ -24,6 +26,8 @@ WHOLE_SHARE = 0.4  # of the memory may be a query's input; a join or a sort hold
 
 def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: str = "auto") -> Plan:
     """Cut every query that is too large for the kernel to take whole. ``placement``: "auto", "whole" or "partitioned" for all."""
+
+    labels = count(1)
 
     def place(node: Node) -> Node:
         if not isinstance(node, Query) or placement == "whole":
@@ -41,7 +45,7 @@ def partition_queries(plan: Plan, remarks: Remarks, *, memory: int, placement: s
         from dataflow.optimizer.cutter import cut  # seven modules, which a first query that goes whole need not wait for
 
         remarks.say(f"partitioned: {node.label} reads about {size / 1e6:,.0f} MB")
-        return cut(node, memory, remarks)
+        return cut(node, memory, remarks, labels)
 
     return rewrite(plan, place)
 
