@@ -41,7 +41,10 @@ def relation(of: Deferred[Any], kind: Any, verb: str, label: str | None, inputs:
 
 def names_of(verb: str, columns: Sequence[Any]) -> tuple[str, ...]:
     """Names of columns, one by one or in lists."""
-    flat = [name for value in columns for name in (value if isinstance(value, Iterable) and not isinstance(value, str) else [value])]
+    from dataflow.expr.built import Built
+
+    one_by_one = (str, Built)
+    flat = [name for value in columns for name in (value if isinstance(value, Iterable) and not isinstance(value, one_by_one) else [value])]
     for name in flat:
         if not isinstance(name, str):
             raise plan_error(f"{verb} takes names of columns, not {type(name).__name__}", hint="select takes expressions")
