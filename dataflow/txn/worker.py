@@ -41,6 +41,7 @@ __all__ = ["LONGEST", "Worker"]
 LONGEST = 200  # runs in a chain, each made by a change of the one before
 _BATCH, _MOST = 256, 1_000  # cells a worker takes at a time: at first, and at most
 _IDLE = 0.05  # seconds a worker that found nothing waits at most
+_TRIES = 20  # of a run in which the observer itself raises a conflict
 _AGAIN = (ConflictError, SnapshotTooOldError)
 
 
@@ -68,6 +69,7 @@ class Worker:
         self._observers = {pack_element(column): observers for column, observers in by_column.items()}
         self._members = Members(database.engine.store, database.clock, self._names)
         self._claimed: set[str] = set()
+        self._tries: dict[bytes, int] = {}  # of runs in which the observer itself raised a conflict, by their first cell
         self._at = b"\x01"
         self._size, self._crowded = _BATCH, False
         self.runs = 0
@@ -236,6 +238,8 @@ class Worker:
             if aside is not None and acks != aside:
                 raise ConflictError("what was to be set aside was changed again, or seen by another worker")
             failure = _fails(observer, t, changed) if changed and aside is None else None
+            if isinstance(failure, ConflictError) and self._tries_again(run):
+                raise failure
             if aside is not None:
                 t.set_aside(acks)
         except BaseException:
@@ -251,6 +255,13 @@ class Worker:
             raise Apart(parts)
         set_aside(self._engine.store, observer, changed, failure)
         return self._begin(run, self._engine.begin(), aside=acks)
+
+    def _tries_again(self, run: Run) -> bool:
+        """Whether a run is worth another try in which the observer itself raised a conflict."""
+        tries = self._tries.pop(run.keys[0], 0) + 1
+        if tries < _TRIES:
+            self._tries[run.keys[0]] = tries
+        return tries < _TRIES
 
     def _transaction(self, run: Run, snapshot: Snapshot) -> Transaction:
         """A transaction of a run; what it changes carries on the longest chain, and the oldest."""
@@ -277,11 +288,13 @@ class Worker:
             last = version.timestamp if version is not None else max((at for at in pending.timestamps if at <= start), default=0)
             # Some of these notifications may be of changes that were looked at, and carried on, by one who did not get to drop them.
             t.after_others |= pending.trail.weak or seen >= pending.timestamps[0] or last not in pending.timestamps
-            if pending.trail.weak or last > seen or acked_at < 0:
+            # What was set aside is done again if it was noted since, and not for a note that the one who set it aside has yet to drop.
+            again = pending.trail.weak or (acked_at < 0 and pending.timestamps[-1] > seen)
+            if again or last > seen:
                 value = decode(version.value) if version is not None and version.value is not None else None
                 row = unpack_element(pending.key)[0]
                 changed[row] = value
-                if pending.trail.weak or acked_at < 0:
+                if again or acked_at < 0:
                     t.forgiven += (note_key(run.observer.name, row, run.observer.column),)
                 if acked_at:
                     before.add(keys[2 * number + 1])
@@ -306,7 +319,7 @@ def _read(runs: Sequence[Run], snapshots: Sequence[Snapshot]) -> Iterable[Sequen
 def _fails(observer: Observer, t: Transaction, changed: dict[Any, Any]) -> Exception | None:
     """Run an observer, and give the error of its own that it ends with; others are raised.
 
-    A conflict is one of its own: this transaction's comes at its commit, and would else be tried again for ever.
+    A conflict is one of its own, in what it does elsewhere: this transaction's comes at its commit.
     """
     running.now = True
     try:

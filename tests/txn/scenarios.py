@@ -275,7 +275,7 @@ class Everything:
 def work(world: World) -> Callable[[Database], None]:
     def working(database: Database) -> None:
         with mock.patch.object(workers, "Members", return_value=Everything()):
-            worker = workers.Worker(database, database._observers._by_column, "raise")
+            worker = workers.Worker(database, database.observers._by_column, "raise")
         for _ in range(3):
             if not worker._round():
                 break

@@ -149,7 +149,7 @@ def test_hops_hold_a_frontier_only_while_they_are_young() -> None:
 @pytest.mark.parametrize("look", range(1, 4))
 def test_workers_are_not_idle_while_a_chain_goes_on_behind_their_look(look: int) -> None:
     chain = _Chain()
-    observers = chain.watcher._observers._by_column
+    observers = chain.watcher.observers._by_column
     worker = Worker(chain.watcher, observers, "raise")
     worker._members.leave()  # it only looks
     chain.hop_at(look)
