@@ -133,7 +133,9 @@ class _IpcWriter:
             return self.last[at][1]
         places = self.places.setdefault(at, {})
         before = len(places)
-        found = [places.setdefault(value, len(places)) for value in dictionary.to_pylist()]
+        kind = dictionary.type
+        looked_up = dictionary.view(pa.int64()) if pa.types.is_temporal(kind) and kind.bit_width == 64 else dictionary  # to the nanosecond
+        found = [places.setdefault(value, len(places)) for value in looked_up.to_pylist()]
         values = dictionary.cast(full_type(dictionary.type) or dictionary.type)
         new = {place: row for row, place in reversed([*enumerate(found)]) if place >= before}
         fresh = values.take(pa.array([new[place] for place in range(before, len(places))], pa.int64()))
