@@ -31,7 +31,6 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from dataflow.errors import ConflictError, Report, SnapshotTooOldError, StoreError
 from dataflow.kv import Store
 from dataflow.record import record
-from dataflow.txn.acks import collect_acks
 from dataflow.txn.collect import safe_point
 from dataflow.txn.engine import Engine
 from dataflow.txn.notify import Trail
@@ -316,11 +315,9 @@ class Database:
     def collect_garbage(self, before: int | None = None) -> int:
         """Remove versions that no snapshot in use can see, and none of ``before`` or later; give their number.
 
-        With them goes what observers have kept of cells that are gone. Nobody else does this: call it, or ``dataflow kv gc``, now and then.
         Where others have the store too, it waits until it knows of each whether it lives: seconds, if one died.
         """
-        safe, removed = self.engine.collect(before)
-        return removed + collect_acks(self, safe)
+        return self.engine.collect(before)[1]
 
     def locks(self) -> list[tuple[Cell, dict[str, Any]]]:
         """The locks that stand: the cell, when its transaction began, its primary, its life in seconds.

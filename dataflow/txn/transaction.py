@@ -262,11 +262,6 @@ class Transaction(Reader):
         return bool(self._writes)
 
     @property
-    def changes(self) -> int:
-        """How many cells it changes."""
-        return len(self._writes)
-
-    @property
     def notifies(self) -> bool:
         """Whether it writes what is observed."""
         return bool(self._notify)
@@ -304,10 +299,6 @@ class Transaction(Reader):
     def versions(self, keys: Sequence[bytes]) -> list[Version | None]:
         """What cells were last changed to, and when, by their keys and without what this transaction wrote."""
         return self._snapshot.versions(keys)
-
-    def stored(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The cells of a range, by their keys, those of observers' acks among them, and without what this transaction wrote."""
-        return self._snapshot.scan(start, stop)
 
     def settle(self, outcome: int | TransactionError) -> None:
         """Take note of what the engine says of the commit, and raise what it refused it for."""

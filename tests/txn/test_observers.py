@@ -86,32 +86,6 @@ def test_a_deletion_is_seen_also_when_its_garbage_is_collected(db: Database) -> 
     assert seen == [("a", 1), ("a", None)]
 
 
-def test_what_observers_kept_of_rows_that_are_gone_is_collected(db: Database) -> None:
-    def kept() -> int:
-        snapshot = db.engine.begin()
-        try:
-            return len(list(snapshot.scan(b"\x01", b"\xff")))
-        finally:
-            snapshot.close()
-
-    seen = log_of(db)
-    put(db, a=1, b=2, c=3)
-    db.run_observers()
-    put(db, a=None, b=None)
-    put(db, "y", later=1)
-    db.collect_garbage()
-    assert kept() == 5, "the observer has not seen the deletes"
-    db.run_observers()
-    for number in range(3):
-        put(db, "y", later=number)
-    db.collect_garbage()
-    assert kept() == 3, "the cells c and later, and the ack of c"
-    put(db, a=4)
-    assert db.run_observers() == 1
-    assert seen[-1] == ("a", 4)
-    assert db.renotify("x") == 0
-
-
 def test_a_deletion_by_an_observer_is_a_change(db: Database) -> None:
     db.observer("x")(lambda t, row, value: t.delete(row, "y") if value is None else t.__setitem__((row, "y"), value))
     seen = log_of(db, "y")
