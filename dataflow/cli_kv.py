@@ -188,19 +188,24 @@ def _target(folder: str, address: str) -> Path:
 @contextlib.contextmanager
 def _copied(folder: str, target: Path) -> Generator[None]:
     """A copy of a folder, made under another name until it is whole. It is taken away again if what is done with it fails."""
+    from dataflow.kv.embedded import to_disk, unfinished
+
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise click.ClickException(f"{target} is there already; a copy is restored to a new folder")
-    partial = target.with_name(target.name + ".partial")
+    target = target.absolute()
     missing = [parent for parent in target.parents if not parent.exists()]
-    ours = partial
+    ours: Path | None = None
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(folder, partial)
-        ours = partial.rename(target)  # in place of an empty folder, too
+        ours = Path(unfinished(target))
+        shutil.copytree(folder, ours)
+        to_disk(*ours.iterdir(), ours)
+        ours = ours.rename(target)  # in place of an empty folder, too
+        to_disk(target.parent)
         yield
     except BaseException as error:
-        shutil.rmtree(ours, ignore_errors=True)
+        if ours is not None:
+            shutil.rmtree(ours, ignore_errors=True)
         with contextlib.suppress(OSError):  # another may have put something there
             for parent in missing:
                 parent.rmdir()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import sys
 import weakref
@@ -40,6 +41,8 @@ __all__ = [
     "pages",
     "refuse_existing",
     "stamp",
+    "to_disk",
+    "unfinished",
     "why",
 ]
 
@@ -169,8 +172,8 @@ def copied_to(name: str, folder: str | os.PathLike[str]) -> Generator[str]:
     >>> import tempfile
     >>> place = tempfile.mkdtemp()
     >>> with copied_to("lmdb:x", os.path.join(place, "copy")) as made:
-    ...     os.listdir(place)
-    ['copy.partial']
+    ...     [name.startswith("copy.partial-") for name in os.listdir(place)]
+    [True]
     >>> os.listdir(place)
     ['copy']
     >>> with copied_to("lmdb:x", place): pass
@@ -180,16 +183,14 @@ def copied_to(name: str, folder: str | os.PathLike[str]) -> Generator[str]:
       hint     a copy is made in a new folder
     """
     target = os.path.abspath(os.fspath(folder))
-    partial = target + ".partial"
     refuse_existing(name, folder)
-    shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+    partial = unfinished(target)
     os.makedirs(partial)
     try:
         yield partial
-        for place in (*(os.path.join(partial, file) for file in os.listdir(partial)), partial):
-            _to_disk(place)
+        to_disk(*(os.path.join(partial, file) for file in os.listdir(partial)), partial)
         os.rename(partial, target)
-        _to_disk(os.path.dirname(target))
+        to_disk(os.path.dirname(target))
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -206,12 +207,26 @@ def refuse_existing(name: str, folder: str | os.PathLike[str]) -> None:
         )
 
 
-def _to_disk(path: str) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+def unfinished(target: str | os.PathLike[str]) -> str:
+    """A name beside a target that is nobody else's, for what is made before it has its own.
+
+    >>> unfinished("copies/a").startswith("copies/a.partial-")
+    True
+    """
+    return f"{os.fspath(target)}.partial-{secrets.token_hex(4)}"
+
+
+def to_disk(*paths: str | os.PathLike[str]) -> None:
+    """Have files, and the names in folders, on the disk.
+
+    >>> to_disk(os.curdir)
+    """
+    for path in paths:
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 class Closed(dict[str, Any]):

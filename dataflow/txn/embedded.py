@@ -155,6 +155,8 @@ class EmbeddedEngine:
                 if len(intents) == 1 and (time := self._alone(intents[0], self._sync)):
                     return [time]
                 return self._ledger.page(lambda page: self._decide(page, (intents,)), self._sync)[0]
+        if not intents:
+            return []
         mine = _Waiting(intents)
         try:
             self._line.append(mine)

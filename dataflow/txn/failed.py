@@ -31,9 +31,9 @@ class Failure(NamedTuple):
     key: bytes
 
 
-def note_key(observer: str, row: Any, column: str) -> bytes:
-    """Where it is noted that a change was set aside."""
-    return pack(("failed", observer, row, column))
+def note_key(observer: str, row: Any, column: str | None = None) -> bytes:
+    """Where it is noted that a change was set aside; without a column, as it was noted before columns were."""
+    return pack(("failed", observer, row) if column is None else ("failed", observer, row, column))
 
 
 def set_aside(store: Store, observer: Observer, rows: Collection[Any], error: Exception) -> None:

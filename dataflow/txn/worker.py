@@ -295,7 +295,8 @@ class Worker:
                 row = unpack_element(pending.key)[0]
                 changed[row] = value
                 if again or acked_at < 0:
-                    t.forgiven += (note_key(run.observer.name, row, run.observer.column),)
+                    name, column = run.observer.name, run.observer.column
+                    t.forgiven += (note_key(name, row, column), note_key(name, row))
                 if acked_at:
                     before.add(keys[2 * number + 1])
                 acks[keys[2 * number + 1]] = encode(max(last, seen))
