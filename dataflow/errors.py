@@ -38,6 +38,7 @@ bad price
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import field
 
 from dataflow.record import record
@@ -66,6 +67,7 @@ __all__ = [
     "TransactionError",
     "TransactionLimitError",
     "WorkerCrashedError",
+    "nearest",
     "redact",
     "shorten",
 ]
@@ -106,6 +108,17 @@ def shorten(value: object, limit: int = 200) -> str:
         return text
     half = limit // 2
     return f"{text[:half]}…{text[len(text) - (limit - half - 1) :]}"
+
+
+def nearest(name: str, known: Iterable[str], alike: float = 0.6) -> str | None:
+    """The name most like one that is not known, for "did you mean"; None if none is ``alike`` by so much (0 to 1).
+
+    >>> nearest("prise", ["name", "price"]), nearest("x", ["name", "price"])
+    ('price', None)
+    """
+    import difflib  # only an error needs it
+
+    return next(iter(difflib.get_close_matches(name, list(known), 1, alike)), None)
 
 
 @record(eq=True)

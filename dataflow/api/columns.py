@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.api.building import plan_error
 from dataflow.api.reshaping import Reshaping, names_of, relation
+from dataflow.errors import nearest
 from dataflow.plan.origin import Origin, caller
 
 if TYPE_CHECKING:
@@ -297,10 +298,8 @@ class Columns(Reshaping[T]):
 
 
 def _nearest(name: str, have: Mapping[str, Any]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, list(have), 1)
-    return f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(have)}"
+    close = nearest(name, have)
+    return f"did you mean {close!r}?" if close is not None else f"columns: {', '.join(have)}"
 
 
 class Grouping:

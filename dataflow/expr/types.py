@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from dataflow.errors import nearest
 
 __all__ = [
     "BINARY", "BOOL", "DATE", "DType", "FLOAT32", "FLOAT64", "INT32", "INT64", "NULL", "STRING", "Schema", "TIME",
@@ -223,8 +224,8 @@ def parse_type(text: str) -> DType:
         kinds = _apart(found[1])
         if len(kinds) == 2:
             return map_of(parse_type(kinds[0]), parse_type(kinds[1]))
-    close = difflib.get_close_matches(low, [*_PLAIN, *_ALIASES, "decimal(10, 2)", "datetime", "duration"], 1)
-    like = f"did you mean {close[0]!r}?" if close else "such as 'int64', 'decimal(15, 2)', 'datetime[us, UTC]', 'list[string]'"
+    close = nearest(low, [*_PLAIN, *_ALIASES, "decimal(10, 2)", "datetime", "duration"])
+    like = f"did you mean {close!r}?" if close is not None else "such as 'int64', 'decimal(15, 2)', 'datetime[us, UTC]', 'list[string]'"
     raise ValueError(f"there is no column type {text!r}; {like}")
 
 

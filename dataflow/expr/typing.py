@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import difflib
 from typing import Any
 
+from dataflow.errors import nearest
 from dataflow.expr.nodes import (
     Aggregate,
     Alias,
@@ -151,8 +151,8 @@ def _check_frame(node: Window, frame: Frame, schema: Schema) -> None:
 
 def _column(name: str, schema: Schema) -> DType:
     if name not in schema:
-        close = difflib.get_close_matches(name, list(schema), 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(list(schema)[:20])}"
+        close = nearest(name, schema)
+        hint = f"did you mean {close!r}?" if close is not None else f"columns: {', '.join(list(schema)[:20])}"
         if not name.isidentifier():
             hint += f"; a text is lit({name!r})"
         raise ExprError(f"there is no column {name!r}", hint)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from dataflow.errors import InputError, Report, SchemaError
+from dataflow.errors import InputError, Report, SchemaError, nearest
 from dataflow.io.files import FileInfo, file_system
 from dataflow.io.layouts import one_layout
 from dataflow.io.source import FileSource, Piece, Place, Split, at_least_eight
@@ -77,8 +76,8 @@ class ColumnarSource(FileSource):
             layout = self._with_folders(self._layout(files), files)
             for name in self.only or ():
                 if layout is not None and layout.get_field_index(name) < 0:
-                    close = difflib.get_close_matches(name, layout.names, 1)
-                    hint = f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(layout.names)}"
+                    close = nearest(name, layout.names)
+                    hint = f"did you mean {close!r}?" if close is not None else f"columns: {', '.join(layout.names)}"
                     return [Report(f"there is no column {name!r}", hint=hint)]
         except (InputError, SchemaError) as error:
             return [error.report]

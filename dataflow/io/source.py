@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from dataflow.errors import InputError, Report
+from dataflow.errors import InputError, Report, nearest
 from dataflow.io.files import FileInfo, file_system, is_remote
 from dataflow.io.listings import RealPaths, listed
 from dataflow.record import record
@@ -331,12 +331,10 @@ def at_least_eight(total: int, target: int) -> int:
 
 def _nearby(path: str) -> str:
     """A hint with names like the one that is missing."""
-    import difflib
-
     folder, name = os.path.split(path)
     if is_remote(path) or not os.path.isdir(folder or "."):
         return "the folder does not exist" if folder and not is_remote(path) else ""
-    close = difflib.get_close_matches(name, os.listdir(folder or "."), 1)
-    if close and close[0] == name:
+    close = nearest(name, os.listdir(folder or "."))
+    if close == name:
         return "the folder holds no data files"
-    return f"did you mean {os.path.join(folder, close[0])}?" if close else ""
+    return f"did you mean {os.path.join(folder, close)}?" if close is not None else ""

@@ -18,13 +18,12 @@ dataflow.errors.StoreError: no store has addresses that begin with 'rockdb:'
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import re
 from typing import Any
 
-from dataflow.errors import Report, StoreError, redact
+from dataflow.errors import Report, StoreError, nearest, redact
 from dataflow.kv.embedded import missing_package
 from dataflow.kv.memory import MemoryStore
 from dataflow.kv.store import Store
@@ -134,8 +133,8 @@ def _refused(address: str, scheme: str) -> StoreError:
                 hint="on one machine 'rocksdb:folder' or 'lmdb:folder'; on several 'postgresql://…' or 'bigtable://…'",
             )
         )
-    close = difflib.get_close_matches(scheme, _SCHEMES, 1, 0.7)
-    meant = f"did you mean '{close[0]}:'?" if close else f"there are {', '.join(f'{one}:' for one in _SCHEMES)}."
+    close = nearest(scheme, _SCHEMES, 0.7)
+    meant = f"did you mean '{close}:'?" if close is not None else f"there are {', '.join(f'{one}:' for one in _SCHEMES)}."
     return StoreError(
         Report(f"no store has addresses that begin with '{scheme}:'", hint=f"{meant} For a folder of that name: 'rocksdb:{address}'")
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NoReturn
+
+from dataflow.errors import nearest
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -61,7 +62,6 @@ def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
     """A hint that names the closest of what there is, else all."""
     names = list(dict.fromkeys(known))
     folded = {one.lower(): one for one in names}
-    close = difflib.get_close_matches(name.lower(), list(folded), 1)
-    if close:
-        return f"did you mean {folded[close[0]]!r}?"
+    if (close := nearest(name.lower(), folded)) is not None:
+        return f"did you mean {folded[close]!r}?"
     return f"{what}: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}" if names else f"there are no {what}"

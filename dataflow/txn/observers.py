@@ -18,7 +18,6 @@ for a circle, and ends with an error that names the observers in it.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +26,7 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataflow.errors import Report, TransactionError
+from dataflow.errors import Report, TransactionError, nearest
 from dataflow.txn import known
 from dataflow.txn.failed import failures
 from dataflow.txn.notify import Trail
@@ -168,8 +167,8 @@ class Observers:
 
 
 def _did_you_mean(name: str, known_ones: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), sorted(known_ones), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = nearest(str(name), sorted(known_ones))
+    return f"; did you mean {close!r}?" if close is not None else ""
 
 
 def runnable(function: Callable[..., Any]) -> Callable[..., Any]:

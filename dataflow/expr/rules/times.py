@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from dataflow.errors import nearest
 from dataflow.expr.rules.parts import Operation, Refusal, given, is_, is_instant, is_integer
 from dataflow.expr.types import BOOL, DATE, INT32, INT64, NULL, STRING, TIME, DType, datetime_of, duration_of, is_fixed_offset
 
@@ -60,8 +60,9 @@ def _check_zone(zone: str | None, replaced: bool) -> None:
     try:
         zoneinfo.ZoneInfo(zone)
     except (ValueError, OSError, KeyError):
-        close = difflib.get_close_matches(zone, zoneinfo.available_timezones(), 1)
-        raise Refusal(f"there is no time zone {zone!r}{f'; did you mean {close[0]!r}?' if close else ', such as Europe/Berlin'}") from None
+        close = nearest(zone, zoneinfo.available_timezones())
+        like = f"; did you mean {close!r}?" if close is not None else ", such as Europe/Berlin"
+        raise Refusal(f"there is no time zone {zone!r}{like}") from None
 
 
 def _in_a_place(operation: Operation) -> Operation:
