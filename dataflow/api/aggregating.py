@@ -43,6 +43,8 @@ class Aggregating(Deferred[T]):
         [1, 2]
         >>> Pipeline().create([{"a": 1}, {"a": 1}]).distinct().collect()
         [{'a': 1}]
+        >>> len(Pipeline().create([{"a": 1, "b": 1}, {"a": 1, "b": 2}]).distinct("a").collect())
+        1
         """
         columns = tuple(one for one in columns if one is not None)
         if columns or self._holds_records():

@@ -129,6 +129,9 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         >>> from dataflow import Pipeline
         >>> Pipeline().create([1, 2, 3]).filter(lambda x: x > 1).collect()
         [2, 3]
+        >>> from dataflow import col
+        >>> Pipeline().create([{"k": 1, "x": 2}, {"k": 1, "x": 9}]).filter(col("k") == 1, col("x") > 5).collect()
+        [{'k': 1, 'x': 9}]
         """
         if not callable(fn):
             from dataflow.expr.expression import Expr
@@ -296,6 +299,8 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         >>> from dataflow import Pipeline
         >>> Pipeline().create(["b", "C", "a"]).sort(key=str.lower).collect()
         ['a', 'b', 'C']
+        >>> Pipeline().create([{"k": 2, "x": 1}, {"k": 1, "x": 3}, {"k": 1, "x": 2}]).sort("k", "x", descending=[False, True]).collect()
+        [{'k': 1, 'x': 3}, {'k': 1, 'x': 2}, {'k': 2, 'x': 1}]
         """
         if more or (key is not None and not callable(key)):
             key = [*(key if isinstance(key, (list, tuple)) else [key]), *more] if more else key

@@ -15,10 +15,12 @@ from dataflow.sizes import parse_size
 
 if TYPE_CHECKING:
     from dataflow.api.pipeline import Pipeline
+    from dataflow.io.columnar import ColumnarSource
 
 __all__ = ["Reading"]
 
 T = TypeVar("T")
+S = TypeVar("S", bound="ColumnarSource")
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -198,9 +200,7 @@ class Reading:
         """
         from dataflow.io.parquet import ParquetSource
 
-        source = ParquetSource(
-            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), only=tuple(columns) if columns else None
-        )
+        source = _columnar(ParquetSource, paths, columns, schema, on_error, storage_options)
         return self._read(source, label or "read_parquet", dict[str, Any])
 
     def read_ipc(
@@ -225,9 +225,7 @@ class Reading:
         """
         from dataflow.io.ipc import IpcSource
 
-        source = IpcSource(
-            _paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), only=tuple(columns) if columns else None
-        )
+        source = _columnar(IpcSource, paths, columns, schema, on_error, storage_options)
         return self._read(source, label or "read_ipc", dict[str, Any])
 
     def read_avro(
@@ -265,6 +263,14 @@ class Reading:
 
     def _read(self, source: Any, label: str, element: Any = None) -> PCollection[Any]:
         return PCollection(cast("Pipeline", self), Read(label=self.labels.unique(label), origin=caller(), element=element, source=source))
+
+
+def _columnar(
+    kind: type[S], paths: Paths, columns: Sequence[str] | None, schema: str, on_error: str, storage_options: Mapping[str, Any] | None
+) -> S:
+    """Files that hold columns, of which only some may be wanted."""
+    only = tuple(columns) if columns else None
+    return kind(_paths(paths), dict(storage_options or {}), _skips(on_error), union=_union(schema), only=only)
 
 
 def _paths(paths: Paths) -> tuple[str, ...]:

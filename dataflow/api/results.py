@@ -15,7 +15,7 @@ from dataflow.plan.types import show as show_type
 if TYPE_CHECKING:
     from dataflow.api.pipeline import Pipeline
 
-__all__ = ["Results"]
+__all__ = ["Results", "analyzed", "explained", "looked_at"]
 
 T = TypeVar("T")
 PREVIEW_BYTES = 64 << 20

@@ -135,8 +135,13 @@ def _whole(array: Any) -> Any:
     kind = array.type
     if not _is.is_fixed_size_list(kind):
         return array
-    flat = _whole(array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size))
-    return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=array.is_null())
+    return pa.FixedSizeListArray.from_arrays(_whole(_items(array)), type=kind, mask=array.is_null())
+
+
+def _items(array: Any) -> Any:
+    """The items of lists of one length, those of null too: of a part of an array Arrow gives those of all of it."""
+    size = array.type.list_size
+    return array.values.slice(array.offset * size, len(array) * size)
 
 
 def _is_short(kind: Any) -> bool:
@@ -207,8 +212,7 @@ def _into(array: Any, touched: bool) -> Any:
     if _is_list(kind):
         return _relisted(array, _into(array.flatten(), touched))
     if _is.is_fixed_size_list(kind) and kind.list_size:
-        items = _into(array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size), touched)
-        return pa.FixedSizeListArray.from_arrays(items, kind.list_size, mask=array.is_null())
+        return pa.FixedSizeListArray.from_arrays(_into(_items(array), touched), kind.list_size, mask=array.is_null())
     raise AssertionError(kind)
 
 
@@ -284,8 +288,7 @@ def _back(array: Any, kind: pa.DataType) -> Any:
         parts = [_back(array.field(at), field.type) for at, field in enumerate(kind)]
         return pa.StructArray.from_arrays(parts, fields=list(kind), mask=array.is_null())
     if _is.is_fixed_size_list(kind):
-        flat = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
-        return pa.FixedSizeListArray.from_arrays(_back(flat, kind.value_type), type=kind, mask=array.is_null())
+        return pa.FixedSizeListArray.from_arrays(_back(_items(array), kind.value_type), type=kind, mask=array.is_null())
     lists = _relisted(array, _back(array.flatten(), kind.value_type), kind.value_field)
     return lists if _is.is_large_list(kind) else _narrowed(lists, kind)
 

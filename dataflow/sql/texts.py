@@ -53,15 +53,12 @@ def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for 
             return Call("str.extract", (of.expr(node.this),), (("pattern", pattern), ("group", group or 0)))
         case exp.RegexpReplace():
             pattern, value = of.constant(node.expression, "the pattern"), of.constant(node.args.get("replacement"), "the replacement")
-            flags = str(of.constant(node.args.get("modifiers"), "the modifiers") or "")
-            if not isinstance(pattern, str) or not set(flags) <= set("gcims"):
-                refuse(node, "a regular expression is text, and its options are among g, c, i, m, s", "regexp_replace(s, 'a+', '', 'gi')")
-            every, rest = "g" in flags, "".join(sorted(set(flags) - {"g", "c"}))
-            pattern = f"(?{rest}){pattern}" if rest else pattern
+            options = of.constant(node.args.get("modifiers"), "the modifiers") or ""
+            pattern = _with_options(node, pattern, options, "gcims", "regexp_replace(s, 'a+', '', 'gi')")
             if isinstance(value, str):
                 value = re.sub(r"\\(\d)", r"${\1}", value.replace("$", "$$"))  # SQL's \1 is our ${1}
-            options = (("pattern", pattern), ("value", value), ("literal", False))
-            return Call("str.replace_all" if every else "str.replace", (of.expr(node.this),), options)
+            which = "str.replace_all" if "g" in options else "str.replace"
+            return Call(which, (of.expr(node.this),), (("pattern", pattern), ("value", value), ("literal", False)))
         case exp.SHA2():
             bits = of.constant(node.args.get("length"), "sha2's length")
             if bits not in (256, 512):
@@ -152,11 +149,17 @@ def _part(of: Expressions, node: exp.SplitPart) -> ExprNode:
 
 def _matches(of: Expressions, node: exp.Expr, form: str) -> ExprNode:
     pattern, flags = of.constant(node.expression, "the pattern"), of.constant(node.args.get("flag"), "the options")
-    if not isinstance(pattern, str) or not set(flags or "") <= set("cims"):
-        refuse(node, "a regular expression is text, and its options are among c, i, m, s", "regexp_matches(s, 'a+', 'i')")
-    flags = (flags or "").replace("c", "")
-    pattern = form.format(pattern)
-    return Call("str.contains", (of.expr(node.this),), (("pattern", f"(?{flags}){pattern}" if flags else pattern), ("literal", False)))
+    text = form.format(pattern) if isinstance(pattern, str) else pattern
+    found = _with_options(node, text, flags or "", "cims", "regexp_matches(s, 'a+', 'i')")
+    return Call("str.contains", (of.expr(node.this),), (("pattern", found), ("literal", False)))
+
+
+def _with_options(node: exp.Expr, pattern: Any, options: Any, known: str, example: str) -> str:
+    """A pattern that says its options itself; ``g`` and ``c`` are none of a pattern: every match, and the case counts as it does anyway."""
+    if not isinstance(pattern, str) or not set(str(options)) <= set(known):
+        refuse(node, f"a regular expression is text, and its options are among {', '.join(known)}", example)
+    flags = "".join(dict.fromkeys(one for one in options if one not in "gc"))
+    return f"(?{flags}){pattern}" if flags else pattern
 
 
 def _struct(of: Expressions, node: exp.Struct) -> ExprNode:

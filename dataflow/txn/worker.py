@@ -197,11 +197,11 @@ class Worker:
                     snapshot.close()
             raise
         outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
-        for (run, t, done), outcome in zip(made, outcomes, strict=True):
+        if forgiven := [key for (_, t, _), outcome in zip(made, outcomes, strict=True) if outcome is None for key in t.forgiven]:
+            forgive(self._engine.store, forgiven)
+        for (run, _, done), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
                 self.runs += 1
-                if t.forgiven:
-                    forgive(self._engine.store, t.forgiven)
                 yield run, done
             elif isinstance(outcome, _AGAIN):
                 again.append(run)
