@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.api.base import Deferred
+from dataflow.collector import patient_collector
 from dataflow.plan.explain import as_mermaid, as_svg, as_text
 from dataflow.plan.nodes import Node, View
 from dataflow.plan.origin import Origin, caller
@@ -26,10 +27,11 @@ class Results(Deferred[T]):
 
     @contextmanager
     def _elements(self, limit: int | None, options: dict[str, Any]) -> Generator[Any]:
-        label = self.pipeline.labels.unique("view")
-        view = View(label=label, origin=caller(), element=self.node.element, input=self.node, kind="list", limit=limit)
-        with self.pipeline.evaluate((view,), options) as (elements,):
-            yield elements
+        with patient_collector():
+            label = self.pipeline.labels.unique("view")
+            view = View(label=label, origin=caller(), element=self.node.element, input=self.node, kind="list", limit=limit)
+            with self.pipeline.evaluate((view,), options) as (elements,):
+                yield elements
 
     def collect(self, **options: Any) -> list[T]:
         """Run what leads here and give all elements as a list; in order after `sort`, else in no promised order.
