@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import queue
 import threading
+import time
+import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -86,9 +88,7 @@ def frame_of_stream(
 
     empty = as_frame(empty_table(layout), touched)
 
-    def read(
-        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
-    ) -> Iterator[pl.DataFrame]:
+    def tables(with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None) -> Iterator[pl.DataFrame]:
         left = n_rows
         names = [*with_columns, *predicate.meta.root_names()] if with_columns is not None and predicate is not None else with_columns
         for table in make(list(dict.fromkeys(names)) if names is not None else None):
@@ -101,6 +101,13 @@ def frame_of_stream(
             yield piece.select(with_columns) if with_columns is not None else piece
             if left == 0:
                 return
+
+    def read(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        source = tables(with_columns, predicate, n_rows)
+        _sources.add(source)
+        return source
 
     lazy = register_io_source(read, schema=empty.schema, validate_schema=True, is_pure=True)
     return Frame(lazy, schema_from_arrow(layout))
@@ -166,15 +173,24 @@ def _pieces(lazy: pl.LazyFrame, whole: bool) -> Iterator[pl.DataFrame]:
 
 
 _running: dict[threading.Thread, threading.Event] = {}
+_sources: weakref.WeakSet[Iterator[pl.DataFrame]] = weakref.WeakSet()  # what queries read, until the kernel lets go of it
 
 
 @atexit.register
 def _stop_all() -> None:
     """Stop the queries whose readers were abandoned, by Ctrl-C say: a thread of the kernel's that wants to call Python when
-    there is none any more aborts the process."""
+    there is none any more aborts the process.
+
+    A stopped query has ended before its sources have: one of the kernel's threads may still be in Python for the next table, or on
+    its way there. It lets go of a source when it has seen that nobody wants more, and says so to Python at the next call of it.
+    """
+    end = time.monotonic() + LAST_WAIT
     for thread, stopped in list(_running.items()):
         stopped.set()
-        thread.join(LAST_WAIT)
+        thread.join(max(0.0, end - time.monotonic()))
+    while _sources and time.monotonic() < end:
+        time.sleep(0.001)
+        pl.DataFrame()
 
 
 def _next(handed: queue.Queue[pl.DataFrame | BaseException | None]) -> pl.DataFrame | BaseException | None:

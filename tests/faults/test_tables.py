@@ -573,11 +573,13 @@ print(len(table.with_columns(z=col("k").apply(lambda x: x, returns=int)).head(2,
 def test_fault_09_an_abandoned_query_does_not_abort_python_when_it_ends(tmp_path):
     done = run_script(
         """
+import time
 import pyarrow as pa
 from dataflow.kernels.query import batches, frame_of_stream
 table = pa.table({"k": range(100_000)})
 def make(names):
     for _ in range(1000):
+        time.sleep(0.1)  # the query has stopped when the kernel's thread comes back from here
         yield table
 kept = batches(frame_of_stream(make, table.schema))
 print(next(kept).num_rows > 0)
