@@ -193,6 +193,8 @@ def _copied(folder: str, target: Path) -> Generator[None]:
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise click.ClickException(f"{target} is there already; a copy is restored to a new folder")
     target = target.absolute()
+    if target.resolve() == Path.cwd():
+        raise click.ClickException(f"a copy takes the place of its folder, and this is run in {target}\n  hint     name a folder within it")
     missing = [parent for parent in target.parents if not parent.exists()]
     ours: Path | None = None
     try:

@@ -23,9 +23,9 @@ b'text'
 from dataflow.kv.keys import end_of_row, pack, pack_element, row_of, unpack
 from dataflow.kv.memory import MemoryStore
 from dataflow.kv.opening import open_store
-from dataflow.kv.store import FAMILIES, Absent, Condition, Edit, Entry, Equals, Mutation, Range, Store, single, successor
+from dataflow.kv.store import FAMILIES, Absent, Condition, Edit, Entry, Equals, Mutation, Outcome, Range, Store, single, successor
 
 __all__ = [
-    "FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "MemoryStore", "Mutation", "Range", "Store", "end_of_row",
+    "FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "MemoryStore", "Mutation", "Outcome", "Range", "Store", "end_of_row",
     "open_store", "pack", "pack_element", "row_of", "single", "successor", "unpack",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from dataflow.errors import OutcomeUnknownError, Report, StoreError
 from dataflow.kv.bigtable_client import BigtableCalls
 from dataflow.kv.bigtable_filters import Segment, cells, changes, check, exactly, interleaved, segments, within
 from dataflow.kv.rows import row_if_seen, row_or_key
-from dataflow.kv.store import FAMILIES, Edit, Entry, Equals, Mutation, Range
+from dataflow.kv.store import FAMILIES, Edit, Entry, Equals, Mutation, Outcome, Range, unknown
 
 __all__ = ["BigtableStore"]
 
@@ -256,22 +256,23 @@ class BigtableStore:
         branch = "true_mutations" if found else "false_mutations"
         return self._change("check_and_mutate_row", row, {"predicate_filter": filter_, branch: made}).predicate_matched is found
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
-        """Make each mutation: those of one row one after the other, rows at once. None if unknown, or refused while others were made."""
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
+        """Make each mutation: those of one row one after the other, rows at once. One refused while others are made is unknown."""
         self._calls.still_open()
         places: dict[bytes, list[int]] = {}
         for place, mutation in enumerate(mutations):
             places.setdefault(mutation.row, []).append(place)
-        answers: list[bool | None] = [None] * len(mutations)
+        answers: list[Outcome] = [False] * len(mutations)
         refused: list[StoreError] = []
 
         def in_turn(listed: list[int]) -> None:
             for place in listed:
                 try:
                     answers[place] = self.mutate(mutations[place], sync=sync)
-                except OutcomeUnknownError:
-                    pass  # and the next one of the row is sent: it asks for what it needs
+                except OutcomeUnknownError as reason:
+                    answers[place] = reason  # and the next one of the row is sent: it asks for what it needs
                 except StoreError as reason:
+                    answers[place] = unknown(reason)
                     refused.append(reason)
 
         list(self._threads.map(in_turn, places.values()))

@@ -1,7 +1,7 @@
 """A store that answers "unknown", for tests of what stands on one: as a network does, but from a seed.
 
     mutation -> the store makes it, or does not   -> True, False
-             -> unknown: half of them were made   -> OutcomeUnknownError, None in mutate_many
+             -> unknown: half of them were made   -> OutcomeUnknownError, which is among the answers of mutate_many
                 of the others some come late      -> made at one of the next calls, whoever makes it
              -> some are sent twice               -> made again at one of the next calls, if their conditions hold then
 
@@ -11,8 +11,8 @@ Random, never by the clock: with one thread a seed repeats a run.
 >>> from dataflow.kv import Edit, MemoryStore, Mutation
 >>> store = FaultyStore(MemoryStore(), Random(0), unknown=0.5, late=0.5)
 >>> create = [Mutation(b"%d" % number, (), (Edit("data", b"%d" % number, b""),)) for number in range(8)]
->>> store.mutate_many(create)
-[True, None, None, True, None, True, True, True]
+>>> [answer is True for answer in store.mutate_many(create)]
+[True, False, False, True, False, True, True, True]
 >>> [key.decode() for key, _ in store.store.scan("data", b"0", b"9")]
 ['0', '1', '3', '5', '6', '7']
 >>> store.deliver()
@@ -28,7 +28,7 @@ from random import Random
 from typing import Literal
 
 from dataflow.errors import OutcomeUnknownError, Report
-from dataflow.kv.store import Edit, Entry, Mutation, Range, Store
+from dataflow.kv.store import Edit, Entry, Mutation, Outcome, Range, Store
 
 __all__ = ["FaultyStore"]
 
@@ -97,12 +97,12 @@ class FaultyStore:
     def mutate(self, mutation: Mutation, *, sync: bool = True) -> bool:
         """Make the edits if the conditions hold; whether they were may stay unknown."""
         answer = self._sent(mutation, sync)
-        if answer is None:
-            raise OutcomeUnknownError(Report(f"{self.name} gave no answer to a mutation of row {mutation.row[:60]!r}"))
+        if isinstance(answer, OutcomeUnknownError):
+            raise answer
         return answer
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
-        """Make each mutation, independently; None where it is unknown."""
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
+        """Make each mutation, independently."""
         return [self._sent(mutation, sync) for mutation in mutations]
 
     def deliver(self) -> None:
@@ -114,17 +114,19 @@ class FaultyStore:
         """Close the store; what is under way is lost."""
         self.store.close()
 
-    def _sent(self, mutation: Mutation, sync: bool) -> bool | None:
+    def _sent(self, mutation: Mutation, sync: bool) -> Outcome:
         self._arrive()
         with self._lock:
             lost = self._random.random() < self._unknown
             made = not lost or self._random.random() < self._made
             again = self._random.random() < (self._twice if made else self._late_share)
-        answer = self.store.mutate(mutation, sync=sync) if made else None
+        answer: Outcome = self.store.mutate(mutation, sync=sync) if made else False
         if again:
             with self._lock:
                 self._under_way.append(mutation)
-        return None if lost else answer
+        if lost:
+            return OutcomeUnknownError(Report(f"{self.name} gave no answer to a mutation of row {mutation.row[:60]!r}"))
+        return answer
 
     def _arrive(self, share: float = _DELIVERED) -> None:
         with self._lock:

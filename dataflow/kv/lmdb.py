@@ -42,7 +42,7 @@ from dataflow.errors import OutcomeUnknownError, Report, StoreError
 from dataflow.kv.embedded import Closed, Sizes, copied_to, in_child, pages, why
 from dataflow.kv.lmdb_map import Gate, adopt, grow, lmdb, open_environment, pages_of
 from dataflow.kv.lmdb_view import LONG, LmdbSnapshot, Transaction, View
-from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Range
+from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Outcome, Range
 from dataflow.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -143,9 +143,9 @@ class LmdbStore:
 
         return self._change(change, sync)
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
         """Make each mutation, independently, but all in one transaction: with one wait for the disk."""
-        answers: list[bool | None] = []
+        answers: list[bool] = []
 
         def change(view: View) -> bool:
             answers.clear()
@@ -158,9 +158,9 @@ class LmdbStore:
 
         try:
             self._change(change, sync)
-        except OutcomeUnknownError:
-            return [None if made else False for made in answers]
-        return answers
+        except OutcomeUnknownError as reason:
+            return [reason if made else False for made in answers]
+        return [*answers]
 
     def exclusive(self, do: Callable[[View], T], *, sync: bool = True) -> T:
         """What is done with the writer's lock held, over all processes: what it reads is as it is, what it changes is committed together.

@@ -19,7 +19,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from dataflow.kv.store import FAMILIES, Condition, Edit, Entry, Equals, Mutation, Range
+from dataflow.kv.store import FAMILIES, Condition, Edit, Entry, Equals, Mutation, Outcome, Range
 
 __all__ = ["MemorySnapshot", "MemoryStore"]
 
@@ -84,7 +84,7 @@ class MemoryStore:
             self.write(mutation.edits)
             return True
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
         """Make each mutation, independently."""
         return [self.mutate(mutation) for mutation in mutations]
 

@@ -23,7 +23,7 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from dataflow.errors import OutcomeUnknownError, Report, StoreError, shorten
-from dataflow.kv.store import Edit, Entry, Mutation, Range, Store
+from dataflow.kv.store import Edit, Entry, Mutation, Outcome, Range, Store
 
 __all__ = ["Mirror"]
 
@@ -71,7 +71,7 @@ class Mirror:
         """Make the edits if the conditions hold."""
         return self._both("mutate", mutation, sync=sync)
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
         """Make each mutation, independently."""
         return self._both("mutate_many", mutations, sync=sync)
 

@@ -26,7 +26,7 @@ from dataflow.kv.postgres_pool import Connection, OutOfLocksError, Pool
 from dataflow.kv.postgres_schema import FORMAT, FORMAT_KEY, laying_down
 from dataflow.kv.postgres_session import Session
 from dataflow.kv.rows import row_or_key
-from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Range
+from dataflow.kv.store import FAMILIES, Edit, Entry, Mutation, Outcome, Range, unknown
 from dataflow.kv.threads import Threads
 
 __all__ = ["PostgresStore"]
@@ -196,28 +196,28 @@ class PostgresStore:
         """Make the edits if the conditions hold; they may be of several rows, the conditions are of the mutation's row."""
         return self._one_wave([mutation], waves([mutation])[1], sync)[0]
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
         """Make each mutation; about a thousand are one statement and one commit.
 
-        When the server refuses a part (a full disk), it raises `StoreError` if that is the first; else the rest is None.
+        When the server refuses a part (a full disk), it raises `StoreError` if that is the first; else the rest is unknown.
         """
-        answers: list[bool | None] = []
+        answers: list[Outcome] = []
         at = 0
         while at < len(mutations):
             part = self._part(mutations, at)
             try:
                 answers += self._apply(part, sync)
-            except OutcomeUnknownError:
-                answers += [None] * len(part)
+            except OutcomeUnknownError as reason:
+                answers += [reason] * len(part)
             except OutOfLocksError:
                 if len(part) == 1:
                     raise
                 self._batch = (len(part) + 1) // 2
                 continue
-            except StoreError:
+            except StoreError as reason:
                 if at == 0:
                     raise
-                return answers + [None] * (len(mutations) - at)
+                return answers + [unknown(reason)] * (len(mutations) - at)
             at += len(part)
         return answers
 
@@ -230,7 +230,7 @@ class PostgresStore:
                 return mutations[at:place]
         return mutations[at : at + self._batch]
 
-    def _apply(self, mutations: Sequence[Mutation], sync: bool) -> list[bool | None]:
+    def _apply(self, mutations: Sequence[Mutation], sync: bool) -> list[Outcome]:
         found, besides = waves(mutations)
         if len(found) > 1:
             return self._in_turn(mutations, found, besides, sync)
@@ -251,9 +251,9 @@ class PostgresStore:
         failed = [reply for reply in replies if isinstance(reply, StoreError)]
         if len(failed) == len(replies) and not any(isinstance(reply, OutcomeUnknownError) for reply in failed):
             raise failed[0]
-        answers: list[bool | None] = []
+        answers: list[Outcome] = []
         for reply in replies:
-            answers += reply if isinstance(reply, list) else [None] * min(size, len(mutations) - len(answers))
+            answers += reply if isinstance(reply, list) else [unknown(reply)] * min(size, len(mutations) - len(answers))
         return answers
 
     def _one_wave(self, mutations: Sequence[Mutation], besides: dict[int, list[bytes]], sync: bool) -> list[bool]:
@@ -269,12 +269,10 @@ class PostgresStore:
         later = {place - half: rows for place, rows in besides.items() if place >= half}
         return self._one_wave(mutations[:half], besides, sync) + self._one_wave(mutations[half:], later, sync)
 
-    def _in_turn(
-        self, mutations: Sequence[Mutation], found: list[list[int]], besides: dict[int, list[bytes]], sync: bool
-    ) -> list[bool | None]:
+    def _in_turn(self, mutations: Sequence[Mutation], found: list[list[int]], besides: dict[int, list[bytes]], sync: bool) -> list[Outcome]:
         """Waves one after the other in one transaction, whose guards are those of all."""
         locks = guards([*(mutation.row for mutation in mutations), *(row for rows in besides.values() for row in rows)])
-        made: list[bool | None] = [None] * len(mutations)
+        made: list[Outcome] = [False] * len(mutations)
 
         def together(connection: Connection) -> None:
             with connection.pipeline(), connection.transaction():

@@ -49,7 +49,7 @@ from dataflow.kv.rocksdb_batch import Batch, fill
 from dataflow.kv.rocksdb_files import open_folder, rocksdict
 from dataflow.kv.rocksdb_latches import Latches
 from dataflow.kv.rocksdb_reading import RocksSnapshot, first, first_of_each, freeze, live_page
-from dataflow.kv.store import FAMILIES, Absent, Condition, Edit, Entry, Equals, Mutation, Range
+from dataflow.kv.store import FAMILIES, Absent, Condition, Edit, Entry, Equals, Mutation, Outcome, Range
 from dataflow.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -174,8 +174,7 @@ class RocksStore:
 
     def write(self, edits: Sequence[Edit], *, sync: bool = True) -> None:
         """Make all edits, together, as one batch. Raises `OutcomeUnknownError` if the disk fails meanwhile."""
-        with self._latches.of_edits(edits, sync):
-            self._commit(edits, sync)
+        self._latches.holding_edits(edits, sync, lambda: self._commit(edits, sync))
 
     # -- without latches, which are half the time of a write: for who alone changes these keys, and never on a condition
 
@@ -205,9 +204,9 @@ class RocksStore:
             self._commit(edits, sync)
             return True
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
         """Make each mutation, independently, but all of different rows in one batch: with one fsync."""
-        answers: list[bool | None] = []
+        answers: list[Outcome] = []
         at = 0
         while at < len(mutations):
             rows: set[bytes] = set()
@@ -219,16 +218,19 @@ class RocksStore:
             at = end
         return answers
 
-    def _mutate_rows(self, mutations: Sequence[Mutation], rows: set[bytes], sync: bool) -> list[bool | None]:
+    def _mutate_rows(self, mutations: Sequence[Mutation], rows: set[bytes], sync: bool) -> list[Outcome]:
         """Mutations of rows that all differ: what one changes, no other's condition sees."""
-        with self._latches.of_rows(rows):
-            answers: list[bool | None] = [*self._hold(mutations)]
+
+        def change() -> list[Outcome]:
+            answers = self._hold(mutations)
             edits = [edit for mutation, made in zip(mutations, answers, strict=True) if made for edit in mutation.edits]
             try:
                 self._commit(edits, sync)
-            except OutcomeUnknownError:
-                return [None if made else False for made in answers]
-            return answers
+            except OutcomeUnknownError as reason:
+                return [reason if made else False for made in answers]
+            return [*answers]
+
+        return self._latches.holding_rows(rows, change)
 
     def _hold(self, mutations: Sequence[Mutation]) -> list[bool]:
         """Whether the conditions of each mutation hold; those of all together are one list and one iterator for each family."""

@@ -3,26 +3,29 @@
 A row has one of 64, by its hash; who changes several rows takes theirs in the one order in which all take them, or two would wait
 for each other. A key in which no row can be seen is nobody's alone: then all are taken.
 
+Each is taken by a `with` of its own, and so several are held by a function within which another is called: Ctrl-C may come behind
+any call, also between the taking of a lock and the `try` that would let go of it, but never within a `with`.
+
 >>> latches = Latches()
 >>> with latches.of_row(b"a"):
 ...     latches.of_row(b"a").acquire(blocking=False)
 False
+>>> latches.holding_rows({b"a", b"b"}, lambda: latches.of_row(b"b").locked())
+True
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 from dataflow.kv.keys import row_of
 from dataflow.kv.store import Edit
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
 __all__ = ["Latches"]
+
+T = TypeVar("T")
 
 _STRIPES = 64  # to take all of them costs 4 microseconds
 _FEW = 6  # edits of which the rows are looked for, which costs 0.7 microseconds each; of more, all latches are taken
@@ -41,44 +44,28 @@ class Latches:
         """The latch of a row."""
         return self._all[hash(row) % _STRIPES]
 
-    def of_rows(self, rows: Collection[bytes]) -> AbstractContextManager[object]:
-        """Those of several rows."""
-        return self._several(sorted({hash(row) % _STRIPES for row in rows}))
+    def holding_rows(self, rows: Collection[bytes], act: Callable[[], T]) -> T:
+        """What an act gives that is done with the latches of several rows held."""
+        return _holding([self._all[stripe] for stripe in sorted({hash(row) % _STRIPES for row in rows})], act)
 
-    def of_edits(self, edits: Sequence[Edit], sync: bool) -> AbstractContextManager[object]:
-        """Those of the rows that edits change."""
-        try:
-            if len(edits) == 1:
-                return self.of_row(row_of(edits[0].key))
-            if len(edits) <= (_FEW_SYNCED if sync else _FEW):
-                return self.of_rows([row_of(key) for _, key, _ in edits])
-        except (ValueError, IndexError):  # a key that begins with no packed element: its row is not to be seen
-            pass
-        return self._several(range(_STRIPES))
-
-    def _several(self, stripes: Sequence[int]) -> AbstractContextManager[object]:
-        return self._all[stripes[0]] if len(stripes) == 1 else _Several([self._all[stripe] for stripe in stripes])
+    def holding_edits(self, edits: Sequence[Edit], sync: bool, act: Callable[[], T]) -> T:
+        """The same with those of the rows that edits change."""
+        if len(edits) <= (_FEW_SYNCED if sync else _FEW):
+            try:
+                rows = {row_of(key) for _, key, _ in edits}
+            except (ValueError, IndexError):  # a key that begins with no packed element: its row is not to be seen
+                pass
+            else:
+                return self.holding_rows(rows, act)
+        return _holding(self._all, act)
 
 
-class _Several:
-    """Some latches as one."""
-
-    __slots__ = ("_latches",)
-
-    def __init__(self, latches: list[threading.Lock]) -> None:
-        self._latches = latches
-
-    def __enter__(self) -> None:
-        taken = 0
-        try:
-            for latch in self._latches:
-                latch.acquire()
-                taken += 1
-        except BaseException:  # Ctrl-C, while waiting
-            for latch in self._latches[:taken]:
-                latch.release()
-            raise
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for latch in self._latches:
-            latch.release()
+def _holding(latches: Sequence[threading.Lock], act: Callable[[], T]) -> T:
+    if not latches:
+        return act()
+    if len(latches) < 8:
+        with latches[0]:
+            return _holding(latches[1:], act) if len(latches) > 1 else act()
+    a, b, c, d, e, f, g, h = latches[:8]  # a call for each would be as dear as all the latches
+    with a, b, c, d, e, f, g, h:
+        return _holding(latches[8:], act)

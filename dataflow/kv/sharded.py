@@ -31,7 +31,7 @@ from typing import Any, Literal, TypeVar
 
 from dataflow.errors import Report, StoreError
 from dataflow.kv.rows import in_row, row_if_seen, row_or_key
-from dataflow.kv.store import FAMILIES, Edit, Entry, Equals, Mutation, Range, Store
+from dataflow.kv.store import FAMILIES, Edit, Entry, Equals, Mutation, Outcome, Range, Store, unknown
 from dataflow.kv.threads import Threads
 
 __all__ = ["ShardedStore", "refuse_part"]
@@ -263,12 +263,18 @@ class ShardedStore:
         """Make the edits if the conditions hold, and say whether they did."""
         return self.shards[self._home_of(mutation)].mutate(mutation, sync=sync)
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
-        """Make each mutation; each shard is given its own at once. Those of a shard that fails are None, unless all shards fail."""
-        return self._spread(mutations, self._home_of, lambda store, part: store.mutate_many(part, sync=sync), lost=None)
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
+        """Make each mutation; each shard is given its own at once. Those of a shard that fails are unknown, unless all shards fail."""
+        return self._spread(mutations, self._home_of, lambda store, part: store.mutate_many(part, sync=sync), lost=unknown)
 
-    def _spread(self, things: Sequence[T], home: Callable[[T], int], ask: Callable[[Store, list[T]], list[Any]], **lost: Any) -> list[Any]:
-        """Answers for things, each asked of its shard; with ``lost``, what stands for those of a shard that raised `StoreError`."""
+    def _spread(
+        self,
+        things: Sequence[T],
+        home: Callable[[T], int],
+        ask: Callable[[Store, list[T]], list[Any]],
+        lost: Callable[[StoreError], Any] | None = None,
+    ) -> list[Any]:
+        """Answers for things, each asked of its shard; ``lost``: what stands for those of a shard that raised it."""
         places: dict[int, list[int]] = {}
         for place, thing in enumerate(things):
             places.setdefault(home(thing), []).append(place)
@@ -283,11 +289,12 @@ class ShardedStore:
         failed = [reply for reply in replies if isinstance(reply, StoreError)]
         if failed and (not lost or len(failed) == len(replies)):
             raise failed[0]
-        answers: list[Any] = [lost.get("lost")] * len(things)
+        answers: list[Any] = [None] * len(things)
         for listed, reply in zip(places.values(), replies):
-            if not isinstance(reply, StoreError):
-                for place, answer in zip(listed, reply, strict=True):
-                    answers[place] = answer
+            if isinstance(reply, StoreError):
+                reply = [lost(reply)] * len(listed) if lost else []
+            for place, answer in zip(listed, reply, strict=True):
+                answers[place] = answer
         return answers
 
     def _at_once(self, acts: Sequence[Callable[[], T]]) -> list[T]:

@@ -27,7 +27,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "Mutation", "Range", "Store", "single", "successor"]
+from dataflow.errors import OutcomeUnknownError, StoreError
+
+__all__ = [
+    "FAMILIES", "Absent", "Condition", "Edit", "Entry", "Equals", "Mutation", "Outcome", "Range", "Store", "single", "successor", "unknown",
+]  # fmt: skip
 
 FAMILIES = ("data", "lock", "write", "notify", "meta")
 """Every store has these; each may keep them apart (a locality group of Bigtable, a column family of RocksDB, a table of PostgreSQL)."""
@@ -78,6 +82,10 @@ class Mutation(NamedTuple):
     edits: tuple[Edit, ...]
 
 
+Outcome = bool | OutcomeUnknownError
+"""Whether a mutation was made, or why nobody knows. Not to be asked for its truth: an error is true, too."""
+
+
 @runtime_checkable
 class Store(Protocol):
     """An ordered key-value store. Methods may be called from several threads.
@@ -124,13 +132,22 @@ class Store(Protocol):
         """Make the edits if the conditions hold, and say whether they did. Raises `OutcomeUnknownError`."""
         ...
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
-        """Make each mutation, independently; None where the outcome is unknown."""
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
+        """Make each mutation, independently: whether it was made, or why nobody knows."""
         ...
 
     def close(self) -> None:
         """Let go of files and connections. Twice is no error."""
         ...
+
+
+def unknown(reason: StoreError) -> OutcomeUnknownError:
+    """What stands for the outcome of a mutation of several, when the store failed at it."""
+    if isinstance(reason, OutcomeUnknownError):
+        return reason
+    stands = OutcomeUnknownError(reason.report)
+    stands.__cause__ = reason
+    return stands
 
 
 def successor(prefix: bytes) -> bytes:

@@ -23,14 +23,12 @@ from collections.abc import Sequence
 from dataflow.errors import ConflictError, OutcomeUnknownError, Report, StoreError
 from dataflow.kv import Equals, Mutation
 from dataflow.txn.collect import safe_point
-from dataflow.txn.ground import Ground, cell_name
+from dataflow.txn.ground import PATIENCE, Ground, cell_name
 from dataflow.txn.outcomes import forward
 from dataflow.txn.prewrite import Placed, mutate_each
 from dataflow.txn.resolve import fate
 
 __all__ = ["commit_primaries", "commit_secondaries"]
-
-_PATIENCE = 100  # looks at a store that does not answer before its error is passed on
 
 
 def _mutation(row: Placed, commit: int) -> Mutation:
@@ -44,7 +42,7 @@ def commit_primaries(ground: Ground, rows: Sequence[tuple[Placed, int]]) -> list
     mutations = [_mutation(row, commit) for row, commit in rows]
     outcomes = mutate_each(ground, mutations)
     return [
-        commit if outcome else _found_out(ground, row, mutation, commit)
+        commit if outcome is True else _found_out(ground, row, mutation, commit)
         for (row, commit), mutation, outcome in zip(rows, mutations, outcomes, strict=True)
     ]
 
@@ -95,7 +93,7 @@ def _settle(ground: Ground, row: Placed, mutation: Mutation, commit: int) -> int
             if ground.store.mutate(mutation, sync=ground.sync):
                 return commit
         except OutcomeUnknownError:
-            if attempt > _PATIENCE:
+            if attempt > PATIENCE:
                 raise
 
 

@@ -17,8 +17,9 @@ from dataflow.kv import Store
 from dataflow.txn.oracle import Oracle
 from dataflow.txn.records import Lock
 
-__all__ = ["Ground", "cell_name"]
+__all__ = ["PATIENCE", "Ground", "cell_name"]
 
+PATIENCE = 100  # looks at a store that does not answer before its error is passed on: five seconds
 _REMEMBERED = 10_000
 
 

@@ -74,15 +74,16 @@ class Observers:
             raise ValueError(f"on_error={on_error!r} is neither 'raise' nor 'skip'")
         if isinstance(until, str) and until != "idle":
             raise ValueError(f"until={until!r} is neither 'idle', nor seconds, nor a function")
-        if getattr(running, "now", False):
+        store = self._database.engine.store
+        if any(one is store or (one.shared and one.name == store.name) for one in getattr(running, "stores", ())):
             raise TransactionError(
                 Report("an observer runs observers, and would wait for itself", hint="what it changes is looked at when it has committed")
             )
         if not self._by_column:
             raise TransactionError(Report("there are no observers to run", hint="register one: @db.observer(column)"))
         for column, observers in self._by_column.items():
-            known.check(self._database.engine.store, column, [one.name for one in observers])
-        known.observe(self._database.engine.store, self._by_column)
+            known.check(store, column, [one.name for one in observers])
+        known.observe(store, self._by_column)
         clock = self._database.clock
         if until == "idle":
             enough: Callable[[], bool] | None = None

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dataflow.errors import ConflictError, OutcomeUnknownError, Report
-from dataflow.kv import Absent, Edit, Entry, Equals, Mutation, Store, row_of, single
+from dataflow.kv import Absent, Edit, Entry, Equals, Mutation, Outcome, Store, row_of, single
 from dataflow.txn.ground import Ground, cell_name
 from dataflow.txn.records import (
     DELETE,
@@ -111,21 +111,21 @@ def _lock(ground: Ground, planned: Sequence[Planned], rows: Sequence[tuple[int, 
     mutations = [_mutation(planned[number].intent, row) for number, row in rows]
     outcomes = mutate_each(ground, mutations)
     for (number, row), mutation, outcome in zip(rows, mutations, outcomes, strict=True):
-        if not outcome and refused[number] is None:
+        if outcome is not True and refused[number] is None:
             try:
                 _settle(ground, planned[number].intent, row, outcome, mutation)
             except ConflictError as conflict:
                 refused[number] = conflict
 
 
-def mutate_each(ground: Ground, mutations: Sequence[Mutation]) -> Sequence[bool | None]:
-    """The outcome of each mutation, None where it is unknown."""
+def mutate_each(ground: Ground, mutations: Sequence[Mutation]) -> Sequence[Outcome]:
+    """The outcome of each mutation."""
     if len(mutations) > 1:
         return ground.store.mutate_many(mutations, sync=ground.sync)
     try:
         return [ground.store.mutate(mutations[0], sync=ground.sync)]
-    except OutcomeUnknownError:
-        return [None]
+    except OutcomeUnknownError as reason:
+        return [reason]
 
 
 def _mutation(intent: Intent, row: Placed) -> Mutation:
@@ -139,26 +139,26 @@ def _mutation(intent: Intent, row: Placed) -> Mutation:
     return Mutation(row.row, tuple(require), tuple(edits))
 
 
-def _settle(ground: Ground, intent: Intent, row: Placed, outcome: bool | None, mutation: Mutation) -> None:
+def _settle(ground: Ground, intent: Intent, row: Placed, outcome: Outcome, mutation: Mutation) -> None:
     """Go on if the row is ours. If it is known that the mutation was not made, and what stood in its way is gone, it is made again; if
     that is not known it may still arrive, and this transaction is given up: only a tombstone keeps it out then."""
     attempt = 0
-    while not outcome:
+    while outcome is not True:
         found = _look(intent, row, ground.store)
         if found is _OURS:
             return
         if isinstance(found, _Locked):
             if not resolve(ground, *found):
                 raise _conflict(found.key, f"the transaction that began at {found.lock.start} is committing it", intent.start)
-        if outcome is None:
-            raise _conflict(row.locks[0][0], "no answer came from the store", intent.start)
+        if isinstance(outcome, OutcomeUnknownError):
+            raise _conflict(row.locks[0][0], outcome.report.sentence, intent.start) from outcome
         attempt += 1
         if attempt > 1:
             ground.wait(attempt)
         try:
             outcome = ground.store.mutate(mutation, sync=ground.sync)
-        except OutcomeUnknownError:
-            outcome = None
+        except OutcomeUnknownError as reason:
+            outcome = reason
 
 
 class _Locked(NamedTuple):

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from dataflow.errors import OutcomeUnknownError
+from dataflow.errors import OutcomeUnknownError, Report, StoreError
 from dataflow.kv import Absent, Condition, Equals, Mutation, Store, row_of, single
-from dataflow.txn.ground import Ground
+from dataflow.txn.ground import PATIENCE, Ground
 from dataflow.txn.marks import CLEARED, mark
 from dataflow.txn.outcomes import back, forward
 from dataflow.txn.records import ROLLBACK, Lock, lock_of, since, timestamp_in, write_of
@@ -87,15 +87,24 @@ def _decided(ground: Ground, lock: Lock, abandoned: bool) -> Fate:
             if ground.store.mutate(tombstone, sync=ground.sync):
                 return Fate(True, None, None)
         except OutcomeUnknownError:
-            pass
+            if attempt > PATIENCE:
+                raise
         attempt += 1
         ground.wait(attempt)
 
 
 def roll_back(ground: Ground, rows: Sequence[Placed]) -> None:
-    """Undo what our own prewrite did, the primary first: whatever part of it was made, or is still to be made."""
+    """Undo what our own prewrite did, the primary first: whatever part of it was made, or is still to be made.
+
+    Raises `StoreError` if the store does not let it; the locks are then left to whoever meets them.
+    """
     primary = rows[0].locks[0][1]
-    if _decided(ground, primary, abandoned=True).commit is not None:
+    try:
+        found = _decided(ground, primary, abandoned=True)
+    except OutcomeUnknownError as reason:
+        not_made = f"the transaction that began at {primary.start}; it was not committed"
+        raise StoreError(Report(reason.report.sentence, attempt=not_made, hint=reason.report.hint)) from reason
+    if found.commit is not None:
         raise AssertionError("a transaction that did not ask for a commit time is committed")
     for row in rows:
         for key, lock, packed in row.locks:

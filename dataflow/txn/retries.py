@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from dataflow.errors import Report, TransactionError
+from dataflow.errors import Report, StoreError, TransactionError
 
 __all__ = ["given_up", "pause"]
 
@@ -16,11 +16,8 @@ def pause(attempt: int) -> float:
 
 def given_up(conflict: TransactionError, attempts: int) -> TransactionError:
     """That a transaction conflicted so many times."""
-    report = conflict.report
-    return type(conflict)(
-        Report(
-            report.sentence,
-            attempt=f"{attempts} times; {report.attempt}",
-            hint="many transactions write this cell: spread them over several cells, or collect their changes in a CombineQueue",
-        )
-    )
+    report, reason = conflict.report, conflict.__cause__
+    hint = "many transactions write this cell: spread them over several cells, or collect their changes in a CombineQueue"
+    if isinstance(reason, StoreError):
+        hint = reason.report.hint or "see what is the matter with the store"
+    return type(conflict)(Report(report.sentence, attempt=f"{attempts} times; {report.attempt}", hint=hint))

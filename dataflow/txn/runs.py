@@ -18,7 +18,7 @@ from dataflow.txn.notify import Pending
 
 __all__ = ["Apart", "Observer", "Run", "Taken", "parts_of", "running", "runs_of"]
 
-running = threading.local()  # now: whether this thread is in an observer
+running = threading.local()  # stores: those whose observers this thread is in
 
 
 @record

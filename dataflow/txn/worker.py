@@ -21,7 +21,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dataflow.errors import ConflictError, SnapshotTooOldError, StoreError, TransactionError
-from dataflow.kv import pack_element, row_of
+from dataflow.kv import Store, pack_element, row_of
 from dataflow.kv.keys import unpack_element
 from dataflow.txn import known, members
 from dataflow.txn.engine import Snapshot, Version
@@ -237,7 +237,7 @@ class Worker:
             changed, acks = self._unseen(t, run, versions)
             if aside is not None and acks != aside:
                 raise ConflictError("what was to be set aside was changed again, or seen by another worker")
-            failure = _fails(observer, t, changed) if changed and aside is None else None
+            failure = _fails(self._engine.store, observer, t, changed) if changed and aside is None else None
             if isinstance(failure, ConflictError) and self._tries_again(run):
                 raise failure
             if aside is not None:
@@ -317,12 +317,13 @@ def _read(runs: Sequence[Run], snapshots: Sequence[Snapshot]) -> Iterable[Sequen
     return [versions[end - len(run.keys) : end] for run, end in zip(runs, ends, strict=True)]
 
 
-def _fails(observer: Observer, t: Transaction, changed: dict[Any, Any]) -> Exception | None:
+def _fails(store: Store, observer: Observer, t: Transaction, changed: dict[Any, Any]) -> Exception | None:
     """Run an observer, and give the error of its own that it ends with; others are raised.
 
     A conflict is one of its own, in what it does elsewhere: this transaction's comes at its commit.
     """
-    running.now = True
+    outside = getattr(running, "stores", ())
+    running.stores = (*outside, store)
     try:
         if observer.together is not None:
             observer.function(t, changed)
@@ -334,5 +335,5 @@ def _fails(observer: Observer, t: Transaction, changed: dict[Any, Any]) -> Excep
     except Exception as error:
         return error
     finally:
-        running.now = False
+        running.stores = outside
     return None

@@ -154,7 +154,9 @@ def test_a_shard_that_fails_leaves_the_others_answers() -> None:
     store = ShardedStore([MemoryStore(), Failing()])
     batch = [Mutation(pack_element(name), (), (Edit("data", pack((name,)), b""),)) for name in range(20)]
     homes = [store.shard_of(mutation.row) for mutation in batch]
-    assert store.mutate_many(batch) == [True if home == 0 else None for home in homes]
+    answers = store.mutate_many(batch)
+    assert [answer is True for answer in answers] == [home == 0 for home in homes]
+    assert {str(answer) for answer in answers if answer is not True} == {"no disk"}
     with pytest.raises(StoreError, match="no disk"):
         store.mutate_many([mutation for mutation, home in zip(batch, homes) if home])
 

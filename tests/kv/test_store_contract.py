@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dataflow.errors import OutcomeUnknownError, StoreError
-from dataflow.kv import Absent, Edit, Equals, MemoryStore, Mutation, Range, Store, end_of_row, pack, pack_element, single
+from dataflow.kv import Absent, Edit, Equals, MemoryStore, Mutation, Outcome, Range, Store, end_of_row, pack, pack_element, single
 from dataflow.kv.faulty import FaultyStore
 from dataflow.kv.store import FAMILIES
 
@@ -303,17 +303,17 @@ def test_the_edits_of_a_change_are_seen_together(store: Store) -> None:
 def test_of_unknown_outcomes_half_were_made(store: Store) -> None:
     faulty = FaultyStore(store, random.Random(5), unknown=0.5)
     rows = [f"r{number}" for number in range(120)]
-    answers: dict[str, bool | None] = {}
+    answers: dict[str, Outcome] = {}
     for name in rows[:60]:
         try:
             answers[name] = faulty.mutate(Mutation(row(name), (), (Edit("data", key(name), b""),)), sync=False)
-        except OutcomeUnknownError:
-            answers[name] = None
+        except OutcomeUnknownError as reason:
+            answers[name] = reason
     sent = [Mutation(row(name), (), (Edit("data", key(name), b""),)) for name in rows[60:]]
     answers |= dict(zip(rows[60:], faulty.mutate_many(sent, sync=False)))
     there = {name for name in rows if store.get("data", key(name)) is not None}
-    unknown = {name for name in rows if answers[name] is None}
-    assert there >= {name for name in rows if answers[name]}
+    unknown = {name for name in rows if isinstance(answers[name], OutcomeUnknownError)}
+    assert there >= {name for name in rows if answers[name] is True}
     assert 40 < len(unknown) < 80
     assert len(unknown) / 4 < len(unknown & there) < 3 * len(unknown) / 4
 

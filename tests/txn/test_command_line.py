@@ -99,6 +99,20 @@ def test_a_copy_is_restored_to_where_its_address_is_opened(address: str, kind: s
     assert "is there already" in refused("restore", "copy", f"{kind}:file")
 
 
+@KINDS
+def test_a_copy_does_not_take_the_place_of_the_folder_one_is_in(
+    kind: str, other: str, package: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs(package)
+    filled(f"{kind}:cells")
+    assert command("backup", f"{kind}:cells", "copy").exit_code == 0
+    (here / "empty").mkdir()
+    monkeypatch.chdir(here / "empty")
+    for address in (f"{kind}:.", f"{kind}:{here / 'empty'}"):
+        assert "this is run in" in refused("restore", "../copy", address)
+    assert command("restore", "../copy", f"{kind}:cells").exit_code == 0
+
+
 @pytest.mark.parametrize(
     "address", ["memory:", "postgresql://ann:hunter2@127.0.0.1:1/x", "bigtable://a/b/c", "sharded:a|b", "a,b", "redis://x", "", "{other}:x"]
 )

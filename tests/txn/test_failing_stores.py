@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dataflow.errors import ConflictError, OutcomeUnknownError, StoreError
+from dataflow.errors import ConflictError, OutcomeUnknownError, Report, StoreError
 from dataflow.kv import Edit, Entry, MemoryStore, Mutation, Range
 from dataflow.kv.faulty import FaultyStore
 from dataflow.txn import Database, Transaction
@@ -139,6 +139,46 @@ def test_a_store_that_fails_while_the_outcome_is_looked_for_leaves_it_unknown(ho
     assert not store.fails
     store.away = False
     assert db.snapshot()["a", "x"] == seen
+
+
+def test_a_store_that_stays_full_is_what_the_transaction_says_and_soon() -> None:
+    store = Failing()
+    engine = PercolatorEngine(store, StoreOracle(store), life=0.0)
+    waits: list[float] = []
+    engine.ground.pause = waits.append
+    db = Database(engine)
+    for rows in ("a", "ab"):
+        with db.transaction() as t:
+            t["a", "x"] = 1
+        begun = store.count
+        store.fails = dict.fromkeys(range(begun + 1, begun + 1_000), "lost")
+        with pytest.raises(StoreError, match="no answer") as raised:
+            db.run(lambda t, rows=rows: [t.__setitem__((row, "x"), 2) for row in rows])
+        assert not isinstance(raised.value, OutcomeUnknownError)
+        assert "was not committed" in str(raised.value)
+        assert isinstance(raised.value.__cause__, OutcomeUnknownError)
+        assert sum(waits) < 10, "seconds"
+        store.fails = {}
+        assert db.snapshot()["a", "x"] == 1
+        db.run(lambda t: t.__setitem__(("b", "x"), 3))
+
+
+def test_what_a_store_failed_with_is_said_where_a_transaction_gives_up() -> None:
+    """The locks cannot be placed, and can be taken back: LMDB on a full disk."""
+
+    class Full(MemoryStore):
+        def mutate(self, mutation: Mutation, *, sync: bool = True) -> bool:
+            if any(edit.family == "lock" and edit.value is not None for edit in mutation.edits):
+                raise OutcomeUnknownError(Report("the disk is full", hint="free some space"))
+            return super().mutate(mutation, sync=sync)
+
+    store = Full()
+    db = Database(PercolatorEngine(store, StoreOracle(store), life=0.0))
+    for rows in ("a", "ab"):
+        with pytest.raises(ConflictError, match=r"'x'\] cannot be committed: the disk is full") as raised:
+            db.run(lambda t, rows=rows: [t.__setitem__((row, "x"), 2) for row in rows], retries=3)
+        assert "4 times" in str(raised.value)
+        assert "free some space" in str(raised.value)
 
 
 def test_an_error_behind_the_commit_point_is_not_one_of_the_commit() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dataflow.errors import OutcomeUnknownError
-from dataflow.kv import MemoryStore
+from dataflow.kv import Edit, MemoryStore, Mutation, pack, pack_element
 from dataflow.kv.lmdb_map import Gate
 from dataflow.txn import Database, Transaction
 from dataflow.txn.embedded import EmbeddedEngine
@@ -197,3 +197,21 @@ def test_workers_have_ended_when_an_interrupt_comes_out_of_their_run() -> None:
         db.run_observers(workers=4)
     assert not [thread for thread in threading.enumerate() if thread.name == "dataflow-observer"]
     assert not running
+
+
+def test_an_interrupted_change_of_several_rows_lets_go_of_all_of_them(tmp_path: Path) -> None:
+    needs("rocksdict")
+    from dataflow.kv.rocksdb import RocksStore
+
+    with RocksStore(tmp_path / "cells") as store:
+        edits = [Edit("data", pack((name, "x")), b"") for name in range(20)]
+        several = [Mutation(pack_element(name), (), (edits[name],)) for name in range(20)]
+
+        def change() -> None:
+            store.write(edits, sync=False)
+            store.mutate_many(several, sync=False)
+
+        free: list[bool] = []
+        times = interrupt_often(change, lambda: free.append(not any(latch.locked() for latch in store._latches._all)))
+        assert times > 20
+        assert all(free)

@@ -541,6 +541,26 @@ def test_an_observer_that_runs_observers_says_so() -> None:
         db.run_observers()
 
 
+def test_an_observer_runs_those_of_another_database() -> None:
+    db, other = Database.open("memory:"), Database.open("memory:")
+    seen: list[Any] = []
+
+    @other.observer("x")
+    def there(t: Transaction, row: Any, value: Any) -> None:
+        seen.append((row, value))
+
+    @db.observer("x")
+    def here(t: Transaction, row: Any, value: Any) -> None:
+        put(other, **{row: value})
+        assert other.run_observers() == 1
+        with pytest.raises(TransactionError, match="an observer runs observers"):
+            db.run_observers()
+
+    put(db, a=1, b=2)
+    assert db.run_observers() == 2
+    assert sorted(seen) == [("a", 1), ("b", 2)]
+
+
 def test_a_conflict_of_the_observers_own_is_a_failure() -> None:
     db = Database.open("memory:")
 

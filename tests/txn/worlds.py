@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dataflow.errors import ConflictError, SnapshotTooOldError, StoreError
-from dataflow.kv import Edit, Entry, MemoryStore, Mutation, Range
+from dataflow.kv import Edit, Entry, MemoryStore, Mutation, Outcome, Range
 from dataflow.kv.faulty import FaultyStore
 from dataflow.txn import Database
 from dataflow.txn.percolator import PercolatorEngine
@@ -96,8 +96,8 @@ class Turned:
         made: bool = self.store.mutate(mutation, sync=sync)
         return made
 
-    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[bool | None]:
-        answers: list[bool | None] = []
+    def mutate_many(self, mutations: Sequence[Mutation], *, sync: bool = True) -> list[Outcome]:
+        answers: list[Outcome] = []
         for mutation in mutations:
             self._point()
             answers += self.store.mutate_many((mutation,), sync=sync)
