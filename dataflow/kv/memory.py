@@ -1,6 +1,7 @@
 """A store in this process's memory, for tests and for what need not outlive the process.
 
-A family is a dictionary, and its keys in order; one lock makes every change whole.
+A family is a dictionary, and its keys in order; one lock makes every change whole. Ctrl-C may come between any two edits of one: what
+is to be made stands in a list until all of it is, and whoever comes next makes it again, which changes nothing that was made.
 
 >>> from dataflow.kv import Absent
 >>> store = MemoryStore()
@@ -15,7 +16,7 @@ False
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -37,14 +38,18 @@ class MemoryStore:
         self._values: dict[str, dict[bytes, bytes]] = {family: {} for family in FAMILIES}
         self._keys: dict[str, list[bytes]] = {family: [] for family in FAMILIES}
         self._lock = threading.RLock()
+        self._under_way: Sequence[Edit] = ()
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """The value at a key, None if there is none."""
+        if self._under_way:  # by another thread, or by one that was interrupted
+            return self.get_many(family, (key,))[0]
         return self._values[family].get(key)
 
     def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values at keys, in their order."""
         with self._lock:
+            self._make()
             return [*map(self._values[family].get, keys)]
 
     def scan(self, family: str, start: bytes, stop: bytes, *, reverse: bool = False, limit: int | None = None) -> Iterator[Entry]:
@@ -65,6 +70,7 @@ class MemoryStore:
 
     def _page(self, family: str, start: bytes, stop: bytes, reverse: bool, most: int) -> list[Entry]:
         with self._lock:
+            self._make()
             keys, values = self._keys[family], self._values[family]
             low, high = bisect_left(keys, start), bisect_left(keys, stop)
             found = keys[max(low, high - most) : high][::-1] if reverse else keys[low : min(high, low + most)]
@@ -73,12 +79,14 @@ class MemoryStore:
     def write(self, edits: Sequence[Edit], *, sync: bool = True) -> None:
         """Make all edits, together."""
         with self._lock:
-            for family, key, value in edits:
-                self._put(family, key, value)
+            self._make()
+            self._under_way = edits
+            self._make()
 
     def mutate(self, mutation: Mutation, *, sync: bool = True) -> bool:
         """Make the edits if the conditions hold."""
         with self._lock:
+            self._make()
             if not all(map(self._holds, mutation.require)):
                 return False
             self.write(mutation.edits)
@@ -98,6 +106,7 @@ class MemoryStore:
         (None, b'v')
         """
         with self._lock:
+            self._make()
             frozen = MemoryStore()
             frozen._values[family], frozen._keys[family] = dict(self._values[family]), list(self._keys[family])
             return MemorySnapshot(frozen, family)
@@ -112,15 +121,23 @@ class MemoryStore:
         at = bisect_left(keys, condition.start)
         return at == len(keys) or keys[at] >= condition.stop
 
-    def _put(self, family: str, key: bytes, value: bytes | None) -> None:
-        values = self._values[family]
-        if value is not None:
-            if key not in values:
-                insort(self._keys[family], key)
-            values[key] = value
-        elif values.pop(key, None) is not None:
+    def _make(self) -> None:
+        """What is under way, from its first edit."""
+        if not self._under_way:
+            return
+        for family, key, value in self._under_way:
             keys = self._keys[family]
-            del keys[bisect_left(keys, key)]
+            at = bisect_left(keys, key)
+            there = at < len(keys) and keys[at] == key
+            if value is not None:
+                self._values[family][key] = value
+                if not there:
+                    keys.insert(at, key)
+            else:
+                if there:
+                    del keys[at]
+                self._values[family].pop(key, None)
+        self._under_way = ()
 
 
 class MemorySnapshot:

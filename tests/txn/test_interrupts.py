@@ -215,3 +215,21 @@ def test_an_interrupted_change_of_several_rows_lets_go_of_all_of_them(tmp_path: 
         times = interrupt_often(change, lambda: free.append(not any(latch.locked() for latch in store._latches._all)))
         assert times > 20
         assert all(free)
+
+
+def test_an_interrupted_change_of_the_memory_store_is_made_whole() -> None:
+    store, turn = MemoryStore(), 0
+
+    def change() -> None:
+        nonlocal turn
+        turn += 1
+        store.write([Edit("data", b"%d" % name, b"%d" % turn if (turn + name) % 3 else None) for name in range(30)])
+
+    def whole() -> None:
+        values = [store.get("data", b"%d" % name) for name in range(30)]
+        told = {value for value in values if value is not None}
+        assert len(told) == 1
+        assert [value is None for value in values] == [(int(*told) + name) % 3 == 0 for name in range(30)]
+        assert [key for key, _ in store.scan("data", b"", b"\xff")] == sorted(b"%d" % n for n in range(30) if values[n] is not None)
+
+    assert interrupt_often(change, whole) > 20
