@@ -72,9 +72,9 @@ def leaf_of_scan(scan: ParquetScan) -> Leaf:
     return Leaf(layout, frame, scan)
 
 
-def results(root: Relation, leaves: Sequence[Leaf], *, whole: bool = False, ordered: bool = False) -> Iterator[pa.Table]:
-    """The records of a tree over its inputs, ``whole`` collections or pieces. One table at least, of no rows where there are none.
-    ``ordered``: in the same order each time."""
+def results(root: Relation, leaves: Sequence[Leaf], *, ordered: bool = False) -> Iterator[pa.Table]:
+    """The records of a tree over its inputs. One table at least, of no rows where there are none. ``ordered``: in the same order each
+    time."""
     from dataflow.execution.sums import sums_named
     from dataflow.io.checksums import Verification
     from dataflow.kernels.carrying import check_carried
@@ -105,7 +105,7 @@ def results(root: Relation, leaves: Sequence[Leaf], *, whole: bool = False, orde
     ]
     try:
         try:
-            yield from sums_named(root, batches(found, carried, whole=whole))
+            yield from sums_named(root, batches(found, carried))
         except Exception:
             for one in verifications:  # damage explains what the kernel says of it
                 one.finish()

@@ -46,7 +46,7 @@ def run_query(root: QueryRoot, label: str, sides: dict[str, Any], context: TaskC
     with named(root.origin, label, lambda: _places(leaves)):
         for given in root.inputs:
             leaves.append(_kept_leaf(sides[given]) if isinstance(given, str) else _source_leaf(given, root.relation, context))
-        for table in results(root.relation, leaves, whole=True, ordered=context.ordered):
+        for table in results(root.relation, leaves, ordered=context.ordered):
             yield Records(table)
 
 

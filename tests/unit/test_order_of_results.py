@@ -28,7 +28,7 @@ def ordered(query: PCollection) -> pa.Table:
     root = phase.program.root
     assert isinstance(root, QueryRoot)
     leaves = [leaf_of_table(source.table) for source in root.inputs]  # type: ignore[union-attr]
-    return pa.concat_tables(results(root.relation, leaves, whole=True, ordered=True))
+    return pa.concat_tables(results(root.relation, leaves, ordered=True))
 
 
 def firsts(keys: np.ndarray) -> np.ndarray:
