@@ -24,7 +24,7 @@ from dataflow.plan.relational import Join, Project, Where
 from dataflow.plan.traversal import consumers, topological
 from dataflow.record import record
 
-__all__ = ["Equality", "JoinGraph", "graphs_of"]
+__all__ = ["Equality", "JoinGraph", "graph_below", "graphs_of"]
 
 
 @record
@@ -101,17 +101,43 @@ def graphs_of(plan: Sequence[Node]) -> list[JoinGraph]:
 
     for node in order:
         match node:
-            case Join() if _is_joining(node):
+            case Join() if _is_inside(node):
                 inside.add(id(node))
-            case Where(input=child, predicate=predicate) if below(child) and node.schema is not None and _is_movable(predicate):
+            case Where(input=child) | Project(input=child) if below(child) and _is_inside(node):
                 inside.add(id(node))
-            case Project(input=child, exprs=exprs) if below(child) and node.schema is not None:
-                if all(isinstance(expr, Column) for expr in named(exprs, _names(child)).values()):
-                    inside.add(id(node))
             case _:
                 pass
     absorbed = {id(child) for node in order if id(node) in inside for child in node.inputs if below(child)}
     return [_graph(node, absorbed) for node in order if isinstance(node, Relation) and id(node) in inside and id(node) not in absorbed]
+
+
+def graph_below(root: Relation) -> JoinGraph:
+    """The graph of all that is below a node, whoever else reads it, with the filters and choices of columns that stand on tables, too:
+    a single table may be one."""
+    inside: set[int] = set()
+    stack: list[Node] = [root]
+    while stack:
+        node = stack.pop()
+        if _is_inside(node):
+            inside.add(id(node))
+            stack.extend(node.inputs)
+    if id(root) not in inside:
+        alone = JoinGraph(root)
+        alone.outputs, alone.written = _table(alone, root)
+        return alone
+    return _graph(root, inside)
+
+
+def _is_inside(node: Node) -> bool:
+    match node:
+        case Join():
+            return _is_joining(node)
+        case Where(input=Relation(), predicate=predicate):
+            return node.schema is not None and _is_movable(predicate)
+        case Project(input=Relation() as child, exprs=exprs):
+            return node.schema is not None and all(isinstance(expr, Column) for expr in named(exprs, _names(child)).values())
+        case _:
+            return False
 
 
 def _graph(root: Relation, absorbed: set[int]) -> JoinGraph:

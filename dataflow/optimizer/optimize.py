@@ -33,9 +33,9 @@ AFTER: tuple[Rule, ...] = (insert_fusion_blocks, separate_resources, fuse_parall
 
 
 def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
-    """The rules for steps on columns, loaded when a plan has one: conditions are made simple and go down, joins are ordered by what the
-    conditions leave, aggregates and limits go down where joins stand then, columns are pruned last, so that a column which only a
-    condition reads ends where it is checked; then trees are gathered, and cut where they are too large."""
+    """The rules for steps on columns, loaded when a plan has one: conditions are made simple and go down, what is joined twice is joined
+    once, joins are ordered by what the conditions leave, aggregates and limits go down where joins stand then, columns are pruned last, so
+    that a column which only a condition reads ends where it is checked; then trees are gathered, and cut where they are too large."""
     from dataflow.optimizer.rules.answer_from_metadata import answer_from_metadata
     from dataflow.optimizer.rules.gather_queries import gather_queries
     from dataflow.optimizer.rules.narrow_aggregates import narrow_aggregates
@@ -51,7 +51,9 @@ def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
         push_filters,
         prune_folders,
         answer_from_metadata,
+        aggregate_joined,
         narrow_aggregates,
+        share_renamed,
         reorder_joins,
         push_aggregates,
         push_limits,
@@ -60,6 +62,25 @@ def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
         gather_queries,
         *((cut,) if cut is not None else ()),
     )
+
+
+def aggregate_joined(plan: Plan, remarks: Remarks) -> Plan:
+    """The rule of that name, loaded where groups could be joined to a join."""
+    kinds = [type(node).__name__ for node in topological(plan)]
+    if kinds.count("Join") < 2 or "GroupAggregate" not in kinds:
+        return plan
+    from dataflow.optimizer.rules.aggregate_joined import aggregate_joined
+
+    return aggregate_joined(plan, remarks)
+
+
+def share_renamed(plan: Plan, remarks: Remarks) -> Plan:
+    """The rule of that name, loaded where two steps could be one."""
+    if sum(type(node).__name__ in ("Join", "GroupAggregate") for node in topological(plan)) < 2:
+        return plan
+    from dataflow.optimizer.rules.share_renamed import share_renamed
+
+    return share_renamed(plan, remarks)
 
 
 def reorder_joins(plan: Plan, remarks: Remarks) -> Plan:

@@ -51,6 +51,24 @@ def joined(p: Pipeline) -> Rows:
     return orders(p).join(people(p), left_on="who", right_on="id")
 
 
+def _with_average(people: Rows, orders: Rows) -> Rows:
+    average = orders.group_by("who").agg(m=col("price").mean())
+    return (
+        people.filter(col("name") == "n1")
+        .join(orders, left_on="id", right_on="who")
+        .join(average, left_on="id", right_on="who", how="left")
+    )
+
+
+def _in_city_twice(people: Rows, orders: Rows) -> Rows:
+    def paid(name: str) -> Rows:
+        prices = orders.select(**{f"who {name}": col("who"), f"price {name}": col("price")})
+        some = people.filter(col("city") == 3).select(**{f"id {name}": col("id")})
+        return prices.join(some, left_on=f"who {name}", right_on=f"id {name}").group_by().agg(col(f"price {name}").sum())
+
+    return paid("a").join(paid("b"), how="cross")
+
+
 def by_id(p: Pipeline, name: str, rows: int, group: int) -> Rows:
     """A table in the order of its id, as Parquet."""
     folder = Path("tables-in-order")
@@ -117,6 +135,8 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
         .filter(col("name") == "n1")
         .join(orders(p).group_by("who").agg(m=col("price").mean()), left_on="id", right_on="who", how="left")
     ),
+    "an average of what is joined already is made of that": lambda p: _with_average(people(p), orders(p)),
+    "a join that is there by other names is joined once": lambda p: _in_city_twice(people(p), orders(p)),
     "joins that leave little come first": lambda p: (
         joined(p)
         .join(few(p).filter(col("city") == 3).rename({"country": "of"}), "city")
