@@ -15,7 +15,7 @@ from dataflow.io.columnar import ColumnarSource, skipped_file
 from dataflow.io.files import FileInfo, file_system, is_remote
 from dataflow.io.footer_reader import LIMITS, opened_footer
 from dataflow.io.layouts import untyped
-from dataflow.io.remembered import Footer, footer_of, metadata_of
+from dataflow.io.remembered import Footer, footer_of, metadata_of, statistics_of
 from dataflow.io.source import Piece, Place, Source, Split
 from dataflow.io.struct_fields import chosen_leaves, has_dots, leaf_bytes, narrowed_schema
 
@@ -86,10 +86,13 @@ class ParquetSource(ColumnarSource):
 
         files = self.files()
         looked = spread(files, 16)
-        metas = list(self._metadatas(looked))
-        if not metas:
-            return None
-        return of_footers(metas, sum(info.size for info in looked) / max(1, sum(info.size for info in files)), schema)
+        share = sum(info.size for info in looked) / max(1, sum(info.size for info in files))
+
+        def guess(columns: Schema) -> Statistics | None:
+            metas = list(self._metadatas(looked))
+            return of_footers(metas, share, columns) if metas else None
+
+        return statistics_of(looked, share, schema, guess)
 
     def scan_splits(self, splits: Sequence[Split]) -> tuple[ParquetScan]:
         """What the kernel needs to read splits itself: one, or several whole files."""

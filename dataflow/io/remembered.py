@@ -4,26 +4,30 @@
 
 A plan asks several times for the same footers: for the columns when a source is named, for its size and statistics when the plan
 is made, for its row groups when it is cut into splits. A file's version changes with its content, so what is remembered is
-never wrong, and never cleared by a run. What takes much memory, the whole metadata, is kept for few files; schemas are kept once for
-all the files that have the same.
+never wrong, and never cleared by a run. So are the statistics of columns: to guess one from 64 row groups takes a fifth of a
+millisecond, and a small query over several tables asks for thirty. What takes much memory, the whole metadata, is kept for few
+files; schemas are kept once for all the files that have the same.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from dataflow.expr.types import Schema
 from dataflow.io.files import FileInfo
 from dataflow.io.footer_shapes import SMALL, Shape, alike, footer_bytes, shape_of
+from dataflow.plan.statistics import ColumnStatistics, Statistics
 from dataflow.record import record
 
-__all__ = ["Footer", "footer_of", "metadata_of"]
+__all__ = ["Footer", "footer_of", "metadata_of", "statistics_of"]
 
 FOOTERS = 200_000  # about 400 bytes each
 SHAPES = 32  # each is compared with
+COLUMNS = 10_000  # about 300 bytes each
 METADATA = 128  # 3 kB each, but megabytes for files of thousands of row groups
 
 
@@ -61,6 +65,30 @@ def metadata_of(info: FileInfo, open_file: Callable[[str], Any]) -> Any:
     return known if known is not None else _read(info, open_file)[1]
 
 
+def statistics_of(
+    files: Sequence[FileInfo], share: float, schema: Schema, guess: Callable[[Schema], Statistics | None]
+) -> Statistics | None:
+    """What files, which are ``share`` of all, tell of columns; those of which nothing is remembered are guessed."""
+    key = share, *((info.path, info.version) for info in files)
+    rows = _rows.get(key)
+    known = {name: _columns.get((key, name, kind)) for name, kind in schema.items()}
+    missing = {name: schema[name] for name, one in known.items() if one is None}
+    if missing or rows is None:
+        found = guess(missing)
+        if found is None:
+            return None
+        rows = found.rows
+        known |= found.columns
+        if not any(info.version.startswith(":") for info in files):
+            with _lock:
+                _put(_rows, COLUMNS, key, rows)
+                for name, one in found.columns.items():
+                    _put(_columns, COLUMNS, (key, name, schema[name]), one)
+    return Statistics(rows, {name: one for name, one in known.items() if one is not None})
+
+
+_rows: dict[Any, float] = {}
+_columns: dict[Any, ColumnStatistics] = {}
 _footers: dict[tuple[str, str], Footer] = {}
 _metadata: dict[tuple[str, str], Any] = {}
 _schemas: dict[bytes, pa.Schema] = {}
@@ -83,6 +111,10 @@ def _keep(info: FileInfo, footer: Footer, meta: Any = None) -> None:
     with _lock:
         for kept, most, value in ((_footers, FOOTERS, footer), (_metadata, METADATA, meta)):
             if value is not None:
-                while len(kept) >= most:
-                    del kept[next(iter(kept))]
-                kept[info.path, info.version] = value  # type: ignore[index]
+                _put(kept, most, (info.path, info.version), value)
+
+
+def _put(kept: dict[Any, Any], most: int, key: Any, value: Any) -> None:
+    while len(kept) >= most:
+        del kept[next(iter(kept))]
+    kept[key] = value

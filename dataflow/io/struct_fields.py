@@ -49,4 +49,5 @@ def leaf_bytes(meta: Any, names: tuple[str, ...] | None, fields: Mapping[str, DT
         top = path.split(".")[0]
         if (names is None or top in names) and any(path == one or path.startswith(f"{one}.") for one in prefixes.get(top, [path])):
             wanted.append(at)
-    return sum(meta.row_group(group).column(at).total_uncompressed_size for group in range(meta.num_row_groups) for at in wanted)
+    groups = [meta.row_group(at) for at in range(meta.num_row_groups)]
+    return sum(group.column(at).total_uncompressed_size for group in groups for at in wanted)

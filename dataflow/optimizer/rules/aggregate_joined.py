@@ -40,8 +40,6 @@ def aggregate_joined(plan: Plan, remarks: Remarks) -> Plan:
     new: dict[int, Node] = {}
     for node in topological(plan):
         made = new[id(node)] = node.with_inputs(tuple(new[id(child)] for child in node.inputs))
-        if isinstance(made, Relation):
-            shapes.of(made)
         if isinstance(made, Join) and isinstance(node, Join) and made.how in ("inner", "left", "single", "semi", "anti"):
             if grouped_partners(node, twice) is not None and (groups := grouped_partners(made, ())) is not None:
                 if (right := _within(made, groups, shapes)) is not None:
@@ -85,6 +83,8 @@ def _counts_alike(exprs: Iterable[ExprNode]) -> bool:
 
 def _places(ours: JoinGraph, theirs: JoinGraph, shapes: Shapes) -> Iterator[tuple[int, ...]]:
     """Ways to find their tables among ours, each another of ours of the same shape."""
+    for one in topological((*ours.tables, *theirs.tables)):  # from below: `of` would go deep
+        shapes.of(one)
     numbers = [shapes.of(table).number for table in ours.tables]
     tried, stack = 0, [()]  # type: tuple[int, list[tuple[int, ...]]]
     while stack and tried < _TRIES:
