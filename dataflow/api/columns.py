@@ -294,6 +294,8 @@ class Columns(Reshaping[T]):
         from dataflow.plan.relational import Distinct
 
         names = names_of("distinct", columns) if columns else None
+        if names == ():
+            raise plan_error("distinct([]) names no column", caller(), hint="distinct() goes by all of them")
         return relation(self, Distinct, "distinct", label, {"input": self.node}, columns=names)
 
 

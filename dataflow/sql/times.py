@@ -110,6 +110,8 @@ def on_time(of: Expressions, node: exp.Expr) -> ExprNode | None:
             return _moved(of, of.expr(node.this), literals.read_span(node.expression), sign, node)
         case exp.AddMonths():
             return _moved(of, of.expr(node.this), ((int(of.constant(node.expression, "the months")), "mo"),), 1, node)
+        case exp.AtTimeZone():
+            return _at_zone(of, node)
         case exp.DateFromParts():
             parts = [of.constant(node.args.get(key), "a part of the date") for key in ("year", "month", "day")]
             try:
@@ -120,6 +122,21 @@ def on_time(of: Expressions, node: exp.Expr) -> ExprNode | None:
             return refuse(node, "this value differs from run to run", "put a constant into the text: date '2024-01-31'")
         case _:
             return None
+
+
+def _at_zone(of: Expressions, node: exp.AtTimeZone) -> ExprNode:
+    """Of a clock the moment when it says so in a zone; of a moment what a clock there says."""
+    value, zone = of.expr(node.this), of.constant(node.args["zone"], "the time zone")
+    kind = of.type(value)
+    if kind.name not in ("date", "datetime", "null"):
+        refuse(node, f"AT TIME ZONE is of a timestamp, not of {kind}", "cast it: CAST(x AS TIMESTAMP)")
+    if not isinstance(zone, str):
+        refuse(node, f"{zone!r} is no time zone", "name one: 'Europe/Berlin'")
+    if kind.name == "datetime" and kind.args[1] is not None:
+        there = Call("dt.convert_time_zone", (value,), (("zone", zone),))
+        return Call("dt.replace_time_zone", (there,), (("strict", True), ("zone", None)))
+    clock = value if kind.name == "datetime" else Cast(value, datetime_of())
+    return Call("dt.replace_time_zone", (clock,), (("strict", True), ("zone", zone)))
 
 
 def _part(of: Expressions, part: str, value: exp.Expr, node: exp.Expr) -> ExprNode:

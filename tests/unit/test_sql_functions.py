@@ -32,6 +32,8 @@ extract(dow from date '2020-01-05') | extract(millisecond from timestamp '2020-0
 extract(microseconds from timestamp '2020-01-01 00:00:01.5') | dayofweek(date '2020-01-05') | weekday(date '2020-01-05')
 isodow(date '2020-01-05') | dayofyear(date '2020-02-05') | week(date '2020-01-05') | dayname(date '2020-01-05')
 monthname(date '2020-01-05') | strftime(timestamp '2020-01-05 01:02:03', '%Y %H:%M:%S') | strptime('05.01.2020', '%d.%m.%Y')
+timestamp '2024-07-01 10:00:00' at time zone 'Europe/Berlin' at time zone 'America/New_York'
+timestamp '2024-01-01 10:00:00' at time zone 'Asia/Kolkata' at time zone 'UTC'
 last_day(date '2020-02-03') | date_trunc('hour', timestamp '2020-01-05 01:02:03') | make_date(2020, 1, 2)
 datediff('month', date '2020-01-31', date '2020-02-01') | trunc(-1.75) | trunc(1.75, 1) | trunc(1.75e0) | round(2.345, 2) | abs(-2)
 sign(-3) | pow(2, 3) | ln(1) | log(100) | mod(5, 3) | greatest(1, null, 2) | nullif(1, 1) | ifnull(null, 1) | if(true, 1, 2)

@@ -44,6 +44,7 @@ def test_null_is_a_value_to_pivot_by() -> None:
         (lambda t: t.where(), "filter needs a condition"),
         (lambda t: t.drop(col("k")), "drop takes names of columns, not Expr"),
         (lambda t: t.explode([1]), "explode takes names of columns, not int"),
+        (lambda t: t.distinct([]), "distinct([]) names no column"),
         (lambda t: t.join_asof(t, "x", tolerance=-1), "the tolerance of 'x' is how far away it may be"),
         (lambda t: t.select(x=col("x").lag()), "lag(n=1) needs a window"),
         (lambda t: t.filter(rank() > 1), "rank() needs a window"),
