@@ -22,10 +22,13 @@ import threading
 import time
 from functools import partial
 
+import ray
+
 from dataflow.driving.pool import Death
 from dataflow.driving.processes import WorkerProcess, end_largest
 from runners.ray.door import knock
 from runners.ray.files import FileServer
+from runners.ray.settings import INSIDE
 from runners.ray.transport import FlightTransport, copied
 
 __all__ = ["Agent"]
@@ -52,6 +55,8 @@ class Agent:
         self.server = FileServer(address, token, [self.folder])
         self.workers: dict[str, WorkerProcess] = {}
         self.adopted = 0
+        cluster = str(ray.get_runtime_context().gcs_address)
+        self.environment = {"RAY_ADDRESS": cluster, INSIDE: cluster}  # a function that calls Ray comes to this cluster, and not to another
         self.gpus: dict[str, tuple[list[str], float]] = {}  # by worker: which, and what share of each
         threading.Thread(target=self.server.serve, daemon=True).start()
         threading.Thread(target=self._watch_memory, daemon=True).start()
@@ -65,7 +70,7 @@ class Agent:
         os.makedirs(os.path.join(self.folder, run), exist_ok=True)
         name = os.path.join(self.folder, run, f"worker-{number}")
         with knock(driver, self.token, number) as connection:
-            own = self._own_gpus(name, gpus, held)
+            own = {**self.environment, **self._own_gpus(name, gpus, held)}
             self.workers[name] = WorkerProcess(name, connection.fileno(), self.slots, self.server.place, own)
 
     def _own_gpus(self, name: str, gpus: float, held: tuple[tuple[str, float], ...]) -> dict[str, str]:

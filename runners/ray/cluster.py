@@ -24,9 +24,9 @@ from dataflow.errors import DataflowError, Report
 from dataflow.plan.steps import Resources
 from runners.ray.bootstrap import VERSIONS, actor_class, bootstrap_with, packages
 from runners.ray.environment import Environment
-from runners.ray.failures import in_our_words
+from runners.ray.failures import in_our_words, raylet_lost
 from runners.ray.holding import Holding, room, usable
-from runners.ray.joining import join, last_line
+from runners.ray.joining import join, joined_here, last_line
 from runners.ray.link import linked
 from runners.ray.machine import Machine
 from runners.ray.settings import RaySettings
@@ -36,6 +36,7 @@ __all__ = ["Cluster", "cluster_for", "give_back", "node_of"]
 
 TOGETHER = 1.0  # seconds that it waits for the others when one is there
 REFUSALS = 3
+GUEST = 1.0
 SETTLED = 60.0  # seconds after which the end of an agent is no sign that its machine cannot have one
 
 
@@ -79,11 +80,11 @@ def node_of(place: str) -> str | None:
 
 
 class Cluster:
-    """A connection, shared by the runs of this process. ``idle``: for how many seconds everything is kept for a run that may follow;
+    """A connection, shared by the runs of this process. ``idle``: for how many seconds at most all is kept for a run that may follow;
     ``rest``: after how many without use a run gives back what is held on a machine. To take it again, with its workers, takes one or two.
     """
 
-    idle, rest = 10.0, 5.0
+    idle, rest = 5.0, 5.0
 
     def __init__(self, settings: RaySettings, asked: tuple[Resources, ...]) -> None:
         self.settings, self.asked = settings, asked
@@ -98,6 +99,7 @@ class Cluster:
         self.looked = self._released = 0.0
         self.lock = threading.RLock()
         self._begun = False
+        self._packages: Any = None  # in Ray's store, as long as an agent may want them: Ray ends a process that cannot get its object back
         _join(settings)
         self.link = link = linked()
         self.node, self.address, self.token, self.server, self.transport = link.node, link.address, link.token, link.server, link.transport
@@ -108,8 +110,7 @@ class Cluster:
         with self.lock:
             if not self._begun:
                 self.environment = Environment(self.settings.runtime_env)
-                digest, packed = packages()
-                self._packages = ray.put(packed)
+                digest, self._packed = packages()
                 self.given = {
                     "versions": VERSIONS, "path": _path(), "environment": self.environment.path,
                     "cwd": "" if self.environment.cwd else os.getcwd(), **bootstrap_with(digest),
@@ -149,7 +150,8 @@ class Cluster:
     def release(self, run: str) -> None:
         """A run is over. If no other begins soon, the cores are given back."""
         for one in list(self.machines.values()):
-            one.call("clear", run)
+            if self.connected():
+                one.call("clear", run)
             self.taking.leave(one.cores, run)
             self.taking.leave(one.other, run)
         with _lock:
@@ -158,15 +160,20 @@ class Cluster:
             if not self.users and self in _known and any(one.asks() for one in _known if one is not self):
                 _forget([self])
                 return
-        timer = threading.Timer(self.idle, self._leave)
+        timer = threading.Timer(self.patience, self._leave)
         timer.daemon = True
         timer.start()
 
     def _leave(self) -> None:
         with _lock:
-            if self not in _known or self.users or time.monotonic() - self._released < self.idle - 0.5:
+            if self not in _known or self.users or time.monotonic() - self._released < self.patience - 0.5:
                 return
             _forget([self])
+
+    @property
+    def patience(self) -> float:
+        """For how many seconds all is kept between runs: less where the user has connected this process, and does other things on it."""
+        return self.idle if joined_here() else min(self.idle, GUEST)
 
     def close(self) -> None:
         """This process needs the cluster no more."""
@@ -187,6 +194,7 @@ class Cluster:
         now = time.monotonic()
         if not wait and now - self.looked < LOOK:
             if self.asks():  # what has come is used at once; to see that asks nobody
+                self.link.check()
                 with self.lock:
                     self._meet(0)
             return
@@ -195,7 +203,10 @@ class Cluster:
         with self.lock:
             self.looked = now
             going = _draining()
-            alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+            there = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+            if self.node not in there:  # the agents end with it, and Ray ends this process when it looks for its objects
+                raise raylet_lost()
+            alive = {node: one for node, one in there.items() if one["Resources"].get("CPU")}
             free = [node for node in alive if self.refusals.get(node, 0) < REFUSALS and node not in going]
             self.totals = [alive[node]["Resources"] for node in free]
             for node in free:
@@ -206,6 +217,8 @@ class Cluster:
             for node in [node for node in self.coming if node not in alive]:
                 self.coming.pop(node)[0].end()
             self._meet(wait)
+            if not self.coming:
+                self._packages = None
             for one in list(self.machines.values()):
                 if one.node in going and one.stays:
                     one.until = now + going[one.node]
@@ -230,7 +243,7 @@ class Cluster:
     def _invite(self, node: str, address: str, full: dict[str, float]) -> None:
         """Ask for an agent, and for what can be used there."""
         cores, other = Holding(node, {"CPU": full["CPU"]}), Holding(node, {name: full[name] for name in full if name != "CPU"})
-        one = Machine(node, self._agent(node, address, full), cores, other, address=address)
+        one = Machine(node, self._agent(node, address, full), self.link, cores, other, address=address)
         cores.ask(cores.full)
         self.coming[node] = (one, one.call("place"))
 
@@ -290,6 +303,8 @@ class Cluster:
         options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0}
         if (environment := self.environment.brought()) is not None:
             options["runtime_env"] = environment
+        if self._packages is None:
+            self._packages = ray.put(self._packed)
         made = actor_class().options(**options, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
         return made.remote([self._packages], self.given, (self.token, address, self.settings.spill_folder, int(full["CPU"])))
 

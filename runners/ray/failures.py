@@ -5,7 +5,7 @@ RayError ─ `in_our_words` ─> DataflowError, MemoryLimitError, WorkerCrashedE
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import ray
@@ -58,12 +58,30 @@ def in_our_words(error: BaseException, machine: str = "", log: str = "") -> Data
 
 
 @contextmanager
-def said_by_ray() -> Generator[None]:
-    """What Ray raises within is raised in our words."""
+def said_by_ray(check: Callable[[], None] = lambda: None) -> Generator[None]:
+    """What Ray raises within is raised in our words. ``check`` raises what explains all else."""
     try:
         yield
-    except exceptions.RayError as error:
-        raise in_our_words(error) from error
+    except DataflowError:
+        raise
+    except Exception as error:
+        try:
+            check()
+        except DataflowError as reason:
+            raise reason from error
+        if isinstance(error, exceptions.RayError):
+            raise in_our_words(error) from error
+        raise
+
+
+def left(address: str) -> DataflowError:
+    """This process is not connected to the cluster any more."""
+    return DataflowError(
+        Report(
+            f"this process has left the Ray cluster at {address} while a run went on there",
+            hint="ray.shutdown() ends what runs on the cluster: call it when the run is over",
+        )
+    )
 
 
 def head_lost(address: str, seconds: float) -> DataflowError:
@@ -73,6 +91,17 @@ def head_lost(address: str, seconds: float) -> DataflowError:
             f"the head of the Ray cluster at {address} has not answered for {seconds:.0f} seconds",
             location=f"{ray.util.get_node_ip_address()}: {_logs()}",
             hint="`gcs_server.out` in the head's logs says why it ended; start the cluster again, then the run",
+        )
+    )
+
+
+def raylet_lost() -> DataflowError:
+    """This machine does not belong to the cluster any more."""
+    return DataflowError(
+        Report(
+            "Ray's own process on this machine, its raylet, has ended, and with it what this run had on the cluster",
+            location=f"{ray.util.get_node_ip_address()}: {_logs()}",
+            hint="`raylet.out` in these logs says why; start Ray here again, then the run",
         )
     )
 

@@ -20,7 +20,7 @@ from runners.ray.security import insecurity
 from runners.ray.settings import RaySettings
 from runners.ray.tls import uses_tls
 
-__all__ = ["join", "last_line"]
+__all__ = ["join", "joined_here", "last_line"]
 
 PATIENCE = 10.0
 
@@ -57,7 +57,16 @@ def join(settings: RaySettings) -> None:
         ray.init(address, **options)
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise _not_joined(error) from error
+    _joined.add(ray.get_runtime_context().get_job_id())
     _quiet()
+
+
+def joined_here() -> bool:
+    """Whether it was `join` that connected this process, and not its user."""
+    return bool(ray.is_initialized()) and ray.get_runtime_context().get_job_id() in _joined
+
+
+_joined: set[str] = set()  # Ray's names of our connections
 
 
 def last_line(text: str) -> str:

@@ -13,7 +13,7 @@ import time
 import ray
 
 from dataflow.shard.places import connect
-from runners.ray.failures import head_lost
+from runners.ray.failures import head_lost, left
 from runners.ray.files import FileServer
 from runners.ray.transport import FlightTransport
 
@@ -44,8 +44,15 @@ class Link:
             return bool(ray.is_initialized()) and ray.get_runtime_context().get_job_id() == self.job
         return False
 
+    def check(self) -> None:
+        """Raises DataflowError if Ray is connected to nothing, or something else. Asked before each call of Ray's: it would start, or join,
+        a cluster of its own where there is none."""
+        if not self.connected():
+            raise left(self.head)
+
     def head_answers(self) -> bool:
-        """Whether somebody is at the address of the cluster's head. Raises DataflowError if nobody has been for long."""
+        """Whether somebody is at the address of the cluster's head. Raises DataflowError if nobody has been for long, or we have left."""
+        self.check()
         host, _, port = self.head.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()

@@ -12,18 +12,20 @@ import ray
 
 from dataflow.plan.steps import Resources
 from runners.ray.holding import Holding, amounts, room
+from runners.ray.link import Link
 
 __all__ = ["Machine"]
 
 
 @dataclass(eq=False)
 class Machine:
-    """A machine: its agent; ``cores``, which are held there for workers, and what of its ``other`` resources. ``place``: of its files;
-    ``path``, ``cwd``: where its workers find modules and files; ``log``: what they print goes there. ``until``: when it goes, if that is
-    known; how many runs have ``left`` it."""
+    """A machine: its agent; the ``link`` through which Ray is asked; ``cores``, which are held there for workers, and what of its ``other``
+    resources. ``place``: of its files; ``path``, ``cwd``: where its workers find modules and files; ``log``: what they print goes there.
+    ``until``: when it goes, if that is known; how many runs have ``left`` it."""
 
     node: str
     agent: Any
+    link: Link
     cores: Holding
     other: Holding
     address: str = ""
@@ -73,11 +75,15 @@ class Machine:
         return room(asked, left)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """A reference to what the agent answers."""
+        """A reference to what the agent answers. Raises DataflowError if this process has left the cluster."""
+        self.link.check()
         return self.agent.call.remote(method, *arguments)
 
     def end(self, patience: float = 0.0) -> None:
-        """Have the agent remove its folder, if it does within ``patience`` seconds, end it, and give back what is held."""
+        """Have the agent remove its folder, if it does within ``patience`` seconds, end it, and give back what is held; all of it ends
+        with the connection."""
+        if not self.link.connected():
+            return
         if patience:
             ray.wait([self.call("close")], timeout=patience)
         with contextlib.suppress(ValueError):  # the connection is another by now

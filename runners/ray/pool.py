@@ -64,7 +64,8 @@ class _RemoteProcess:
         self.machine, self.name, self.place = machine, name, machine.place
 
     def kill(self) -> None:
-        self.machine.call("kill", self.name)
+        with contextlib.suppress(DataflowError):  # the connection is gone, and with it the agent and its workers
+            self.machine.call("kill", self.name)
 
     def end(self, patience: float) -> None:
         if not patience:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["RaySettings"]
+__all__ = ["INSIDE", "RaySettings"]
+
+INSIDE = "DATAFLOW_RAY_CLUSTER"  # in the environment of a worker: the address of the cluster that it works for
 
 
 @dataclass(frozen=True)

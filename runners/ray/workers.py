@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.driving.in_process import InProcess
 from dataflow.driving.waiting import waiting
+from dataflow.errors import DataflowError, Report
 from dataflow.scheduling.events import AttemptId, Left, News
 from dataflow.scheduling.work import Work
-from runners.ray.settings import RaySettings
+from runners.ray.settings import INSIDE, RaySettings
 
 if TYPE_CHECKING:
     from runners.ray.autoscaling import Autoscaling
@@ -48,7 +49,12 @@ class RayWorkers:
         return max(1, self.pool.parallel) if self.pool is not None else self.slots
 
     def warm(self) -> None:
-        """Connect now, in a thread."""
+        """Connect now, in a thread. Raises DataflowError within a worker of a run on that cluster."""
+        outer = os.environ.get(INSIDE)
+        if outer and (self.settings.address or "auto") in ("auto", outer):
+            text = f"within a run on the Ray cluster at {outer} another begins there, and would wait for cores that the outer one holds"
+            hint = 'run it within the worker: runner="local", mode="in_process"; or one after the other'
+            raise DataflowError(Report(text, hint=hint))
         if self._connecting is None:
             self._connecting = _in_rays_thread(self._connected)
 
@@ -117,7 +123,7 @@ class RayWorkers:
         if self.pool is not None:
             from runners.ray.failures import said_by_ray
 
-            with said_by_ray():
+            with said_by_ray(self.pool.cluster.link.check):
                 events += self.pool.wait(0.0 if ran else timeout)
         elif not ran:
             time.sleep(min(timeout, 0.05))

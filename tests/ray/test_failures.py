@@ -72,27 +72,43 @@ def slow(n):
     time.sleep(0.2)
     return n
 
-def kill():
-    while not os.path.exists({begun!r}):
-        time.sleep(0.1)
-    cluster.head_node.all_processes["gcs_server"][0].process.kill()
+def when_it_has_begun(do):
+    def wait():
+        while not os.path.exists({begun!r}):
+            time.sleep(0.1)
+        os.unlink({begun!r})
+        do()
 
-threading.Thread(target=kill, daemon=True).start()
-try:
-    Pipeline().create(range(400)).redistribute(400).map(slow).collect(**{options!r}, address=cluster.address)
-except Exception as error:
-    print(type(error).__name__, error, flush=True)
+    waiter = threading.Thread(target=wait, daemon=True)
+    waiter.start()
+    try:
+        Pipeline().create(range(400)).redistribute(400).map(slow).collect(**{options!r}, address=cluster.address)
+    except Exception as error:
+        print(type(error).__name__, error, flush=True)
+    waiter.join()
+
+def leave():
+    import ray
+    ray.shutdown()
+
+when_it_has_begun(leave)
+import ray
+print("on a cluster:", ray.is_initialized(), flush=True)
+when_it_has_begun(cluster.head_node.all_processes["gcs_server"][0].process.kill)
 time.sleep(12)
 print("lives", flush=True)
 os._exit(0)
 """
 
 
-def test_a_head_that_is_lost_ends_the_run_and_not_the_users_process(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_connection_or_a_head_that_is_lost_ends_the_run_and_not_the_users_process(tmp_path: Path, options: dict[str, Any]) -> None:
     own = {**options, "spill_folder": str(tmp_path / "agents")}
     del own["address"]
     node = {**NODE, "include_dashboard": False, "no_monitor": True}
+    alone = {**os.environ, "RAY_ENABLE_AUTO_CONNECT": "1"}  # as it is for users: a call of Ray's would start a cluster
     script = HEADLESS.format(node=node, begun=str(tmp_path / "begun"), options=own)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=150, start_new_session=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=150, start_new_session=True, env=alone)
+    assert "DataflowError this process has left the Ray cluster at" in done.stdout, done.stderr[-2000:]
+    assert "on a cluster: False" in done.stdout
     assert "the head of the Ray cluster at" in done.stdout and "has not answered for 2 seconds" in done.stdout, done.stderr[-2000:]
     assert done.stdout.strip().endswith("lives")

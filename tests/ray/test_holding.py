@@ -91,8 +91,8 @@ class Job(cluster.Cluster):
     def __init__(self, nodes: Nodes, *asked: Resources, names: str = "ABC") -> None:
         self.nodes, self.asked = nodes, asked
         self.machines, self.coming, self.away, self.refusals = {}, {}, {}, {}
-        self.users, self.looked = 1, 0.0
-        self.link: Any = SimpleNamespace(head_answers=lambda: True)
+        self.users, self.looked, self._packages = 1, 0.0, None
+        self.link: Any = SimpleNamespace(head_answers=lambda: True, check=lambda: None, connected=lambda: True)
         self.lock = threading.RLock()
         self.taking = taking.Taking(self)
         for name in names:
@@ -101,7 +101,7 @@ class Job(cluster.Cluster):
     def come(self, name: str) -> None:
         full = usable({"CPU": 3, "GPU": 1}, self.asked)
         other = {kind: amount for kind, amount in full.items() if kind != "CPU"}
-        one = machine.Machine(name, Files(), Holding(name, {"CPU": full["CPU"]}), Holding(name, other), place=name)
+        one = machine.Machine(name, Files(), self.link, Holding(name, {"CPU": full["CPU"]}), Holding(name, other), place=name)
         one.cores.ask(one.cores.full)
         one.cores.needed = self.nodes.now
         self.machines[name] = one

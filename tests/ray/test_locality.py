@@ -21,10 +21,13 @@ from runners.ray.pool import ClusterPool, _RemoteProcess
 pytestmark = [pytest.mark.ray]
 
 
+LINK: Any = None  # nobody is asked
+
+
 def worker(place: str) -> Any:
     channel: Any = None
     return PooledWorker(
-        _RemoteProcess(Machine(place, None, Holding(place, {"CPU": 1}), Holding(place, {}), place=place), "worker-0"), channel
+        _RemoteProcess(Machine(place, None, LINK, Holding(place, {"CPU": 1}), Holding(place, {}), place=place), "worker-0"), channel
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dataflow import Pipeline
+from dataflow.errors import DataflowError
 from tests.ray.conftest import NODE, until
 from tests.ray.test_faults import meanwhile, numbers
 
@@ -36,6 +37,37 @@ def test_steps_that_ask_for_something_and_others_are_done_beside_each_other(opti
     plain, asking = numbers(p, 20, 20).map(slow), numbers(p, 20, 20).map(slow).map(lambda _: "asking").resources(memory="1MiB")
     several = asking.union(plain).union(numbers(p, 6, 6).map(lambda _: "cpus").resources(cpus=1))
     assert sorted(several.collect(**options)) == ["asking"] * 20 + ["cpus"] * 6 + ["plain"] * 20
+
+
+def test_a_function_that_calls_ray_is_on_the_cluster_of_its_run(machines: Any, options: Options) -> None:
+    def through_ray(n: int) -> tuple[int, str]:
+        import ray
+
+        ray.init(ignore_reinit_error=True, log_to_driver=False)  # which `ray.put` does itself, but not in these tests
+        return ray.get(ray.put(n)), ray.get_runtime_context().gcs_address
+
+    found = numbers(Pipeline(), 3, 1).map(through_ray).collect(**options)
+    assert sorted(map(tuple, found)) == [(n, machines.address) for n in range(3)]
+
+
+def test_a_run_within_a_function_of_one_does_not_wait_for_its_cores(options: Options) -> None:
+    def inner(**chosen: Any) -> Any:
+        return lambda n: sum(Pipeline().create(range(n)).map(abs).collect(**chosen))
+
+    here = {"runner": "local", "mode": "in_process", "progress": False}
+    assert sorted(numbers(Pipeline(), 3, 3).map(inner(**here)).collect(**options)) == [0, 0, 1]
+    there = {name: options[name] for name in ("runner", "address", "mode", "progress")}
+    with pytest.raises(DataflowError, match="within a run on the Ray cluster at .* another begins"):
+        numbers(Pipeline(), 3, 3).map(inner(**there)).collect(**options)
+
+
+def test_who_uses_the_cluster_besides_has_its_cores_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runners.ray import cluster
+
+    made: Any = object.__new__(cluster.Cluster)
+    for joined, seconds in ((True, cluster.Cluster.idle), (False, cluster.GUEST)):
+        monkeypatch.setattr(cluster, "joined_here", lambda joined=joined: joined)
+        assert made.patience == seconds
 
 
 def test_cores_that_another_job_gives_back_are_used(
