@@ -51,12 +51,15 @@ def join(settings: RaySettings) -> None:
     if not host and real != "auto":
         options["include_dashboard"] = False
     logger = logging.getLogger("ray")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.ERROR)  # what concerns the user becomes an error of ours
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # what concerns the user becomes an error of ours
     try:
         ray.init(address, **options)
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise _not_joined(error) from error
+    finally:
+        if level != logging.NOTSET:
+            logger.setLevel(level)
     _joined.add(ray.get_runtime_context().get_job_id())
     _quiet()
 
