@@ -73,3 +73,11 @@ def test_a_window_meets_all_its_rows_in_pieces(case: str) -> None:
     table = pa.table({"k": [at % 7 for at in many], "t": [at * 7919 % 200_003 for at in many]})
     found = {name: sorted(map(repr, CASES[case](Pipeline().from_arrow(table)).collect(**how))) for name, how in RUNS.items()}
     assert found["whole"] == found["partitioned"]
+
+
+def test_a_filter_behind_hundreds_of_steps() -> None:
+    """Each a few calls on Python's stack for a condition that goes down, which has room for a thousand."""
+    rows = Pipeline().create([{"x": n, "y": 0} for n in range(3)])
+    for step in range(400):
+        rows = rows.with_columns(y=col("y") + 1) if step % 2 else rows.drop("y").with_columns(y=col("x") * 0 + step)
+    assert rows.filter(col("x") > 1).collect(progress=False) == [{"x": 2, "y": 399}]

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Window, columns_of, transform, walk
-from dataflow.expr.types import DType
+from dataflow.expr.types import DType, Schema
 from dataflow.expr.typing import type_of
 from dataflow.optimizer.implied import implied
 from dataflow.optimizer.rule import Plan, Remarks
@@ -46,6 +46,8 @@ from dataflow.plan.traversal import read_twice, topological
 
 __all__ = ["conjuncts", "push_filters"]
 
+DEEPEST = 100  # steps that a condition goes down at once: a loop of a user's may make thousands, each a few calls on Python's stack
+LARGEST = 30  # parts of a condition below what computes its columns: in terms of what they are computed from, it may grow with each step
 _LEFT = ("inner", "left", "semi", "anti", "cross", "single", "mark")  # joins that keep, or drop, a left row by its own values
 _RIGHT = ("inner", "right", "cross")
 
@@ -89,6 +91,10 @@ def _is_movable(condition: ExprNode) -> bool:
     return not any(isinstance(one, (Apply, Window)) for one in walk(condition))
 
 
+def _size(expr: ExprNode) -> int:
+    return sum(1 for _ in walk(expr))
+
+
 def _partition(exprs: Iterable[ExprNode]) -> set[ExprNode] | None:
     """What all windows in these expressions are partitioned by; None where there is no window."""
     windows = [set(one.partition) for expr in exprs for one in walk(expr) if isinstance(one, Window)]
@@ -99,14 +105,21 @@ class _Pusher:
     def __init__(self, remarks: Remarks) -> None:
         self.remarks = remarks
         self.shared: dict[int, Node] = {}
-        self.count = 0
+        self.count = self.depth = 0
 
     def sink(self, node: Node, conditions: list[ExprNode], asked: Relation) -> Node:
         """``node`` with only those rows for which the conditions hold, each checked as far down as it goes."""
         if not conditions:
             return node
-        if not isinstance(node, Relation) or node.schema is None or id(node) in self.shared:
+        if not isinstance(node, Relation) or node.schema is None or id(node) in self.shared or self.depth == DEEPEST:
             return self.where(node, conditions, asked)
+        self.depth += 1
+        try:
+            return self._sink(node, node.schema, conditions, asked)
+        finally:
+            self.depth -= 1
+
+    def _sink(self, node: Relation, schema: Schema, conditions: list[ExprNode], asked: Relation) -> Node:
         if (apart := _partition(conditions)) is not None:  # their windows are over the rows of this node, no fewer
             free, bound = list[ExprNode](), list[ExprNode]()
             for one in conditions:
@@ -121,14 +134,14 @@ class _Pusher:
             case Project():
                 return self.through(node, conditions, self.meanings(node), asked)
             case OrderBy(limit=None):
-                return self.through(node, conditions, _same(node.schema), asked)
+                return self.through(node, conditions, _same(schema), asked)
             case Distinct(columns=columns):
-                return self.through(node, conditions, _same(columns if columns is not None else node.schema), asked)
+                return self.through(node, conditions, _same(columns if columns is not None else schema), asked)
             case GroupAggregate(sets=None) if node.keys:
                 keys = named(node.keys, tuple(_schema(node.input)))
                 return self.through(node, conditions, {name: expr for name, expr in keys.items() if _is_movable(expr)}, asked)
             case Explode(columns=columns):
-                return self.through(node, conditions, _same(name for name in node.schema if name not in columns), asked)
+                return self.through(node, conditions, _same(name for name in schema if name not in columns), asked)
             case Unnest(columns=columns):
                 return self.through(node, conditions, _same(name for name in _schema(node.input) if name not in columns), asked)
             case Unpivot(index=index):
@@ -181,9 +194,11 @@ class _Pusher:
         below, stay = [], []
         for one in conditions:
             if columns_of(one) and _is_movable(one) and all(name in meanings for name in columns_of(one)):
-                below.append(_substituted(one, meanings))
-            else:
-                stay.append(one)
+                meant = _substituted(one, meanings)
+                if (size := _size(meant)) <= LARGEST or size <= _size(one):
+                    below.append(meant)
+                    continue
+            stay.append(one)
         if below:
             (child,) = node.inputs
             node = node.with_inputs((self.sink(child, below, asked),))  # type: ignore[assignment]
