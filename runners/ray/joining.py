@@ -17,7 +17,7 @@ import ray
 
 from dataflow.errors import DataflowError, Report
 from runners.ray.security import insecurity
-from runners.ray.settings import RaySettings
+from runners.ray.settings import RaySettings, check_address
 from runners.ray.tls import uses_tls
 
 __all__ = ["join", "joined_here", "last_line"]
@@ -28,16 +28,21 @@ PATIENCE = 10.0
 def join(settings: RaySettings) -> None:
     """Connect this process to the cluster, if it is not connected."""
     address = settings.address
-    if ray.is_initialized():
+    client = _is_client()
+    connected = client or ray.is_initialized()
+    real = address if connected else _resolved(address)
+    check_address(real, "address" if real == address else "RAY_ADDRESS")
+    named = real is not None and real.startswith("ray://")
+    if client or named:
+        where = f" at {real}" if named else ", by which it is connected"
+        hint = "run it on a machine of the cluster, as `ray job submit` does, and give the address without ray://"
+        raise DataflowError(Report(f"workers cannot reach this process through Ray's client{where}", hint=hint))
+    if connected:
         _check_same(address)
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    real = _resolved(address)
     host, port = _host(real)
     remote = bool(host) and not _is_here(host)
-    if real is not None and real.startswith("ray://"):
-        hint = "run it on a machine of the cluster, as `ray job submit` does, and give the address without ray://"
-        raise DataflowError(Report(f"workers cannot reach this process through Ray's client at {real}", hint=hint))
     if host and (remote or address not in (None, "auto")):
         _knock(host, port)
     if remote and not settings.insecure and (lack := insecurity(f"{host}:{port}")):
@@ -94,14 +99,42 @@ def _resolved(address: str | None) -> str | None:
 
 def _check_same(address: str | None) -> None:
     """This process is on a cluster already: is it the one?"""
-    host, _ = _host(address)
-    there = ray.get_runtime_context().gcs_address
-    if host and address is not None and address.rpartition("://")[2] != there:
-        raise DataflowError(
-            Report(
-                f"this process is connected to the Ray cluster at {there}, not to {address}", hint="ray.shutdown() leaves the one it is on"
-            )
-        )
+    there = str(ray.get_runtime_context().gcs_address)
+    (host, port), (own, own_port) = _host(address), _host(there)
+    if host and not (port == own_port and _same_host(host, own)):
+        text = f"this process is connected to the Ray cluster at {there}, not to {address}"
+        raise DataflowError(Report(text, hint="ray.shutdown() leaves the one it is on"))
+    if address == "local" and not _started_here():
+        text = f'this process is connected to the Ray cluster at {there}, and address="local" is for a new one'
+        raise DataflowError(Report(text, hint="ray.shutdown() leaves the one it is on; without an address, that one is used"))
+
+
+def _is_client() -> bool:
+    """Whether this process is on a cluster through Ray's client (ray.init("ray://…")), where Ray's own functions say so at length."""
+    from ray.util.client import ray as client
+
+    return bool(client.is_connected())
+
+
+def _started_here() -> bool:
+    """Whether the cluster that this process is on was started by it: an earlier run's, or one of ray.init()."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private.worker import _global_node
+
+        return bool(_global_node.is_head())  # who joins one has a node that is none
+    return True
+
+
+def _same_host(one: str, other: str) -> bool:
+    """Whether two names or addresses are of one machine; this one's are all of one."""
+    return bool(_addresses(one) & _addresses(other)) or (_is_here(one) and _is_here(other))
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+    except OSError:
+        return set()
 
 
 def _host(address: str | None) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from dataflow.physical.phases import PhysicalPlan
 from dataflow.scheduling.work import SMALL_BYTES
 from dataflow.sizes import parse_size
 from runners.ray.durable import shared_folder
+from runners.ray.settings import RaySettings, check_address
 from runners.ray.workers import RayWorkers
 
 __all__ = ["RayRunner"]
@@ -23,9 +24,10 @@ DEFAULT_SHARE = 0.6
 class RayRunner(Driver):
     """Runs plans on a Ray cluster.
 
-    ``address``: of the cluster; without, one that runs on this machine is used, or else started. ``mode``: "auto" keeps what is small
-    in this process and does not even import Ray for it; "cluster" sends everything. ``memory``: bytes (or "64GiB") that the run's data
-    may take on all machines together; by default 60% of this machine's. ``spill_folder``: where every machine keeps shuffles.
+    ``address``: of the cluster (HOST:PORT), or "local" for a new one; without, one that runs on this machine is used, or else started.
+    ``mode``: "auto" keeps what is small in this process and does not even import Ray for it; "cluster" sends everything. ``memory``:
+    bytes (or "64GiB") that the run's data may take on all machines together; by default 60% of this machine's. ``spill_folder``: where
+    every machine keeps shuffles.
     ``shuffle_folder``: a folder that all machines share, or a URL such as ``s3://bucket/folder``, where shuffles go instead, so that a
     machine may vanish without what it wrote. ``runtime_env``: Ray's, for packages that the workers need. ``insecure``: use a remote
     cluster though it asks for no token. The other options are those of `Driver`.
@@ -47,6 +49,7 @@ class RayRunner(Driver):
             raise DataflowError(Report("the ray runner needs Ray", hint="pip install 'dataflow-engine[ray]'"))
         if mode not in ("auto", "cluster"):
             raise ValueError(f'mode is "auto" or "cluster", not {mode!r}')
+        check_address(address)
         super().__init__(memory=parse_size(memory) if memory is not None else int(machine_memory() * DEFAULT_SHARE), **options)
         self.address, self.mode, self.insecure = address, mode, insecure
         self.spill_folder, self.shuffle_folder, self.runtime_env = spill_folder, shuffle_folder, runtime_env or {}
@@ -57,8 +60,6 @@ class RayRunner(Driver):
         return min(self.memory, int(machine_memory() * DEFAULT_SHARE))
 
     def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan, folders: list[str]) -> RunnerWorkers:
-        from runners.ray.settings import RaySettings
-
         settings = RaySettings(self.address, self.runtime_env, self.insecure, self.spill_folder, ())
         shared = shared_folder(self.shuffle_folder, run, stack) if self.shuffle_folder is not None else ""
         asked = tuple(dict.fromkeys(phase.program.resources for phase in plan.phases if phase.program.resources is not None))

@@ -1,13 +1,17 @@
-"""How a cluster is found and used; known before Ray is imported."""
+"""How a cluster is found and used; known, and its address looked at, before Ray is imported."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["INSIDE", "RaySettings"]
+from dataflow.errors import DataflowError, Report, shorten
+
+__all__ = ["INSIDE", "RaySettings", "check_address"]
 
 INSIDE = "DATAFLOW_RAY_CLUSTER"  # in the environment of a worker: the address of the cluster that it works for
+_ADDRESS = re.compile(r"[^\s/@]+:(\d{1,5})")
 
 
 @dataclass(frozen=True)
@@ -21,3 +25,17 @@ class RaySettings:
     insecure: bool = False
     spill_folder: str | None = None
     paths: tuple[str, ...] = ()
+
+
+def check_address(address: Any, name: str = "address") -> None:
+    """Refuse what cannot be a cluster's address, as Ray takes a while to say less. ``name``: of what holds it.
+
+    >>> check_address("10.0.0.1:6379"), check_address("auto"), check_address(None)
+    (None, None, None)
+    """
+    if address in (None, "auto", "local") or (isinstance(address, str) and address.startswith("ray://")):  # which is refused elsewhere
+        return
+    found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if found is None or not 0 < int(found[1]) < 65536:
+        hint = 'it is HOST:PORT, such as 10.0.0.1:6379, or "local" for a new one; without one, what runs here is used'
+        raise DataflowError(Report(f"{name} {shorten(address)} is not the address of a Ray cluster", hint=hint))
