@@ -22,12 +22,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dataflow.api.building import plan_error
-from dataflow.errors import DataflowError, InputError, Report
+from dataflow.errors import DataflowError, InputError, Report, redact
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.source import Piece, Place, Source, Split
 from dataflow.shard.batch import Records
 from dataflow.shard.codec import decode_batch
 from dataflow.shard.runfile import RunFile, read_block
+from runners.ray.causes import first_cause
 from runners.ray.cluster import give_back, node_of
 from runners.ray.joining import join
 from runners.ray.settings import RaySettings
@@ -73,7 +74,8 @@ class DatasetSource(Source):
                     if stop > start:
                         found.append((ref, start, stop, (meta.size_bytes or 0) * (stop - start) // rows))
         except ray.exceptions.RayError as error:
-            raise InputError(Report(f"the Ray dataset cannot be computed: {_first_line(error)}")) from error
+            said, failed = first_cause(error)
+            raise InputError(Report(f"the Ray dataset cannot be computed: {said}", failed=failed, trace=redact(str(error)))) from error
         return found
 
     @cached_property

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from dataflow import Pipeline, col
-from dataflow.errors import PlanError, PreflightError, SchemaError
+from dataflow.errors import InputError, PlanError, PreflightError, SchemaError
 from tests.properties.test_runners_agree import bag
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -132,11 +132,18 @@ def test_pickled_objects_are_refused(data: Any) -> None:
 
 
 def test_a_dataset_that_cannot_be_computed_is_an_error_before_any_work(data: Any) -> None:
+    from runners.ray.datasets import source_of
+
     def fail(batch: Any) -> Any:
         raise ValueError("no such thing")
 
-    with pytest.raises(PreflightError, match="cannot be computed"):
-        Pipeline().from_ray(data.range(10).map_batches(fail)).collect(progress=False)
+    dataset = data.range(10).map_batches(fail)
+    with pytest.raises(InputError, match="cannot be computed: ValueError: no such thing") as told:
+        source_of(dataset).columns()
+    assert "UserCodeException" in type(told.value.__cause__).__name__
+    with pytest.raises(PreflightError, match="cannot be computed: ValueError: no such thing") as caught:
+        Pipeline().from_ray(dataset).collect(progress=False)
+    assert 'in fail: raise ValueError("no such thing")' in str(caught.value) and "UDF failed" not in str(caught.value)
 
 
 def test_a_collection_becomes_a_dataset(data: Any, options: dict[str, Any]) -> None:

@@ -35,6 +35,49 @@ def test_errors_of_ray_name_what_happened_where_and_what_helps() -> None:
     assert isinstance(caught.value.__cause__, exceptions.GetTimeoutError)
 
 
+CHAINED = """\x1b[36mray::Map(outer)()\x1b[39m (pid=1, ip=10.0.0.7)
+  File "/usr/lib/python3.11/concurrent/futures/thread.py", line 58, in run
+    result = self.fn(*self.args, **self.kwargs)
+             ^^^^^^^^^^
+  File "/home/ann/job.py", line 11, in inner
+    return int(row)
+           ^^^^^^^^
+ValueError: invalid literal
+
+The above exception was the direct cause of the following exception:
+
+\x1b[36mray::Map(outer)()\x1b[39m (pid=1, ip=10.0.0.7)
+  File "/home/ann/job.py", line 15, in outer
+    raise KeyError("bad row") from error
+KeyError: 'bad row'
+
+The above exception was the direct cause of the following exception:
+
+\x1b[36mray::Map(outer)()\x1b[39m (pid=1, ip=10.0.0.7)
+ray.exceptions.UserCodeException: UDF failed to process a data block.
+Failed to apply UDF transform after 1/1 attempts.
+"""
+DIED = """The actor died because of an error raised in its creation task, ray::MapWorker.__init__() (pid=1)
+           ^^^^^^^^
+  File "/venv/lib/python3.11/site-packages/ray/data/x.py", line 738, in __init__
+    self._init_udf()
+  File "/home/ann/job.py", line 3, in __init__
+OSError: no model"""
+
+
+def test_what_failed_in_a_function_of_the_users_is_found_in_the_text_of_ray() -> None:
+    exceptions = pytest.importorskip("ray").exceptions
+    from runners.ray.causes import first_cause
+
+    found = first_cause(exceptions.RayError(CHAINED))
+    assert found == ("KeyError: 'bad row', caused by ValueError: invalid literal", ("job.py:11 in inner: return int(row)",))
+    assert first_cause(exceptions.RayError(DIED)) == ("OSError: no model", ("job.py:3 in __init__",))
+    whole = exceptions.UserCodeException("UDF failed")
+    whole.__cause__ = KeyError("k")
+    assert first_cause(whole) == ("KeyError: 'k'", ())
+    assert first_cause(exceptions.RayError("the actor is gone\nlong ago")) == ("the actor is gone", ())
+
+
 def test_a_crash_names_the_machine_and_its_log(tmp_path: Path, options: dict[str, Any]) -> None:
     def die(n: int) -> int:
         if n == 7:
