@@ -6,6 +6,7 @@ have their own, so that each run of a process may have another.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import time
@@ -13,9 +14,9 @@ from typing import Any
 
 import ray
 
-from dataflow.errors import DataflowError, Report
+from dataflow.errors import DataflowError, Report, nearest
 
-__all__ = ["Environment"]
+__all__ = ["Environment", "check_names"]
 
 _MODULES = ("working_dir", "py_modules", "pip", "uv", "conda", "py_executable", "container", "image_uri")  # what brings some
 KEPT = 300.0  # seconds; Ray forgets what was brought after 600, if nobody uses it
@@ -25,6 +26,7 @@ class Environment:
     """A ``runtime_env``, and that of the whole process. ``path`` and ``cwd``: whether modules and files come with it."""
 
     def __init__(self, given: dict[str, Any]) -> None:
+        check_names(given)
         whole = {**dict(ray.get_runtime_context().runtime_env or {}), **given}
         self.given = given
         self.path = any(
@@ -46,6 +48,21 @@ class Environment:
                 raise DataflowError(Report(text, hint="what it may contain: docs.ray.io, Environment Dependencies")) from error
             self._since = time.monotonic()
         return self._brought
+
+
+def check_names(given: dict[str, Any]) -> None:
+    """Refuse what is in no environment: Ray ignores it. With plugins of Ray's, whose names only their machines know, all may be."""
+    from ray.runtime_env import RuntimeEnv
+
+    asked = {name for name, one in inspect.signature(RuntimeEnv).parameters.items() if one.kind is one.KEYWORD_ONLY}
+    known = asked | RuntimeEnv.known_fields
+    odd = next((name for name in given if name not in known), None)
+    if odd is None or os.environ.get("RAY_RUNTIME_ENV_PLUGINS"):
+        return
+    named = sorted(name for name in known if not name.startswith("_"))
+    close = nearest(str(odd), named)
+    hint = f"did you mean {close!r}?" if close else f"it may contain {', '.join(named)}"
+    raise DataflowError(Report(f"runtime_env has no {odd!r}", hint=hint))
 
 
 def _bring(given: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from importlib.util import find_spec
+from types import NoneType
 from typing import Any, Literal
 
 from dataflow.driving.driver import Driver, RunnerWorkers, source_bytes
@@ -50,6 +51,13 @@ class RayRunner(Driver):
         if mode not in ("auto", "cluster"):
             raise ValueError(f'mode is "auto" or "cluster", not {mode!r}')
         check_address(address)
+        if not isinstance(runtime_env, (dict, NoneType)):
+            text = f"runtime_env is a dictionary, such as {{'pip': ['pandas']}}, not {type(runtime_env).__name__}"
+            raise DataflowError(Report(text, hint="what it may contain: docs.ray.io, Environment Dependencies"))
+        if runtime_env and mode == "cluster":  # else Ray is imported only for what is large, and this is looked at then
+            from runners.ray.environment import check_names
+
+            check_names(runtime_env)
         super().__init__(memory=parse_size(memory) if memory is not None else int(machine_memory() * DEFAULT_SHARE), **options)
         self.address, self.mode, self.insecure = address, mode, insecure
         self.spill_folder, self.shuffle_folder, self.runtime_env = spill_folder, shuffle_folder, runtime_env or {}

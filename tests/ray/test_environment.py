@@ -115,6 +115,22 @@ def test_an_environment_that_ray_refuses_is_an_error_of_ours(tmp_path: Path, own
     assert len(str(caught.value).splitlines()) < 20
 
 
+def test_what_no_environment_has_is_refused_when_the_runner_is_made() -> None:
+    ray = pytest.importorskip("ray")
+    from runners.ray.environment import Environment
+    from runners.ray.runner import RayRunner
+
+    with pytest.raises(DataflowError, match="runtime_env has no 'nonsense'"):
+        RayRunner(mode="cluster", runtime_env={"nonsense": 1})
+    with pytest.raises(DataflowError, match="did you mean 'pip'"):
+        Environment({"pipp": ["pandas"]})  # as of a runner that has not imported Ray until it had something for it
+    not_one: Any = "abc"
+    with pytest.raises(DataflowError, match="runtime_env is a dictionary.*, not str"):
+        RayRunner(runtime_env=not_one)
+    for allowed in ({"env_vars": {"A": "1"}, "excludes": [], "nsight": "default"}, ray.runtime_env.RuntimeEnv(pip=["pandas"])):
+        RayRunner(mode="cluster", runtime_env=allowed)
+
+
 def test_machines_without_our_packages_or_with_others_get_those_of_the_driver(own: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     from runners.ray import bootstrap, cluster
 
