@@ -99,12 +99,26 @@ def actor_class() -> Any:
             sys.path[:] = [*first, *(path for path in second if path not in first)]
             if given["cwd"] and os.path.isdir(given["cwd"]):
                 os.chdir(given["cwd"])
+            if arguments[2] is not None:
+                self._use(arguments[2], host)
             self.unpacked = self._ours(references, given, arguments[2])
             try:
                 from runners.ray.agent import Agent as Made
             except ModuleNotFoundError as error:
                 raise RuntimeError(f"machine {host} lacks the package {error.name}: pip install {error.name}") from None
             self.made = Made(*arguments)
+
+        @staticmethod
+        def _use(folder: str, host: str) -> None:
+            """See that there can be files in a folder."""
+            import os
+            import tempfile
+
+            try:
+                os.makedirs(folder, exist_ok=True)
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                raise RuntimeError(f"machine {host} cannot use spill_folder {folder}: {error.strerror or error}") from None
 
         @staticmethod
         def _ours(references: list[Any], given: dict[str, Any], parent: str | None) -> Any:

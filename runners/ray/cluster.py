@@ -275,7 +275,8 @@ class Cluster:
             one.end()
             if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
                 reason = last_line(str(error))
-                raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=_INSTALL)) from error
+                hint = _FOLDER if "cannot use spill_folder" in reason else _INSTALL
+                raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=hint)) from error
             self.refusals[one.node] = self.refusals.get(one.node, 0) + 1  # gone again
             return
         except ray.exceptions.RayError as error:
@@ -313,6 +314,7 @@ _join = join
 _lock = threading.Lock()
 _known: list[Cluster] = []
 _INSTALL = "install the same versions on all machines, or give the runner runtime_env={'pip': [...]}"
+_FOLDER = "spill_folder is one that every machine can make and write, each its own; without it, they use their temporary folders"
 
 
 def _draining() -> dict[str, float]:

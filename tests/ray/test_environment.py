@@ -131,6 +131,15 @@ def test_what_no_environment_has_is_refused_when_the_runner_is_made() -> None:
         RayRunner(mode="cluster", runtime_env=allowed)
 
 
+def test_a_spill_folder_that_cannot_be_is_named_with_its_machine(own: Options, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataflowError) as caught:
+        Pipeline().create([1]).map(str).collect(**{**own, "spill_folder": str(tmp_path / "file" / "below")})
+    text = shown(caught.value)
+    assert f"machine {os.uname().nodename} cannot use spill_folder {tmp_path}/file/below: Not a directory" in text
+    assert "install" not in text
+
+
 def test_machines_without_our_packages_or_with_others_get_those_of_the_driver(own: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     from runners.ray import bootstrap, cluster
 
