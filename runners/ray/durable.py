@@ -20,17 +20,23 @@ __all__ = ["shared_folder"]
 
 def shared_folder(parent: str, run: str, stack: ExitStack) -> str:
     """The URL of a new folder of a run, which goes with the run."""
+    if any(part.startswith("memory:") for part in parent.split("::")):  # fsspec chains them so
+        raise _unusable("memory:// is this process's own, and no machine sees another's", parent)
     url = parent.rstrip("/") if is_shared(parent) else f"file://{os.path.abspath(parent)}"
     made = f"{url}/dataflow-{run}"
     try:
         make_folder(made)
     except (OSError, ImportError, ValueError) as error:
-        raise DataflowError(
-            Report(
-                f"shuffle_folder cannot be used: {redact(str(error))}",
-                location=redact(parent),
-                hint="a folder that all machines of the cluster share, or a URL that fsspec knows, such as s3://bucket/folder",
-            )
-        ) from error
+        raise _unusable(error, parent) from error
     stack.callback(remove_folder, made)
     return made
+
+
+def _unusable(why: object, parent: str) -> DataflowError:
+    return DataflowError(
+        Report(
+            f"shuffle_folder cannot be used: {redact(str(why))}",
+            location=redact(parent),
+            hint="a folder that all machines of the cluster share, or a URL that fsspec knows, such as s3://bucket/folder",
+        )
+    )

@@ -99,6 +99,12 @@ def test_a_folder_that_cannot_be_made_is_an_error_before_any_work(tmp_path: Path
         Pipeline().create([1]).collect(runner="ray", shuffle_folder="nosuch://bucket")
 
 
+@pytest.mark.parametrize("url", ["memory://x/y", "simplecache::memory://x/y"])
+def test_the_memory_of_one_process_is_no_shared_folder(url: str) -> None:
+    with pytest.raises(DataflowError, match="shuffle_folder cannot be used: memory:// is this process's own"):
+        Pipeline().create([1]).collect(runner="ray", shuffle_folder=url)
+
+
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
