@@ -86,7 +86,8 @@ def _places(ours: JoinGraph, theirs: JoinGraph, shapes: Shapes) -> Iterator[tupl
     for one in topological((*ours.tables, *theirs.tables)):  # from below: `of` would go deep
         shapes.of(one)
     numbers = [shapes.of(table).number for table in ours.tables]
-    tried, stack = 0, [()]  # type: tuple[int, list[tuple[int, ...]]]
+    tried = 0
+    stack: list[tuple[int, ...]] = [()]
     while stack and tried < _TRIES:
         found = stack.pop()
         if len(found) == len(theirs.tables):
