@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dataflow.expr.nodes import Apply, Column, ExprNode, Window, transform, walk
+from dataflow.expr.nodes import AllColumns, Apply, Column, ExprNode, Window, transform, walk
 from dataflow.optimizer.selectivity import conjuncts
 from dataflow.plan.columns_out import aggregates_of, named, sides_of
 from dataflow.plan.nodes import Node, Relation
@@ -101,8 +101,9 @@ class Shapes:
 
 
 def _is_plain(node: Node) -> bool:
-    """Whether all that a node computes is of one record, or of one group, and the same each time."""
-    return not any(isinstance(one, (Apply, Window)) for expr in expressions_of(node) for one in walk(expr))
+    """Whether all that a node computes is of one record, or of one group, and the same each time, and of columns that have names."""
+    odd = (Apply, Window) if isinstance(node, (Project, GroupAggregate)) else (Apply, Window, AllColumns)
+    return not any(isinstance(one, odd) for expr in expressions_of(node) for one in walk(expr))
 
 
 def _in_words(expr: ExprNode, words: Mapping[str, str]) -> ExprNode:

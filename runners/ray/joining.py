@@ -20,7 +20,7 @@ from runners.ray.security import insecurity
 from runners.ray.settings import RaySettings, check_address
 from runners.ray.tls import uses_tls
 
-__all__ = ["join", "joined_here", "last_line"]
+__all__ = ["is_same", "join", "joined_here", "last_line"]
 
 PATIENCE = 10.0
 
@@ -100,8 +100,7 @@ def _resolved(address: str | None) -> str | None:
 def _check_same(address: str | None) -> None:
     """This process is on a cluster already: is it the one?"""
     there = str(ray.get_runtime_context().gcs_address)
-    (host, port), (own, own_port) = _host(address), _host(there)
-    if host and not (port == own_port and _same_host(host, own)):
+    if _host(address)[0] and not is_same(str(address), there):
         text = f"this process is connected to the Ray cluster at {there}, not to {address}"
         raise DataflowError(Report(text, hint="ray.shutdown() leaves the one it is on"))
     if address == "local" and not _started_here():
@@ -123,6 +122,12 @@ def _started_here() -> bool:
 
         return bool(_global_node.is_head())  # who joins one has a node that is none
     return True
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two addresses are of one cluster."""
+    (host, port), (other_host, other_port) = _host(one), _host(other)
+    return port == other_port and _same_host(host, other_host)
 
 
 def _same_host(one: str, other: str) -> bool:

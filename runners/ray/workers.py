@@ -50,13 +50,17 @@ class RayWorkers:
 
     def warm(self) -> None:
         """Connect now, in a thread. Raises DataflowError within a worker of a run on that cluster."""
-        outer = os.environ.get(INSIDE)
-        if outer and (self.settings.address or "auto") in ("auto", outer):
+        if (outer := os.environ.get(INSIDE)) and self._is_there(outer):
             text = f"within a run on the Ray cluster at {outer} another begins there, and would wait for cores that the outer one holds"
             hint = 'run it within the worker: runner="local", mode="in_process"; or one after the other'
             raise DataflowError(Report(text, hint=hint))
         if self._connecting is None:
             self._connecting = _in_rays_thread(self._connected)
+
+    def _is_there(self, outer: str) -> bool:
+        from runners.ray.joining import is_same
+
+        return self.settings.address in (None, "auto") or is_same(str(self.settings.address), outer)
 
     def _connected(self) -> Cluster:
         from runners.ray.cluster import cluster_for
