@@ -62,7 +62,7 @@ def _within(node: Join, groups: Grouped, shapes: Shapes) -> Relation | None:
     if len(theirs.tables) >= len(ours.tables) or theirs.equalities:
         return None
     outs = {name: out for out, name in ours.outputs.items()}
-    wanted = {name for expr in (*keys.values(), *aggs.values()) for name in columns_of(expr)}
+    wanted = dict.fromkeys(name for expr in (*keys.values(), *aggs.values()) for name in columns_of(expr))
     for places in _places(ours, theirs, shapes):
         names = _names(ours, theirs, places, shapes)
         by = {names.get(theirs.outputs[key], ""): ours.outputs[at] for key, at in asked.items()}
