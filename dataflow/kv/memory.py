@@ -123,21 +123,24 @@ class MemoryStore:
 
     def _make(self) -> None:
         """What is under way, from its first edit."""
-        if not self._under_way:
-            return
-        for family, key, value in self._under_way:
-            keys = self._keys[family]
-            at = bisect_left(keys, key)
-            there = at < len(keys) and keys[at] == key
-            if value is not None:
-                self._values[family][key] = value
-                if not there:
-                    keys.insert(at, key)
-            else:
-                if there:
-                    del keys[at]
-                self._values[family].pop(key, None)
-        self._under_way = ()
+        if self._under_way:
+            for family, key, value in self._under_way:
+                self._put(family, key, value)
+            self._under_way = ()
+
+    def _put(self, family: str, key: bytes, value: bytes | None) -> None:
+        """One edit, of which a part may have been made."""
+        keys = self._keys[family]
+        at = bisect_left(keys, key)
+        there = at < len(keys) and keys[at] == key
+        if value is not None:
+            self._values[family][key] = value
+            if not there:
+                keys.insert(at, key)
+        else:
+            if there:
+                del keys[at]
+            self._values[family].pop(key, None)
 
 
 class MemorySnapshot:

@@ -45,7 +45,7 @@ class Remembering(MemoryStore):
 class OnceMore(FaultyStore):
     """Of all requests one may come twice, or late."""
 
-    def _sent(self, mutation: Mutation, sync: bool) -> bool | None:
+    def _sent(self, mutation: Mutation, sync: bool) -> Outcome:
         waiting = len(self._under_way)
         answer = super()._sent(mutation, sync)
         if len(self._under_way) > waiting:
