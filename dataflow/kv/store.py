@@ -142,7 +142,11 @@ class Store(Protocol):
 
 
 def unknown(reason: StoreError) -> OutcomeUnknownError:
-    """What stands for the outcome of a mutation of several, when the store failed at it."""
+    """What stands for the outcome of a mutation of several, when the store failed at it.
+
+    >>> unknown(StoreError("the disk is full"))
+    OutcomeUnknownError('the disk is full')
+    """
     if isinstance(reason, OutcomeUnknownError):
         return reason
     stands = OutcomeUnknownError(reason.report)

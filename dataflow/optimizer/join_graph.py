@@ -11,13 +11,13 @@ an int is a float and the float another int does not make the ints equal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Window, columns_of, transform, walk
+from dataflow.expr.nodes import Call, Column, ExprNode, columns_of
 from dataflow.expr.types import DType
+from dataflow.optimizer.conditions import conjuncts, is_movable, renamed
 from dataflow.optimizer.join_order import Tree
-from dataflow.optimizer.selectivity import conjuncts
 from dataflow.plan.columns_out import named, shared_keys
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import Join, Project, Where
@@ -133,7 +133,7 @@ def _is_inside(node: Node) -> bool:
         case Join():
             return _is_joining(node)
         case Where(input=Relation(), predicate=predicate):
-            return node.schema is not None and _is_movable(predicate)
+            return node.schema is not None and is_movable(predicate)
         case Project(input=Relation() as child, exprs=exprs):
             return node.schema is not None and all(isinstance(expr, Column) for expr in named(exprs, _names(child)).values())
         case _:
@@ -162,7 +162,7 @@ def _graph(root: Relation, absorbed: set[int]) -> JoinGraph:
             case Where(input=child, predicate=predicate):
                 columns[id(node)], trees[id(node)] = columns[id(child)], trees[id(child)]
                 for one in conjuncts(predicate):
-                    _condition(graph, _renamed(one, columns[id(child)]))
+                    _condition(graph, renamed(one, columns[id(child)]))
             case Project(input=child, exprs=exprs, keep=keep):
                 have = columns[id(child)]
                 new = {name: have[expr.name] for name, expr in named(exprs, tuple(have)).items() if isinstance(expr, Column)}
@@ -177,18 +177,13 @@ def _names(node: Node) -> tuple[str, ...]:
     return tuple(node.schema or ()) if isinstance(node, Relation) else ()
 
 
-def _is_movable(condition: ExprNode) -> bool:
-    """Whether a condition may be checked elsewhere: not a Python function, whose errors and effects have their place."""
-    return not any(isinstance(one, (Apply, Window)) for one in walk(condition))
-
-
 def _is_joining(node: Join) -> bool:
     if node.how not in ("inner", "cross") or node.null_equal or node.schema is None or node.left is node.right:
         return False
     if not all(isinstance(side, Relation) and side.schema is not None for side in node.inputs):
         return False
     exprs = (*node.left_on, *node.right_on, *((node.residual,) if node.residual is not None else ()))
-    return all(_is_movable(expr) and columns_of(expr) for expr in exprs)
+    return all(is_movable(expr) and columns_of(expr) for expr in exprs)
 
 
 def _table(graph: JoinGraph, node: Relation) -> tuple[dict[str, str], Tree]:
@@ -205,19 +200,15 @@ def _table(graph: JoinGraph, node: Relation) -> tuple[dict[str, str], Tree]:
     return names, at
 
 
-def _renamed(expr: ExprNode, columns: Mapping[str, str]) -> ExprNode:
-    return transform(expr, lambda one: Column(columns[one.name]) if isinstance(one, Column) else one)
-
-
 def _join(graph: JoinGraph, node: Join, left: dict[str, str], right: dict[str, str]) -> dict[str, str]:
     graph.joins.append(node)
     shared = shared_keys(node)
     out = {**left, **{(name + node.suffix if name in left else name): new for name, new in right.items() if name not in shared}}
     for one, two in zip(node.left_on, node.right_on, strict=True):
-        _condition(graph, Call("equal", (_renamed(one, left), _renamed(two, right))))
+        _condition(graph, Call("equal", (renamed(one, left), renamed(two, right))))
     if node.residual is not None:
         for condition in conjuncts(node.residual):
-            _condition(graph, _renamed(condition, out))
+            _condition(graph, renamed(condition, out))
     return out
 
 

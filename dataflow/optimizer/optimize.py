@@ -9,6 +9,7 @@ plan is what its outputs reach. The fifth pass of the paper, fusing MSCRs, is `p
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from dataflow.optimizer.rule import Plan, Remarks, Rule
@@ -32,10 +33,13 @@ BEFORE: tuple[Rule, ...] = (share_subplans, sink_flattens, lift_combine_values)
 AFTER: tuple[Rule, ...] = (insert_fusion_blocks, separate_resources, fuse_parallel_dos)
 
 
-def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
+def relational_rules(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:
     """The rules for steps on columns, loaded when a plan has one: conditions are made simple and go down, what is joined twice is joined
     once, joins are ordered by what the conditions leave, aggregates and limits go down where joins stand then, columns are pruned last, so
-    that a column which only a condition reads ends where it is checked; then trees are gathered, and cut where they are too large."""
+    that a column which only a condition reads ends where it is checked; then trees are gathered, and cut where they are too large.
+
+    Those that look for joins or groupings are loaded where a plan has them at first, as the ones before make none that they look for: to
+    load one takes up to 5 ms, and most plans have no joins."""
     from dataflow.optimizer.rules.answer_from_metadata import answer_from_metadata
     from dataflow.optimizer.rules.gather_queries import gather_queries
     from dataflow.optimizer.rules.narrow_aggregates import narrow_aggregates
@@ -46,16 +50,18 @@ def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
     from dataflow.optimizer.rules.push_limits import push_limits
     from dataflow.optimizer.rules.simplify_expressions import simplify_expressions
 
+    kinds = [type(node).__name__ for node in topological(plan)]
+    joins, groups = kinds.count("Join"), kinds.count("GroupAggregate")
     return (
         simplify_expressions,
         push_filters,
         prune_folders,
         answer_from_metadata,
-        aggregate_joined,
+        *_loaded("aggregate_joined", joins > 1 and groups > 0),
         narrow_aggregates,
-        share_renamed,
-        reorder_joins,
-        push_aggregates,
+        *_loaded("share_renamed", joins + groups > 1),
+        *_loaded("reorder_joins", joins > 1),
+        *_loaded("push_aggregates", joins > 0),
         push_limits,
         prune_columns,
         prune_fields,
@@ -64,47 +70,15 @@ def relational_rules(cut: Rule | None) -> tuple[Rule, ...]:
     )
 
 
-def aggregate_joined(plan: Plan, remarks: Remarks) -> Plan:
-    """The rule of that name, loaded where groups could be joined to a join."""
-    kinds = [type(node).__name__ for node in topological(plan)]
-    if kinds.count("Join") < 2 or "GroupAggregate" not in kinds:
-        return plan
-    from dataflow.optimizer.rules.aggregate_joined import aggregate_joined
-
-    return aggregate_joined(plan, remarks)
-
-
-def share_renamed(plan: Plan, remarks: Remarks) -> Plan:
-    """The rule of that name, loaded where two steps could be one."""
-    if sum(type(node).__name__ in ("Join", "GroupAggregate") for node in topological(plan)) < 2:
-        return plan
-    from dataflow.optimizer.rules.share_renamed import share_renamed
-
-    return share_renamed(plan, remarks)
-
-
-def reorder_joins(plan: Plan, remarks: Remarks) -> Plan:
-    """The rule of that name, loaded where there are joins to order: 5 ms, and most plans have none."""
-    if sum(type(node).__name__ == "Join" for node in topological(plan)) < 2:
-        return plan
-    from dataflow.optimizer.rules.reorder_joins import reorder_joins
-
-    return reorder_joins(plan, remarks)
-
-
-def push_aggregates(plan: Plan, remarks: Remarks) -> Plan:
-    """The rule of that name, loaded where there are joins to go below."""
-    if not any(type(node).__name__ == "Join" for node in topological(plan)):
-        return plan
-    from dataflow.optimizer.rules.push_aggregates import push_aggregates
-
-    return push_aggregates(plan, remarks)
+def _loaded(name: str, needed: bool) -> tuple[Rule, ...]:
+    """A rule by its name, if it is needed."""
+    return (getattr(import_module(f"dataflow.optimizer.rules.{name}"), name),) if needed else ()
 
 
 def rules_for(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:
     """All rules for a plan, in their order."""
     relational = any(isinstance(node, Relation) for node in topological(plan))
-    return (*BEFORE, *(relational_rules(cut) if relational else ()), *AFTER)
+    return (*BEFORE, *(relational_rules(plan, cut) if relational else ()), *AFTER)
 
 
 def optimize(plan: Plan, remarks: Remarks | None = None, watch: Callable[[str, str], None] | None = None, cut: Rule | None = None) -> Plan:

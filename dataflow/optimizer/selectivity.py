@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from dataflow.expr.nodes import Call, Cast, Column, ExprNode, Literal
+from dataflow.optimizer.conditions import conjuncts
 from dataflow.plan.statistics import ColumnStatistics, Statistics, as_number
 
-__all__ = ["conjuncts", "different", "filtered", "selectivity"]
+__all__ = ["different", "filtered", "selectivity"]
 
 EQUAL = 0.1  # Selinger's guess for column = value
 LESS = 1 / 3  # and for column > value
@@ -29,11 +30,6 @@ _MIRRORED = {"less": "greater", "less_equal": "greater_equal", "greater": "less"
 _PATTERNS = ("str.like", "str.contains", "str.starts_with", "str.ends_with", "str.contains_any")
 
 Columns = Mapping[str, ColumnStatistics]
-
-
-def conjuncts(predicate: ExprNode) -> tuple[ExprNode, ...]:
-    """The conditions that must all hold."""
-    return predicate.args if isinstance(predicate, Call) and predicate.operation == "and" else (predicate,)
 
 
 def filtered(given: Statistics, predicate: ExprNode) -> Statistics:

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dataflow.expr.nodes import AllColumns, Apply, Column, ExprNode, Window, transform, walk
-from dataflow.optimizer.selectivity import conjuncts
+from dataflow.expr.nodes import AllColumns, Apply, Column, ExprNode, Window, walk
+from dataflow.optimizer.conditions import conjuncts, renamed
 from dataflow.plan.columns_out import aggregates_of, named, sides_of
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import GroupAggregate, Join, Project, Where, expressions_of
@@ -62,7 +62,7 @@ class Shapes:
             case Where(input=Relation() as below, predicate=predicate):
                 shape = self.of(below)
                 base, conditions = self._filtered.get(shape.number, (shape.number, frozenset()))
-                conditions |= {_in_words(one, shape.words) for one in conjuncts(predicate)}
+                conditions |= {renamed(one, shape.words) for one in conjuncts(predicate)}
                 number = self._number("where", base, conditions)
                 self._filtered[number] = base, conditions
                 return shape._replace(number=number)
@@ -81,8 +81,8 @@ class Shapes:
         of_left = {name: f"<{left.words[old]}" for name, old in ours.items()}
         both = of_left | {name: f">{right.words[old]}" for name, old in theirs.items()}
         pairs = zip(node.left_on, node.right_on, strict=True)
-        keys = frozenset((_in_words(one, left.words), _in_words(two, right.words)) for one, two in pairs)
-        residual = _in_words(node.residual, both) if node.residual is not None else None
+        keys = frozenset((renamed(one, left.words), renamed(two, right.words)) for one, two in pairs)
+        residual = renamed(node.residual, both) if node.residual is not None else None
         number = self._number("join", left.number, right.number, node.how, keys, residual, node.null_equal)
         return Shape(number, of_left if node.how in ("semi", "anti") else both, True)
 
@@ -94,7 +94,7 @@ class Shapes:
         """What a computed column is: the number of its expression."""
         if isinstance(expr, Column):
             return words[expr.name]
-        return f"={self._number('expression', _in_words(expr, words))}"
+        return f"={self._number('expression', renamed(expr, words))}"
 
     def _number(self, *key: Any) -> int:
         return self._numbers.setdefault(key, len(self._numbers))
@@ -104,7 +104,3 @@ def _is_plain(node: Node) -> bool:
     """Whether all that a node computes is of one record, or of one group, and the same each time, and of columns that have names."""
     odd = (Apply, Window) if isinstance(node, (Project, GroupAggregate)) else (Apply, Window, AllColumns)
     return not any(isinstance(one, odd) for expr in expressions_of(node) for one in walk(expr))
-
-
-def _in_words(expr: ExprNode, words: Mapping[str, str]) -> ExprNode:
-    return transform(expr, lambda one: Column(words[one.name]) if isinstance(one, Column) else one)

@@ -36,7 +36,7 @@ __all__ = ["Cluster", "cluster_for", "give_back", "node_of"]
 
 TOGETHER = 1.0  # seconds that it waits for the others when one is there
 REFUSALS = 3
-GUEST = 1.0
+GUEST = 1.0  # seconds for which cores are kept where the user has connected this process, who may have other use for them
 SETTLED = 60.0  # seconds after which the end of an agent is no sign that its machine cannot have one
 
 
@@ -149,8 +149,9 @@ class Cluster:
 
     def release(self, run: str) -> None:
         """A run is over. If no other begins soon, the cores are given back."""
+        connected = self.connected()
         for one in list(self.machines.values()):
-            if self.connected():
+            if connected:
                 one.call("clear", run)
             self.taking.leave(one.cores, run)
             self.taking.leave(one.other, run)

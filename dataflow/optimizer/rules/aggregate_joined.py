@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from dataflow.expr.nodes import Aggregate, Alias, Call, Column, ExprNode, columns_of, transform, walk
+from dataflow.expr.nodes import Aggregate, Alias, Call, Column, ExprNode, columns_of, walk
+from dataflow.optimizer.conditions import renamed
 from dataflow.optimizer.grouped_partners import Grouped, grouped_partners, is_narrow
 from dataflow.optimizer.join_graph import JoinGraph, graph_below
 from dataflow.optimizer.rule import Plan, Remarks
@@ -129,7 +130,7 @@ def _same_records(ours: JoinGraph, theirs: JoinGraph, places: tuple[int, ...], n
     for _, condition in theirs.conditions:
         if not all(name in names for name in columns_of(condition)):
             return False
-        condition = transform(condition, lambda one: Column(names[one.name]) if isinstance(one, Column) else one)
+        condition = renamed(condition, names)
         if condition in known:
             met.add(condition)
         elif not _is_sure(condition, mine):

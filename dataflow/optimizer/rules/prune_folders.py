@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from dataflow.errors import DataflowError
-from dataflow.expr.nodes import Call, ExprNode, show
+from dataflow.expr.nodes import Call, show
+from dataflow.optimizer.conditions import conjuncts
 from dataflow.optimizer.implied import implied
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.labels import inner_label
@@ -44,7 +45,7 @@ def prune_folders(plan: Plan, remarks: Remarks) -> Plan:
         if known is None:
             return node
         columns = {name for name, kind in known.columns().items() if table.schema.get(name) == kind}
-        parts = dict.fromkeys(_conjuncts(node.predicate))
+        parts = dict.fromkeys(conjuncts(node.predicate))
         asked = {part: one for part in parts if (one := implied(part, columns)) is not None}
         kept = known.where(list(asked.values())) if asked else None
         if kept is None:
@@ -60,7 +61,3 @@ def prune_folders(plan: Plan, remarks: Remarks) -> Plan:
         return replace(node, input=below, predicate=rest[0] if len(rest) == 1 else Call("and", tuple(rest)))
 
     return rewrite(plan, prune)
-
-
-def _conjuncts(predicate: ExprNode) -> tuple[ExprNode, ...]:
-    return predicate.args if isinstance(predicate, Call) and predicate.operation == "and" else (predicate,)

@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from dataflow.expr.nodes import Aggregate, Alias, Column, ExprNode, columns_of, has_apply, has_window, transform, walk
 from dataflow.optimizer.cardinality import estimate
+from dataflow.optimizer.conditions import renamed
 from dataflow.optimizer.estimates import columns_that_matter, estimates
 from dataflow.optimizer.halves import halves
 from dataflow.optimizer.rule import Plan, Remarks
@@ -114,10 +115,10 @@ class _Pusher:
         on = (join.left_on, join.right_on)
         met = tuple(Alias(key, fresh(f"#key {at}")) for at, key in enumerate(on[side]))
         own = {name: fresh(f"#{name}") for name, expr in keys.items() if columns_of(expr) and all(one in mine for one in columns_of(expr))}
-        by = (*met, *(Alias(_renamed(keys[name], mine), inner) for name, inner in own.items()))
+        by = (*met, *(Alias(renamed(keys[name], mine), inner) for name, inner in own.items()))
         first = self.node(
             node, "first half", GroupAggregate, (table,), input=table, keys=by,
-            aggs=tuple(Alias(_renamed(one.input, mine), one.name) for one in partials if isinstance(one, Alias)),
+            aggs=tuple(Alias(renamed(one.input, mine), one.name) for one in partials if isinstance(one, Alias)),
         )  # fmt: skip
         if not self.pays(table, first, join):
             return None
@@ -126,7 +127,7 @@ class _Pusher:
         first = self.pushed(first)
 
         given = tuple(Column(key.name) for key in met)
-        outer = {name: Column(own[name]) if name in own else _renamed(keys[name], theirs) for name in keys}
+        outer = {name: Column(own[name]) if name in own else renamed(keys[name], theirs) for name in keys}
         sides: dict[str, Relation] = {"left": first, "right": other} if side == 0 else {"left": other, "right": first}
         pair = (given, on[1]) if side == 0 else (on[0], given)
         if side == 1 and any(name in (first.schema or ()) for name in other.schema or ()):
@@ -183,10 +184,6 @@ def _meant(expr: ExprNode, path: list[Project]) -> ExprNode:
         new = named(node.exprs, have)
         expr = transform(expr, lambda one, new=new: new.get(one.name, one) if isinstance(one, Column) else one)  # type: ignore[misc]
     return expr
-
-
-def _renamed(expr: ExprNode, names: Mapping[str, str]) -> ExprNode:
-    return transform(expr, lambda one: Column(names[one.name]) if isinstance(one, Column) else one)
 
 
 def _is_of(expr: ExprNode, sides: tuple[Mapping[str, str], Mapping[str, str]]) -> bool:

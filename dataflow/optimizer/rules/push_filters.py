@@ -20,9 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from dataflow.expr.nodes import Apply, Call, Column, ExprNode, Window, columns_of, transform, walk
+from dataflow.expr.nodes import Call, Column, ExprNode, Window, columns_of, transform, walk
 from dataflow.expr.types import DType, Schema
 from dataflow.expr.typing import type_of
+from dataflow.optimizer.conditions import conjuncts, is_movable
 from dataflow.optimizer.implied import implied
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, sides_of
@@ -44,7 +45,7 @@ from dataflow.plan.relational import (
 )
 from dataflow.plan.traversal import read_twice, topological
 
-__all__ = ["conjuncts", "push_filters"]
+__all__ = ["push_filters"]
 
 DEEPEST = 100  # steps that a condition goes down at once: a loop of a user's may make thousands, each a few calls on Python's stack
 LARGEST = 30  # parts of a condition below what computes its columns: in terms of what they are computed from, it may grow with each step
@@ -71,24 +72,6 @@ def push_filters(plan: Plan, remarks: Remarks) -> Plan:
         if id(node) in twice:
             pusher.shared[id(made)] = made
     return tuple(new[id(node)] for node in plan)
-
-
-def conjuncts(predicate: ExprNode) -> list[ExprNode]:
-    """The conditions that must all hold."""
-    found: list[ExprNode] = []
-    stack = [predicate]
-    while stack:
-        one = stack.pop()
-        if isinstance(one, Call) and one.operation == "and":
-            stack.extend(reversed(one.args))
-        else:
-            found.append(one)
-    return found
-
-
-def _is_movable(condition: ExprNode) -> bool:
-    """Whether a condition may be checked elsewhere: not a Python function, whose errors and effects have their place."""
-    return not any(isinstance(one, (Apply, Window)) for one in walk(condition))
 
 
 def _size(expr: ExprNode) -> int:
@@ -124,7 +107,7 @@ class _Pusher:
             free, bound = list[ExprNode](), list[ExprNode]()
             for one in conditions:
                 used = columns_of(one)
-                (free if used and _is_movable(one) and all(Column(name) in apart for name in used) else bound).append(one)
+                (free if used and is_movable(one) and all(Column(name) in apart for name in used) else bound).append(one)
             return self.where(self.sink(node, free, asked), bound, asked)
         if not isinstance(node, (Project, Where)) and _partition(expressions_of(node)) is not None:  # keys over all its input's rows
             return self.where(node, conditions, asked)
@@ -139,7 +122,7 @@ class _Pusher:
                 return self.through(node, conditions, _same(columns if columns is not None else schema), asked)
             case GroupAggregate(sets=None) if node.keys:
                 keys = named(node.keys, tuple(_schema(node.input)))
-                return self.through(node, conditions, {name: expr for name, expr in keys.items() if _is_movable(expr)}, asked)
+                return self.through(node, conditions, {name: expr for name, expr in keys.items() if is_movable(expr)}, asked)
             case Explode(columns=columns):
                 return self.through(node, conditions, _same(name for name in schema if name not in columns), asked)
             case Unnest(columns=columns):
@@ -187,13 +170,13 @@ class _Pusher:
         new = named(node.exprs, have)
         all_ = {**({name: Column(name) for name in have} if node.keep else {}), **new}
         apart = _partition(node.exprs)
-        return {name: expr for name, expr in all_.items() if _is_movable(expr) and (apart is None or expr in apart)}
+        return {name: expr for name, expr in all_.items() if is_movable(expr) and (apart is None or expr in apart)}
 
     def through(self, node: Relation, conditions: list[ExprNode], meanings: dict[str, ExprNode], asked: Relation) -> Node:
         """Past a node of one input, those whose columns mean something below."""
         below, stay = [], []
         for one in conditions:
-            if columns_of(one) and _is_movable(one) and all(name in meanings for name in columns_of(one)):
+            if columns_of(one) and is_movable(one) and all(name in meanings for name in columns_of(one)):
                 meant = _substituted(one, meanings)
                 if (size := _size(meant)) <= LARGEST or size <= _size(one):
                     below.append(meant)
@@ -208,7 +191,7 @@ class _Pusher:
         """Into every part that has the columns as they come out."""
         assert node.schema is not None
         same = [name for name, kind in node.schema.items() if all(_schema(part).get(name) == kind for part in node.parts)]
-        below = [one for one in conditions if columns_of(one) and _is_movable(one) and all(name in same for name in columns_of(one))]
+        below = [one for one in conditions if columns_of(one) and is_movable(one) and all(name in same for name in columns_of(one))]
         if below:
             node = replace(node, parts=tuple(self.sink(part, list(below), asked) for part in node.parts))
         return self.where(node, [one for one in conditions if one not in below], asked)
@@ -220,7 +203,7 @@ class _Pusher:
         keys: list[tuple[ExprNode, ExprNode]] = []
         for one in conditions:
             used = columns_of(one)
-            if not used or not _is_movable(one):
+            if not used or not is_movable(one):
                 stay.append(one)
             elif node.how in _LEFT and all(name in sides.left for name in used):
                 left.append(one)
@@ -290,7 +273,7 @@ def _known(node: Node) -> list[ExprNode]:
         match node:
             case Where(predicate=predicate):
                 for one in conjuncts(predicate):
-                    if _is_movable(one) and columns_of(one) and all(name in above for name in columns_of(one)):
+                    if is_movable(one) and columns_of(one) and all(name in above for name in columns_of(one)):
                         found.append(_substituted(one, _columns(above)))
                 node = node.input
             case Project(exprs=exprs, keep=keep, input=below):
