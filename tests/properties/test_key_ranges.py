@@ -48,7 +48,7 @@ QUERIES = {
     "join and group": lambda a, b: a.join(b, left_on="k", right_on="b").group_by("k").agg(n=col("v").sum()),
     "join, another join and group": lambda a, b: (
         a.join(b, left_on="k", right_on="b")
-        .join(b.select(x="v", w="b").distinct(["x"]), "x", how="left")
+        .join(b.select(x="v", w=col("v") * 2).distinct(["x"]), "x", how="left")
         .group_by("k", "w")
         .agg(n=col("v").sum())
     ),

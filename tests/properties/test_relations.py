@@ -169,7 +169,7 @@ def test_aggregations_below_joins(
         pipeline = Pipeline()
         a = table(pipeline, left)
         b = table(pipeline, right).select(**{f"{name} there": col(name) for name in NAMES})
-        c = table(pipeline, right).select(z="z", far="i8").distinct(["z"])
+        c = table(pipeline, right).select(z="z", far=col("z")).distinct(["z"])
         joined = b.join(a, left_on=f"{on} there", right_on=on) if swapped else a.join(b, left_on=on, right_on=f"{on} there")
         if twice:
             joined = joined.join(c, on="z")

@@ -15,6 +15,13 @@ STORE = 80 << 20  # the least that Ray accepts is 75 MiB
 NODE = {"num_cpus": 1, "object_store_memory": STORE, "include_log_monitor": False}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, those of the cluster stay in one: most of their time is waiting, in which others run."""
+    for item in items:
+        if "machines" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("machines"))
+
+
 @pytest.fixture(scope="session")
 def machines() -> Iterator[Any]:
     """The cluster, as Ray's own tests have it."""

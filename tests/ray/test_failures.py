@@ -109,17 +109,18 @@ from runners.ray import link
 link.LOST = 2.0
 cluster = Cluster(initialize_head=True, head_node_args={node!r})
 
-def slow(n):
-    import time
-    open({begun!r}, "w").close()
-    time.sleep(0.2)
-    return n
-
 def when_it_has_begun(do):
+    begun = {begun!r} + do.__name__
+
+    def slow(n):
+        import time
+        open(begun, "w").close()
+        time.sleep(0.2)
+        return n
+
     def wait():
-        while not os.path.exists({begun!r}):
+        while not os.path.exists(begun):
             time.sleep(0.1)
-        os.unlink({begun!r})
         do()
 
     waiter = threading.Thread(target=wait, daemon=True)
@@ -144,9 +145,9 @@ os._exit(0)
 """
 
 
-def test_a_connection_or_a_head_that_is_lost_ends_the_run_and_not_the_users_process(tmp_path: Path, options: dict[str, Any]) -> None:
-    own = {**options, "spill_folder": str(tmp_path / "agents")}
-    del own["address"]
+def test_a_connection_or_a_head_that_is_lost_ends_the_run_and_not_the_users_process(tmp_path: Path) -> None:
+    folders = {"spill_folder": str(tmp_path / "agents"), "spill_folders": [str(tmp_path / "spill")], "skipped_to": str(tmp_path / "skipped")}
+    own = {"runner": "ray", "mode": "cluster", "progress": False, "memory": "64MiB", **folders}
     node = {**NODE, "include_dashboard": False, "no_monitor": True}
     alone = {**os.environ, "RAY_ENABLE_AUTO_CONNECT": "1"}  # as it is for users: a call of Ray's would start a cluster
     script = HEADLESS.format(node=node, begun=str(tmp_path / "begun"), options=own)
