@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["answered", "is_exact"]
+__all__ = ["answered", "is_exact", "no_nulls"]
 
 
 def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[str, str | None]]) -> pa.Table | None:
@@ -49,6 +49,18 @@ def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[
         else:
             found[result] = pa.array([(least if function == "min" else most).get(column)], layout.field(column).type)
     return pa.table(found)
+
+
+def no_nulls(meta: Any, names: Iterable[str]) -> frozenset[str]:
+    """Those of some columns that hold no null in a file with this footer; of nested ones nothing is known."""
+    places = {meta.schema.column(at).path: at for at in range(meta.num_columns)}
+    asked = [name for name in names if name in places and "." not in name]
+    found = {name for name in asked if meta.schema.column(places[name]).max_definition_level == 0}  # which has no way to say null
+    maybe = [name for name in asked if name not in found]
+    for group in (meta.row_group(at) for at in range(meta.num_row_groups)) if maybe else ():
+        stats = {name: group.column(places[name]).statistics for name in maybe}
+        maybe = [name for name, one in stats.items() if one is not None and one.has_null_count and not one.null_count]
+    return frozenset(found).union(maybe)
 
 
 def is_exact(kind: pa.DataType) -> bool:

@@ -15,7 +15,7 @@ from dataflow.io.columnar import ColumnarSource, skipped_file
 from dataflow.io.files import FileInfo, file_system, is_remote
 from dataflow.io.footer_reader import LIMITS, opened_footer
 from dataflow.io.layouts import untyped
-from dataflow.io.remembered import Footer, footer_of, metadata_of, statistics_of
+from dataflow.io.remembered import Footer, footer_of, metadata_of, statistics_of, without_nulls_of
 from dataflow.io.source import Piece, Place, Source, Split
 from dataflow.io.struct_fields import chosen_leaves, has_dots, leaf_bytes, narrowed_schema
 
@@ -29,6 +29,7 @@ __all__ = ["ParquetSource"]
 
 ROWS = 65_536
 AHEAD = 1 << 18
+FOOTERS = 100  # that are looked at for what a plan may rely on
 DECODED = 2  # dictionaries and run lengths grow to about twice when they are decoded, on TPC-H
 
 
@@ -170,6 +171,18 @@ class ParquetSource(ColumnarSource):
             return ArrowSource(pa.table({result: pa.array([rows], pa.int64()) for result in asked}))
         table = answered(map(self._metadata, files), layout, asked)
         return ArrowSource(table) if table is not None else None
+
+    def without_nulls(self, names: frozenset[str]) -> frozenset[str]:
+        """What the footers say, where they are not many."""
+        from dataflow.io.footers import no_nulls
+
+        files = self.files()
+        if len(files) > FOOTERS:
+            return frozenset()
+        found = names.difference(self.hive_types(files))  # of which the footers know nothing
+        for info in files:
+            found &= without_nulls_of(info, found, lambda asked, info=info: no_nulls(self._metadata(info), asked))  # type: ignore[misc]
+        return found
 
     def kernel_scan(self) -> ParquetScan | None:
         """Plain local files of one layout; remote files, lenient reading, folders with values that the kernel would read otherwise, and

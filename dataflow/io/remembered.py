@@ -23,7 +23,7 @@ from dataflow.io.footer_shapes import SMALL, Shape, alike, footer_bytes, shape_o
 from dataflow.plan.statistics import ColumnStatistics, Statistics
 from dataflow.record import record
 
-__all__ = ["Footer", "footer_of", "metadata_of", "statistics_of"]
+__all__ = ["Footer", "footer_of", "metadata_of", "statistics_of", "without_nulls_of"]
 
 FOOTERS = 200_000  # about 400 bytes each
 SHAPES = 32  # each is compared with
@@ -87,7 +87,21 @@ def statistics_of(
     return Statistics(rows, {name: one for name, one in known.items() if one is not None})
 
 
+def without_nulls_of(info: FileInfo, names: frozenset[str], look: Callable[[frozenset[str]], frozenset[str]]) -> frozenset[str]:
+    """Those of some columns that hold no null in a file; ``look`` tells of those of which nothing is remembered."""
+    key = info.path, info.version
+    known = {name: _nulls.get((*key, name)) for name in names}
+    missing = frozenset(name for name, full in known.items() if full is None)
+    found = look(missing) if missing else frozenset()
+    if missing and not info.version.startswith(":"):
+        with _lock:
+            for name in missing:
+                _put(_nulls, COLUMNS, (*key, name), name in found)
+    return found.union(name for name, full in known.items() if full)
+
+
 _rows: dict[Any, float] = {}
+_nulls: dict[tuple[str, str, str], bool] = {}
 _columns: dict[Any, ColumnStatistics] = {}
 _footers: dict[tuple[str, str], Footer] = {}
 _metadata: dict[tuple[str, str], Any] = {}

@@ -144,6 +144,10 @@ class Source:
         """What is known of these columns from metadata or a sample, None where nothing is; see `io.statistics`."""
         return None
 
+    def without_nulls(self, names: frozenset[str]) -> frozenset[str]:
+        """Those of these columns that are known from metadata to hold no null, in any record."""
+        return frozenset()
+
     def smaller(self, split: Split) -> list[Split]:
         """What may be read instead of a split that was too much for a task; none where it cannot be cut."""
         return []

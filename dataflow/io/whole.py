@@ -160,6 +160,9 @@ class ArrowSource(Source):
         widths = {name: self.table.column(name).nbytes / max(1, rows) for name in known}
         return of_sample(sample, rows, schema, widths)
 
+    def without_nulls(self, names: frozenset[str]) -> frozenset[str]:
+        return frozenset(name for name in names.intersection(self.table.column_names) if _is_full(self.table.column(name)))
+
     def describe(self) -> str:
         return f"table of {self.table.num_rows} rows"
 
@@ -176,3 +179,12 @@ class ArrowSource(Source):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ArrowSource, (None,)
+
+
+def _is_full(column: Any) -> bool:
+    """Whether Arrow counts the nulls of such a column, and there are none."""
+    import pyarrow as pa
+
+    kind, is_ = column.type, pa.types
+    uncounted = is_.is_dictionary(kind) or is_.is_run_end_encoded(kind) or is_.is_union(kind) or isinstance(kind, pa.BaseExtensionType)
+    return not uncounted and not column.null_count

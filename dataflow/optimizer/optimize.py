@@ -51,16 +51,19 @@ def relational_rules(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:
     from dataflow.optimizer.rules.simplify_expressions import simplify_expressions
 
     kinds = [type(node).__name__ for node in topological(plan)]
-    joins, groups = kinds.count("Join"), kinds.count("GroupAggregate")
+    joins, groups, filters = kinds.count("Join"), kinds.count("GroupAggregate"), kinds.count("Where")
     return (
+        *_loaded("drop_null_checks", groups > 0),
         simplify_expressions,
         push_filters,
+        *_loaded("share_conditions", filters > 1),
         prune_folders,
         answer_from_metadata,
         *_loaded("aggregate_joined", joins > 1 and groups > 0),
         narrow_aggregates,
         *_loaded("share_renamed", joins + groups > 1),
         *_loaded("reorder_joins", joins > 1),
+        *_loaded("delay_partners", joins > 1),
         *_loaded("push_aggregates", joins > 0),
         push_limits,
         prune_columns,

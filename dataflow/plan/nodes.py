@@ -32,10 +32,11 @@ ViewKind = Literal["singleton", "list", "dict", "iterable", "records"]
 
 
 class SourceShape(Protocol):
-    """What a plan knows of a source: how to name it, and what makes two of them the same."""
+    """What a plan knows of a source: how to name it, what makes two of them the same, and which columns are full."""
 
     def describe(self) -> str: ...
     def identity(self) -> tuple[Any, ...]: ...
+    def without_nulls(self, names: frozenset[str]) -> frozenset[str]: ...
 
 
 class SinkShape(Protocol):

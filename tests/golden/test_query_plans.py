@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dataflow import PCollection, Pipeline, col, lit
+from dataflow import PCollection, Pipeline, col, lit, when
 from dataflow.expr.functions import rank
 from dataflow.optimizer.estimates import estimate_notes
 from dataflow.optimizer.optimize import optimize, placing
@@ -182,8 +182,37 @@ CASES: dict[str, Callable[[Pipeline], Rows]] = {
         .limit(3)
     ),
     "a limit stays above windows and what others read": lambda p: _limited(p),
+    "of columns without nulls nobody asks whether they are null": lambda p: (
+        orders(p)
+        .filter(col("id").is_not_null() & (col("price") > 1))
+        .group_by("who")
+        .agg(n=col("price").count(), m=col("day").max())
+        .with_columns(mean=when(col("n") > 0).then(col("m")).otherwise(None), there=col("m").is_null())
+    ),
+    "not in a subquery without nulls is an anti join": lambda p: p.sql(
+        "select day, sum(price) as paid from orders where who not in (select city from people where name <> 'n3') group by day",
+        orders=orders(p),
+        people=people(p),
+    ),
+    "whether there is a partner is asked of the few that a join leaves": lambda p: (
+        orders(p).join(few(p).select(of="city"), left_on="day", right_on="of", how="anti").join(people(p).filter(col("city") == 3), "id")
+    ),
+    "what two filters both ask is asked once": lambda p: _twice_filtered(orders(p)),
+    "groups that are asked for are made once": lambda p: p.sql(
+        "select name, id, sum(price) as paid from people join orders on id = who"
+        " where id in (select who from orders group by who having sum(price) > 1030000) group by name, id",
+        orders=orders(p).select("who", "price"),
+        people=people(p).select("id", "name"),
+    ),
     "literals and dates": lambda p: orders(p).with_columns(d=lit("2024-01-31", "date")).filter(col("d") > lit("2024-01-01", "date")),
 }
+
+
+def _twice_filtered(orders: Rows) -> Rows:
+    some = orders.filter((col("day") > 3) & (col("price") > 1))
+    return some.join(
+        orders.filter((col("price") > 1) & (col("day") > 3) & (col("who") == 5)).select(late="id"), left_on="id", right_on="late"
+    )
 
 
 def _apart(p: Pipeline) -> Rows:

@@ -146,7 +146,11 @@ os._exit(0)
 
 
 def test_a_connection_or_a_head_that_is_lost_ends_the_run_and_not_the_users_process(tmp_path: Path) -> None:
-    folders = {"spill_folder": str(tmp_path / "agents"), "spill_folders": [str(tmp_path / "spill")], "skipped_to": str(tmp_path / "skipped")}
+    folders = {
+        "spill_folder": str(tmp_path / "agents"),
+        "spill_folders": [str(tmp_path / "spill")],
+        "skipped_to": str(tmp_path / "skipped"),
+    }
     own = {"runner": "ray", "mode": "cluster", "progress": False, "memory": "64MiB", **folders}
     node = {**NODE, "include_dashboard": False, "no_monitor": True}
     alone = {**os.environ, "RAY_ENABLE_AUTO_CONNECT": "1"}  # as it is for users: a call of Ray's would start a cluster

@@ -3,7 +3,8 @@
     select a over join(L[a, k, x], R[k, y])   ──>   select a over join(select a, k over L, select k over R)
 
 From the outputs down, each relational node says which columns of its inputs it needs; a `select` is put above tables and above
-the sides of joins that have more, and aggregates and expressions that nobody reads are dropped.
+the sides of joins that have more, and aggregates and expressions that nobody reads are dropped. So is the one record of a cross join
+with an aggregation of everything, of which nothing is read.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
         if isinstance(made, Project) and made.keep and wanted is None and made.schema is not None:
             made = _without(made, dict.fromkeys(made.schema))  # of its input, what it replaces is not asked for
         elif isinstance(made, Relation) and wanted is not None and made.schema is not None:
-            made = _without(made, wanted)
+            made = _left_alone(_without(made, wanted), wanted)
             assert isinstance(made, Relation)
             assert made.schema is not None
             if len(wanted) < len(made.schema) and (isinstance(made, Table) or any(isinstance(r, Join) for r in readers[id(node)])):
@@ -77,6 +78,16 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
                 )  # fmt: skip
         new[id(node)] = made
     return tuple(new[id(node)] for node in plan)
+
+
+def _left_alone(node: Relation, wanted: Names) -> Relation:
+    """The left side of a cross join with one record of which nothing is read, else the join."""
+    if not isinstance(node, Join) or node.how != "cross" or node.residual is not None or not isinstance(node.left, Relation):
+        return node
+    right = node.right.input if isinstance(node.right, Project) else node.right
+    if not isinstance(right, GroupAggregate) or right.keys or right.sets is not None or node.left.schema is None:
+        return node
+    return node.left if node.left.schema.keys() >= wanted.keys() else node
 
 
 def _spelled_out(node: Node) -> Node:

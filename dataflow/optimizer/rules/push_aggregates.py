@@ -5,6 +5,7 @@
 Two records of equal keys meet the same partners, so their first half (`halves`) is the same before the join as after it. Done for
 inner joins whose one side has all that is aggregated, where footers say that it makes few groups, of many records each, and that most
 of them find a partner: a table of sales joined to a thousand shops. The result passes for a table, so it goes on below the next join.
+It is done, too, where the groups are there already, as a semi join asks for some of them (`asked_groups`).
 
 Measured, 10 M rows on two cores, in seconds behind the join and before it: 1,000 keys 0.34 and 0.09, of another key with them 0.33 and
 0.18; 100,000 keys 0.44 and 0.43, with another 0.28 and 1.7: a hash table that leaves the cache costs as much as the join. Hence `GROUPS`.
@@ -18,6 +19,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from dataflow.expr.nodes import Aggregate, Alias, Column, ExprNode, columns_of, has_apply, has_window, transform, walk
+from dataflow.optimizer.asked_groups import asked_groups
 from dataflow.optimizer.cardinality import estimate
 from dataflow.optimizer.conditions import renamed
 from dataflow.optimizer.estimates import columns_that_matter, estimates
@@ -120,11 +122,12 @@ class _Pusher:
             node, "first half", GroupAggregate, (table,), input=table, keys=by,
             aggs=tuple(Alias(renamed(one.input, mine), one.name) for one in partials if isinstance(one, Alias)),
         )  # fmt: skip
-        if not self.pays(table, first, join):
+        assert isinstance(first, GroupAggregate)
+        asked = asked_groups(first, other, on[1 - side])
+        if asked is None and not self.pays(table, first, join):
             return None
         self.passed = self.passed or join.label
-        assert isinstance(first, GroupAggregate)
-        first = self.pushed(first)
+        first = asked if asked is not None else self.pushed(first)
 
         given = tuple(Column(key.name) for key in met)
         outer = {name: Column(own[name]) if name in own else renamed(keys[name], theirs) for name in keys}

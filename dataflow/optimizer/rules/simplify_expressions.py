@@ -5,6 +5,7 @@
     x & true,  x | x                ──>   x
     '1995-03-15'.cast('date')       ──>   the date
     x.is_in(5)                      ──>   x == 5
+    when(true).then(a), ~false      ──>   a, true
 
 Every rewriting keeps the value for null and NaN too (in an order where NaN is the largest number ``~(x > 1)`` is ``x <= 1``), and
 the type: a literal number takes the type of what it meets, so arithmetic on literals is left to the kernel.
@@ -15,8 +16,8 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 
-from dataflow.expr.nodes import Call, Cast, ExprNode, Literal, SortKey, transform
-from dataflow.expr.types import DATE, Schema
+from dataflow.expr.nodes import Call, Case, Cast, ExprNode, Literal, SortKey, transform
+from dataflow.expr.types import BOOL, DATE, Schema
 from dataflow.expr.typing import ExprError, type_of
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Node, Relation
@@ -79,6 +80,8 @@ def _simpler(node: ExprNode) -> ExprNode:
     match node:
         case Call("not", (Call("not", (inner,)),)):
             return inner
+        case Call("not", (Literal(bool() as value),)):
+            return Literal(not value)
         case Call("not", (Call(operation, args, options),)) if operation in _OPPOSITE:
             return Call(_OPPOSITE[operation], args, options)
         case Call("and", args):
@@ -89,12 +92,25 @@ def _simpler(node: ExprNode) -> ExprNode:
             return Call("equal", (value, one))
         case Call("coalesce", (only,)):
             return only
+        case Case(branches, otherwise):
+            return _cases(node, branches, otherwise)
         case Cast(Literal(str() as text), to) if to == DATE:
             return _date(text, node)
         case Cast(Cast(inner, first), to, strict) if first == to:
             return Cast(inner, to, strict)
         case _:
             return node
+
+
+def _cases(node: Case, branches: tuple[tuple[ExprNode, ExprNode], ...], otherwise: ExprNode) -> ExprNode:
+    """Without the branches that are never taken, and those behind one that always is."""
+    left = [(condition, value) for condition, value in branches if condition not in (Literal(False), Literal(None), Literal(None, BOOL))]
+    always = next((at for at, (condition, _) in enumerate(left) if condition == Literal(True)), None)
+    if always is not None:
+        left, otherwise = left[:always], left[always][1]
+    if not left:
+        return otherwise
+    return node if len(left) == len(branches) and otherwise is node.otherwise else Case(tuple(left), otherwise)
 
 
 def _date(text: str, node: ExprNode) -> ExprNode:
