@@ -29,7 +29,7 @@ __all__ = ["ParquetSource"]
 
 ROWS = 65_536
 AHEAD = 1 << 18
-FOOTERS = 100  # that are looked at for what a plan may rely on
+FOOTERS, FAR = 100, 16  # that are looked at for what a plan may rely on; if they are of another machine
 DECODED = 2  # dictionaries and run lengths grow to about twice when they are decoded, on TPC-H
 
 
@@ -177,7 +177,7 @@ class ParquetSource(ColumnarSource):
         from dataflow.io.footers import no_nulls
 
         files = self.files()
-        if len(files) > FOOTERS:
+        if len(files) > (FAR if any(is_remote(info.path) for info in files) else FOOTERS):
             return frozenset()
         found = names.difference(self.hive_types(files))  # of which the footers know nothing
         for info in files:

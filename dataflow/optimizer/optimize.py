@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from dataflow.expr.nodes import Aggregate, Call, walk
 from dataflow.optimizer.rule import Plan, Remarks, Rule
 from dataflow.optimizer.rules.fuse_parallel_dos import fuse_parallel_dos
 from dataflow.optimizer.rules.insert_fusion_blocks import insert_fusion_blocks
@@ -21,6 +22,7 @@ from dataflow.optimizer.rules.share_subplans import share_subplans
 from dataflow.optimizer.rules.sink_flattens import sink_flattens
 from dataflow.plan.explain import as_text
 from dataflow.plan.nodes import Node, Query, Relation
+from dataflow.plan.relational import expressions_of
 from dataflow.plan.traversal import topological
 from dataflow.plan.verify import verify
 
@@ -53,7 +55,7 @@ def relational_rules(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:
     kinds = [type(node).__name__ for node in topological(plan)]
     joins, groups, filters = kinds.count("Join"), kinds.count("GroupAggregate"), kinds.count("Where")
     return (
-        *_loaded("drop_null_checks", groups > 0),
+        *_loaded("drop_null_checks", groups > 0 and _asks_for_nulls(plan)),
         simplify_expressions,
         push_filters,
         *_loaded("share_conditions", filters > 1),
@@ -70,6 +72,15 @@ def relational_rules(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:
         prune_fields,
         gather_queries,
         *((cut,) if cut is not None else ()),
+    )
+
+
+def _asks_for_nulls(plan: Plan) -> bool:
+    """Whether an expression depends on what is null."""
+    parts = (one for node in topological(plan) for expr in expressions_of(node) for one in walk(expr))
+    return any(
+        one.operation in ("is_null", "is_not_null") if isinstance(one, Call) else isinstance(one, Aggregate) and one.function == "count"
+        for one in parts
     )
 
 

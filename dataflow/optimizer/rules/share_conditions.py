@@ -25,7 +25,7 @@ def share_conditions(plan: Plan, remarks: Remarks) -> Plan:
     for node in order:
         if isinstance(node, Where):
             above[id(node.input)].append(node)
-    asked = {id(one): conjuncts(one.predicate) for filters in above.values() if len(filters) > 1 for one in filters}
+    asked = {id(one): list(dict.fromkeys(conjuncts(one.predicate))) for filters in above.values() if len(filters) > 1 for one in filters}
     first = {id(one): other for filters in above.values() for one in filters if (other := _first(one, filters, asked)) is not None}
     if not first:
         return plan
