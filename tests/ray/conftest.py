@@ -80,7 +80,7 @@ def options(machines: Any, folder_of_machines: Path, tmp_path: Path) -> Iterator
     assert until(lambda: not left()), f"files of runs are left on machines: {left()}"
 
 
-def until(true: Callable[[], Any], seconds: float = 10.0) -> Any:
+def until(true: Callable[[], Any], seconds: float = 30.0) -> Any:
     """What a condition gives as soon as it gives something, at last whatever it gives."""
     limit = time.monotonic() + seconds
     while not (found := true()) and time.monotonic() < limit:
