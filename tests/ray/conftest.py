@@ -16,10 +16,10 @@ NODE = {"num_cpus": 1, "object_store_memory": STORE, "include_log_monitor": Fals
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those of the cluster stay in one: most of their time is waiting, in which others run."""
+    """Those of the cluster are for one process, with nothing beside: how long machines take is what many of them are about."""
     for item in items:
         if "machines" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("machines"))
+            item.add_marker(pytest.mark.machines)
 
 
 @pytest.fixture(scope="session")

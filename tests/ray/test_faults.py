@@ -292,16 +292,17 @@ def test_fault_06_workers_that_all_die_at_once_are_replaced(tmp_path: Path, opti
     noting = Noting(tmp_path / "processes", 0.3)
 
     def killer(over: threading.Event) -> None:
-        until(lambda: len(noted(tmp_path / "processes")) == 3)
+        until(lambda: len(noted(tmp_path / "processes")) >= 3)
         for process in noted(tmp_path / "processes"):
             kill(process)
             killed.append(process)
 
+    numbers(Pipeline(), 3, 3).collect(**options)  # the machines are there
     p = Pipeline()
-    numbers(p, 500, 10).parallel_do(noting).write_jsonl(str(tmp_path / "out"))
+    numbers(p, 500, 20).parallel_do(noting).write_jsonl(str(tmp_path / "out"))
     with meanwhile(killer):
         p.run(**options)
-    assert len(killed) == 3 and len(os.listdir(tmp_path / "processes")) >= 4
+    assert len(killed) >= 3 and len(os.listdir(tmp_path / "processes")) >= 4
     assert whole(tmp_path / "out") == list(range(500))
 
 
