@@ -12,7 +12,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from dataflow.expr.nodes import Aggregate, Call, walk
 from dataflow.optimizer.rule import Plan, Remarks, Rule
 from dataflow.optimizer.rules.fuse_parallel_dos import fuse_parallel_dos
 from dataflow.optimizer.rules.insert_fusion_blocks import insert_fusion_blocks
@@ -22,7 +21,6 @@ from dataflow.optimizer.rules.share_subplans import share_subplans
 from dataflow.optimizer.rules.sink_flattens import sink_flattens
 from dataflow.plan.explain import as_text
 from dataflow.plan.nodes import Node, Query, Relation
-from dataflow.plan.relational import expressions_of
 from dataflow.plan.traversal import topological
 from dataflow.plan.verify import verify
 
@@ -77,6 +75,9 @@ def relational_rules(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:
 
 def _asks_for_nulls(plan: Plan) -> bool:
     """Whether an expression depends on what is null."""
+    from dataflow.expr.nodes import Aggregate, Call, walk
+    from dataflow.plan.relational import expressions_of
+
     parts = (one for node in topological(plan) for expr in expressions_of(node) for one in walk(expr))
     return any(
         one.operation in ("is_null", "is_not_null") if isinstance(one, Call) else isinstance(one, Aggregate) and one.function == "count"
