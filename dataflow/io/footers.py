@@ -24,7 +24,7 @@ def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[
     least: dict[str, Any] = {}
     most: dict[str, Any] = {}
     for meta in metas:
-        places = {meta.schema.column(at).path: at for at in range(meta.num_columns)}
+        places = _places(meta)
         rows += meta.num_rows
         for group in (meta.row_group(at) for at in range(meta.num_row_groups)):
             for name in columns:
@@ -52,8 +52,14 @@ def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[
 
 
 def no_nulls(meta: Any, names: Iterable[str]) -> frozenset[str]:
-    """Those of some columns that hold no null in a file with this footer; of nested ones nothing is known."""
-    places = {meta.schema.column(at).path: at for at in range(meta.num_columns)}
+    """Those of some columns that hold no null in a file with this footer; of nested ones nothing is known.
+
+    >>> import io, pyarrow.parquet as pq
+    >>> pq.write_table(pa.table({"a": [1, 2], "b": [1, None]}), out := io.BytesIO())
+    >>> sorted(no_nulls(pq.ParquetFile(out).metadata, ["a", "b", "c"]))
+    ['a']
+    """
+    places = _places(meta)
     asked = [name for name in names if name in places and "." not in name]
     found = {name for name in asked if meta.schema.column(places[name]).max_definition_level == 0}  # which has no way to say null
     maybe = [name for name in asked if name not in found]
@@ -61,6 +67,11 @@ def no_nulls(meta: Any, names: Iterable[str]) -> frozenset[str]:
         stats = {name: group.column(places[name]).statistics for name in maybe}
         maybe = [name for name, one in stats.items() if one is not None and one.has_null_count and not one.null_count]
     return frozenset(found).union(maybe)
+
+
+def _places(meta: Any) -> dict[str, int]:
+    """Where the columns of a file are, by their paths."""
+    return {meta.schema.column(at).path: at for at in range(meta.num_columns)}
 
 
 def is_exact(kind: pa.DataType) -> bool:

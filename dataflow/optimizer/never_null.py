@@ -62,7 +62,12 @@ def holds(needs: Needs | None) -> bool:
 
 def never_null(expr: ExprNode, sure: Sure, schema: Schema, grouped: bool = False) -> Needs | None:
     """What must hold no null so that an expression over these columns never is; None if it may be null for all that is known.
-    ``grouped``: aggregates are of groups, none of which is empty."""
+    ``grouped``: aggregates are of groups, none of which is empty.
+
+    >>> x_is_full = Sure({"x": frozenset()})
+    >>> holds(never_null(Call("is_null", (Column("y"),)), x_is_full, {})), holds(never_null(Column("y"), x_is_full, {}))
+    (True, False)
+    """
     found: dict[int, Needs | None] = {}
     for one in reversed(list(walk(expr))):
         found[id(one)] = _of_parts(one, sure, schema, found, grouped)
@@ -79,7 +84,7 @@ def _of_parts(expr: ExprNode, sure: Sure, schema: Schema, known: Mapping[int, Ne
             return known[id(below)]
         case Call("is_null" | "is_not_null"):
             return _NONE
-        case Call("coalesce" | "fill_null", args):
+        case Call("coalesce", args):
             return next((needs for arg in args if (needs := known[id(arg)]) is not None), None)
         case Call(operation, args) if operation in _OF_ANY or operation in _OF_NUMBERS:
             needs = _all(known[id(arg)] for arg in args)
