@@ -1,12 +1,12 @@
-"""Conditions: which of them must all hold, whether one may be checked elsewhere, and what it is under other names."""
+"""Conditions: which of them must all hold, and one of them all, whether one may be checked elsewhere, and what it is under other names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dataflow.expr.nodes import Call, Column, ExprNode, has_apply, has_window, transform
 
-__all__ = ["conjuncts", "is_movable", "renamed"]
+__all__ = ["conjunction", "conjuncts", "is_movable", "renamed"]
 
 
 def conjuncts(predicate: ExprNode) -> list[ExprNode]:
@@ -25,6 +25,15 @@ def conjuncts(predicate: ExprNode) -> list[ExprNode]:
         else:
             found.append(one)
     return found
+
+
+def conjunction(conditions: Sequence[ExprNode]) -> ExprNode:
+    """The one condition that several, or one, must all hold.
+
+    >>> conjunction(conjuncts(Call("and", (Column("a"), Column("b"))))) == Call("and", (Column("a"), Column("b")))
+    True
+    """
+    return conditions[0] if len(conditions) == 1 else Call("and", tuple(conditions))
 
 
 def is_movable(condition: ExprNode) -> bool:

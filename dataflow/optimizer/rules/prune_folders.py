@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from dataflow.errors import DataflowError
-from dataflow.expr.nodes import Call, show
-from dataflow.optimizer.conditions import conjuncts
+from dataflow.expr.nodes import show
+from dataflow.optimizer.conditions import conjunction, conjuncts
 from dataflow.optimizer.implied import implied
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.labels import inner_label
@@ -58,6 +58,6 @@ def prune_folders(plan: Plan, remarks: Remarks) -> Plan:
         if not rest:
             return replace(table, label=node.label, origin=node.origin, input=read)
         below = replace(table, label=inner_label(node.label, "table"), input=read)
-        return replace(node, input=below, predicate=rest[0] if len(rest) == 1 else Call("and", tuple(rest)))
+        return replace(node, input=below, predicate=conjunction(rest))
 
     return rewrite(plan, prune)

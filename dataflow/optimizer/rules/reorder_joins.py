@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from dataflow.expr.nodes import Alias, Call, Column, ExprNode
+from dataflow.expr.nodes import Alias, Column, ExprNode
+from dataflow.optimizer.conditions import conjunction
 from dataflow.optimizer.estimates import columns_that_matter, estimates
 from dataflow.optimizer.graph_sizes import GraphSizes, sizes_of
 from dataflow.optimizer.join_graph import JoinGraph, graphs_of
@@ -111,7 +112,7 @@ class _Builder:
         self.conditions = [(needed, one) for needed, one in self.conditions if one not in ready]
         if not ready:
             return node
-        return self.node(Where, input=node, predicate=ready[0] if len(ready) == 1 else Call("and", tuple(ready)))
+        return self.node(Where, input=node, predicate=conjunction(ready))
 
     def node(self, kind: Any, **parts: Any) -> Any:
         """A relational node with a label of its own, and the columns that come out of it."""
