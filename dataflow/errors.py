@@ -67,6 +67,7 @@ __all__ = [
     "TransactionError",
     "TransactionLimitError",
     "WorkerCrashedError",
+    "column_meant",
     "nearest",
     "redact",
     "shorten",
@@ -119,6 +120,19 @@ def nearest(name: str, known: Iterable[str], alike: float = 0.6) -> str | None:
     import difflib  # only an error needs it
 
     return next(iter(difflib.get_close_matches(name, list(known), 1, alike)), None)
+
+
+def column_meant(name: str, columns: Iterable[str]) -> str:
+    """The hint of an error about a column that is not there: the one most like it, else those there are.
+
+    >>> column_meant("prise", ["name", "price"]), column_meant("x", ["name", "price"]), column_meant("x", [])
+    ("did you mean 'price'?", 'columns: name, price', 'there are no columns')
+    """
+    known = list(columns)
+    close = nearest(name, known)
+    if close is not None:
+        return f"did you mean {close!r}?"
+    return f"columns: {', '.join(known[:20])}" + ", …" * (len(known) > 20) if known else "there are no columns"
 
 
 @record(eq=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataflow.api.building import plan_error
 from dataflow.api.reshaping import Reshaping, names_of, relation
-from dataflow.errors import nearest
+from dataflow.errors import column_meant
 from dataflow.plan.origin import Origin, caller
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Columns(Reshaping[T]):
             )
         for name in names:
             if name not in have:
-                raise plan_error(f"there is no column {name!r}", hint=_nearest(name, have))
+                raise plan_error(f"there is no column {name!r}", hint=column_meant(name, have))
         exprs = tuple(Alias(Column(name), names[name]) if name in names else Column(name) for name in have)
         return relation(self, Project, "rename", label, {"input": self.node}, exprs=exprs)
 
@@ -277,7 +277,7 @@ class Columns(Reshaping[T]):
         have = self.schema
         for name in names:
             if have is not None and name not in have:
-                raise plan_error(f"there is no column {name!r}", hint=_nearest(name, have))
+                raise plan_error(f"there is no column {name!r}", hint=column_meant(name, have))
         return self._collection(self._step("map_columns", "map", fn, sides, None, label, rule, arg=names))
 
     def _ordered(self, by: Any, descending: Any, nulls_last: Any, limit: int | None, label: str | None) -> PCollection[Record]:
@@ -297,11 +297,6 @@ class Columns(Reshaping[T]):
         if names == ():
             raise plan_error("distinct([]) names no column", caller(), hint="distinct() goes by all of them")
         return relation(self, Distinct, "distinct", label, {"input": self.node}, columns=names)
-
-
-def _nearest(name: str, have: Mapping[str, Any]) -> str:
-    close = nearest(name, have)
-    return f"did you mean {close!r}?" if close is not None else f"columns: {', '.join(have)}"
 
 
 class Grouping:

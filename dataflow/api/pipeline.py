@@ -14,6 +14,7 @@ from dataflow.api.reading import Reading
 from dataflow.api.results import analyzed, explained, looked_at
 from dataflow.api.settings import settings
 from dataflow.collector import patient_collector
+from dataflow.errors import DataflowError
 from dataflow.plan.nodes import Node
 
 __all__ = ["Pipeline"]
@@ -105,6 +106,8 @@ class Pipeline(Reading):
             result = self._runner(runner, options).run(plan)
         except KeyboardInterrupt as stop:
             raise _stopped(stop) from None
+        except DataflowError as error:
+            raise _in_short(error)  # noqa: B904 - it is that error
         if settings.finished is not None:
             settings.finished(result)
         return result
@@ -121,6 +124,8 @@ class Pipeline(Reading):
                 values = stack.enter_context(runner.evaluate(plan))
             except KeyboardInterrupt as stop:
                 raise _stopped(stop) from None
+            except DataflowError as error:
+                raise _in_short(error)  # noqa: B904 - it is that error
             result = getattr(runner, "result", None)
             self.measured = result.measured() if result is not None else ""
             yield values
@@ -162,6 +167,13 @@ class Pipeline(Reading):
 def _stopped(stop: KeyboardInterrupt) -> KeyboardInterrupt:
     """Ctrl-C as the script sees it: the same words, without the frames of whatever the engine was at just then."""
     return KeyboardInterrupt(*stop.args)
+
+
+def _in_short(error: DataflowError) -> DataflowError:
+    """An error as the script sees it, likewise."""
+    from dataflow.api.tracebacks import in_short
+
+    return in_short(error)
 
 
 def _runner_class(name: str) -> Any:

@@ -22,6 +22,7 @@ from dataflow.display.progress import show_progress
 from dataflow.driving.in_process import InProcess
 from dataflow.driving.kernel_limits import limit_kernel
 from dataflow.errors import DataflowError, PreflightError
+from dataflow.execution.failures import trace_of
 from dataflow.execution.sides import KeptIterable, load_side
 from dataflow.io.listings import one_listing
 from dataflow.optimizer.optimize import optimize, placing
@@ -189,15 +190,14 @@ def _graceful_stop(job: Job) -> Generator[None]:
 
 def _keep_trace(error: DataflowError, left: Callable[[], str]) -> None:
     """The whole trace goes to a file, and the report says which; the report itself stays short."""
-    if not error.report.trace:
-        return
     with suppress(OSError):
         folder = left()
         path = os.path.join(folder, "trace.txt")
         _forget_old(os.path.dirname(folder))
         os.makedirs(folder, exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
-            file.write(error.report.trace)
+            file.write(f"{error.report.trace}\n" if error.report.trace else "")  # of the worker, or as far as the step
+            file.write(trace_of(error))
         error.add_note(f"  trace    {path}")
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from dataflow.errors import DataflowError, KeyTypeError, Report, StepError, redact, shorten
 from dataflow.execution.context import TaskContext, text_of
 from dataflow.physical.program import Program
-from dataflow.plan.origin import is_engine_file
+from dataflow.plan.origin import is_engine_file, is_library_file
 from dataflow.plan.steps import Step
 
-__all__ = ["of_source", "step_error", "user_frames"]
+__all__ = ["of_source", "step_error", "trace_of", "user_frames"]
 
 _HINTS = {
     "flat_map": "flat_map needs a function that returns an iterable; for one result per element use map",
@@ -25,7 +25,7 @@ def user_frames(error: BaseException) -> tuple[str, ...]:
     """The frames of the user's code in a traceback, outermost first, as ``file.py:5 in parse: <line>``."""
     frames = []
     for frame in traceback.extract_tb(error.__traceback__):
-        if is_engine_file(frame.filename) or "site-packages" in frame.filename:
+        if is_engine_file(frame.filename) or is_library_file(frame.filename):
             continue
         name = frame.filename.rpartition("/")[2]
         text = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()

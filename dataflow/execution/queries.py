@@ -135,7 +135,7 @@ def named(origin: Origin, label: str, place: str | Callable[[], str] = "") -> Ge
         if error.report.steps:
             raise
         at = {"steps": (label,), "declared": str(origin), "declared_text": origin.text()}
-        raise type(error)(replace(error.report, location=error.report.location or where(), **at)) from error  # type: ignore[arg-type]
+        raise type(error)(replace(error.report, location=error.report.location or where(), **at)) from error.__cause__  # type: ignore[arg-type]
     except (DataflowError, OSError, MemoryError):
         raise
     except Exception as error:

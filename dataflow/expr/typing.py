@@ -6,7 +6,7 @@ import datetime as dt
 import decimal
 from typing import Any
 
-from dataflow.errors import nearest
+from dataflow.errors import column_meant
 from dataflow.expr.nodes import (
     Aggregate,
     Alias,
@@ -151,8 +151,7 @@ def _check_frame(node: Window, frame: Frame, schema: Schema) -> None:
 
 def _column(name: str, schema: Schema) -> DType:
     if name not in schema:
-        close = nearest(name, schema)
-        hint = f"did you mean {close!r}?" if close is not None else f"columns: {', '.join(list(schema)[:20])}"
+        hint = column_meant(name, schema)
         if not name.isidentifier():
             hint += f"; a text is lit({name!r})"
         raise ExprError(f"there is no column {name!r}", hint)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dataflow.errors import InputError, Report, SchemaError, nearest
+from dataflow.errors import InputError, Report, SchemaError, column_meant
 from dataflow.io.files import FileInfo, file_system
 from dataflow.io.layouts import one_layout
 from dataflow.io.source import FileSource, Piece, Place, Split, at_least_eight
@@ -76,9 +76,7 @@ class ColumnarSource(FileSource):
             layout = self._with_folders(self._layout(files), files)
             for name in self.only or ():
                 if layout is not None and layout.get_field_index(name) < 0:
-                    close = nearest(name, layout.names)
-                    hint = f"did you mean {close!r}?" if close is not None else f"columns: {', '.join(layout.names)}"
-                    return [Report(f"there is no column {name!r}", hint=hint)]
+                    return [Report(f"there is no column {name!r}", hint=column_meant(name, layout.names))]
         except (InputError, SchemaError) as error:
             return [error.report]
         return []

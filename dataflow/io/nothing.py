@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-from dataflow.errors import Report, SchemaError
+from dataflow.errors import Report, SchemaError, column_meant
 from dataflow.io.files import FileSystem, join
 from dataflow.io.open_file import OpenFile
 from dataflow.io.sink import FORMATS, WrittenFile
@@ -42,7 +42,7 @@ def _columns(one: Staged) -> pa.Schema | None:
     missing = [name for name in by if name not in known.names]
     if missing:
         text = f"partition_by names {missing[0]!r}, which is not a column"
-        raise SchemaError(Report(text, hint=f"columns: {', '.join(known.names)}"))
+        raise SchemaError(Report(text, hint=column_meant(missing[0], known.names)))
     return pa.schema([*(field for field in known if field.name not in by), *(known.field(name) for name in by)])
 
 

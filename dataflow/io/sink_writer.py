@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from dataflow.errors import Report, SchemaError
+from dataflow.errors import Report, SchemaError, column_meant
 from dataflow.io.files import file_system, join
 from dataflow.io.lines import json_lines, json_rows, text_lines
 from dataflow.io.open_file import OpenFile
@@ -74,9 +74,8 @@ class SinkWriter:
     def _push_table(self, table: pa.Table) -> None:
         for name in self.sink.partition_by:
             if name not in table.column_names:
-                raise SchemaError(
-                    Report(f"partition_by names {name!r}, which is not a column", hint=f"columns: {', '.join(table.column_names)}")
-                )
+                hint = column_meant(name, table.column_names)
+                raise SchemaError(Report(f"partition_by names {name!r}, which is not a column", hint=hint))
         if self.sink.partition_by and len(self.sink.partition_by) == len(table.column_names):
             raise SchemaError(Report("partition_by names every column, and none is left to write", hint="keep one column besides"))
         for folder, part in _by_folder(spelled(table, self.sink.format), self.sink.partition_by):

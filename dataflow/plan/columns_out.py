@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 
+from dataflow.errors import column_meant
 from dataflow.expr.nodes import Alias, AllColumns, ExprNode, name_of
 from dataflow.expr.types import BOOL, DType, Schema, promoted
 from dataflow.expr.typing import ExprError, type_of
@@ -57,7 +58,7 @@ def expanded(expr: ExprNode, columns: tuple[str, ...], but: Collection[str] = ()
         return [(name_of(expr), expr.input if isinstance(expr, Alias) else expr)]
     missing = [name for name in stars[0].without if name not in columns]
     if missing:
-        raise ExprError(f"there is no column {missing[0]!r}", f"columns: {', '.join(columns)}")
+        raise ExprError(f"there is no column {missing[0]!r}", column_meant(missing[0], columns))
     names = [name for name in columns if name not in stars[0].without and name not in but]
     return [
         (name, transform(expr, lambda node, name=name: Column(name) if isinstance(node, AllColumns) else node))  # type: ignore[misc]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 
-from dataflow.plan.origin import is_engine_file
+from dataflow.plan.origin import is_engine_file, is_library_file
 
 __all__ = ["user_stack"]
 
@@ -24,7 +24,7 @@ def user_stack(trace: str, hanging: bool = False) -> tuple[str, ...]:
     frames = []
     for found in _FRAME.finditer(chosen):
         file = found["file"]
-        if is_engine_file(file) or "site-packages" in file or "/lib/python" in file:
+        if is_engine_file(file) or is_library_file(file):
             continue
         text = linecache.getline(file, int(found["line"])).strip()
         frames.append(f"{file.rpartition('/')[2]}:{found['line']} in {found['name']}" + (f": {text}" if text else ""))

@@ -9,7 +9,7 @@ import re
 
 from ray.exceptions import RayError
 
-from dataflow.plan.origin import is_engine_file
+from dataflow.plan.origin import is_engine_file, is_library_file
 
 __all__ = ["first_cause"]
 
@@ -38,7 +38,7 @@ def first_cause(error: BaseException) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_users(file: str) -> bool:
-    return not (is_engine_file(file) or "site-packages" in file or "/lib/python" in file or file.endswith(".pyx"))
+    return not (is_engine_file(file) or is_library_file(file))
 
 
 def _shown(frame: re.Match[str]) -> str:

@@ -1,0 +1,39 @@
+"""What Python prints above an error of a run: the user's frames, and the few of ours they called.
+
+A run fails some twenty calls deep in the engine, often with the exception it came from as deep as that: printed whole these are eighty
+lines above the ten that matter. The whole of them is in the run's ``trace.txt``, which the error names.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from dataflow.errors import DataflowError
+from dataflow.plan.origin import is_engine_file, is_library_file
+
+__all__ = ["in_short"]
+
+
+def in_short(error: DataflowError) -> DataflowError:
+    """The same error without the frames it was raised through, and its causes with the user's."""
+    cause = error.__cause__ or error.__context__
+    seen: set[int] = {id(error)}
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        cause.__traceback__ = _of_users(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    return error.with_traceback(None)
+
+
+def _of_users(trace: TracebackType | None) -> TracebackType | None:
+    """From the first frame of the user's: the libraries above it were called by the engine, those below by the user."""
+    frames = []
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not is_engine_file(file) and (frames or not is_library_file(file)):
+            frames.append(trace)
+        trace = trace.tb_next
+    kept: TracebackType | None = None
+    for frame in reversed(frames):
+        kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept
