@@ -27,7 +27,7 @@ def in_short(error: DataflowError) -> DataflowError:
 
 def _of_users(trace: TracebackType | None) -> TracebackType | None:
     """From the first frame of the user's: the libraries above it were called by the engine, those below by the user."""
-    frames = []
+    frames: list[TracebackType] = []
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if not is_engine_file(file) and (frames or not is_library_file(file)):

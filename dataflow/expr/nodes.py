@@ -178,20 +178,35 @@ class AllColumns(ExprNode):
     without: tuple[str, ...] = ()
 
 
-def children(node: Any) -> Iterator[ExprNode]:
+def children(node: Any) -> list[ExprNode]:
     """The expressions right below a node, in order."""
-    for field in fields(node):
-        yield from _expressions(getattr(node, field.name))
+    found: list[ExprNode] = []
+    for name in _parts(type(node)):
+        _gather(getattr(node, name), found)
+    return found
 
 
-def _expressions(value: Any) -> Iterator[ExprNode]:
+def _gather(value: Any, found: list[ExprNode]) -> None:
     if isinstance(value, ExprNode):
-        yield value
+        found.append(value)
     elif isinstance(value, SortKey):
-        yield value.expr
+        found.append(value.expr)
     elif isinstance(value, tuple):
         for item in value:
-            yield from _expressions(item)
+            _gather(item, found)
+
+
+_WITHOUT_EXPRESSIONS = {"Any", "Callable[..., Any]", "DType", "DType | None", "Options", "bool", "str", "tuple[str, ...]"}
+_PARTS: dict[type, tuple[str, ...]] = {}
+
+
+def _parts(kind: type) -> tuple[str, ...]:
+    """The fields of a class in which expressions may stand. Trees are walked hundreds of times as a plan is made: the names are
+    looked up once, and none of a leaf is looked at."""
+    known = _PARTS.get(kind)
+    if known is None:
+        known = _PARTS[kind] = tuple(field.name for field in fields(kind) if field.type not in _WITHOUT_EXPRESSIONS)
+    return known
 
 
 def walk(node: ExprNode) -> Iterator[ExprNode]:
@@ -200,7 +215,7 @@ def walk(node: ExprNode) -> Iterator[ExprNode]:
     while stack:
         one = stack.pop()
         yield one
-        stack.extend(reversed(list(children(one))))
+        stack.extend(children(one)[::-1])
 
 
 def transform(node: ExprNode, change: Callable[[ExprNode], ExprNode]) -> ExprNode:
@@ -220,11 +235,11 @@ def rebuilt(node: ExprNode, change: Callable[[ExprNode], ExprNode]) -> ExprNode:
 
 def _rebuilt(value: Any, done: dict[int, ExprNode]) -> Any:
     updates = {}
-    for field in fields(value):
-        old = getattr(value, field.name)
+    for name in _parts(type(value)):
+        old = getattr(value, name)
         new = _replaced(old, done)
         if new is not old:
-            updates[field.name] = new
+            updates[name] = new
     return replace(value, **updates) if updates else value
 
 
@@ -281,7 +296,7 @@ def name_of(node: ExprNode) -> str:
             return one.name
         if isinstance(one, (Aggregate, Ranking)) and not fallback:
             fallback = one.function
-        stack.extend(reversed(list(children(one))))
+        stack.extend(children(one)[::-1])
     return fallback or "literal"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from operator import is_
 from typing import TYPE_CHECKING
 
 from dataflow.optimizer.rule import Plan, Remarks, Rule
@@ -105,8 +106,10 @@ def optimize(plan: Plan, remarks: Remarks | None = None, watch: Callable[[str, s
     verify(plan)
     text = as_text(plan) if watch else ""
     for rule in rules_for(plan, cut):
-        elements, columns = [node.element for node in plan], list(map(_columns, plan))
-        plan = rule(plan, remarks)
+        before, plan = plan, rule(plan, remarks)
+        if all(map(is_, plan, before)):  # nothing was changed; most rules find nothing to do in most plans
+            continue
+        elements, columns = [node.element for node in before], list(map(_columns, before))
         verify(plan)
         if [node.element for node in plan] != elements:
             raise AssertionError(f"{rule.__name__} changed the type of an output")

@@ -53,9 +53,10 @@ def expanded(expr: ExprNode, columns: tuple[str, ...], but: Collection[str] = ()
     """An expression with `all()` as one for every column it stands for."""
     from dataflow.expr.nodes import Column, transform, walk
 
-    stars = [one for one in walk(expr) if isinstance(one, AllColumns)]
+    inner = expr.input if isinstance(expr, Alias) else expr
+    stars = [] if isinstance(inner, Column) else [one for one in walk(inner) if isinstance(one, AllColumns)]
     if not stars:
-        return [(name_of(expr), expr.input if isinstance(expr, Alias) else expr)]
+        return [(name_of(expr), inner)]
     missing = [name for name in stars[0].without if name not in columns]
     if missing:
         raise ExprError(f"there is no column {missing[0]!r}", column_meant(missing[0], columns))

@@ -13,17 +13,17 @@ def topological(outputs: Iterable[Node]) -> list[Node]:
     """Every node reachable from the outputs, each after its inputs, in an order that depends on the plan alone."""
     order: list[Node] = []
     done: set[int] = set()
-    stack: list[tuple[Node, bool]] = [(node, False) for node in reversed(list(outputs))]
+    stack = list(outputs)[::-1]
     while stack:
-        node, ready = stack.pop()
-        if id(node) in done:
+        node = stack[-1]
+        waiting = [] if id(node) in done else [child for child in node.inputs if id(child) not in done]
+        if waiting:
+            stack.extend(waiting[::-1])
             continue
-        if ready:
+        if id(node) not in done:
             done.add(id(node))
             order.append(node)
-        else:
-            stack.append((node, True))
-            stack.extend((child, False) for child in reversed(node.inputs) if id(child) not in done)
+        stack.pop()
     return order
 
 
