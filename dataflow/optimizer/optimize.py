@@ -22,7 +22,7 @@ from dataflow.optimizer.rules.share_subplans import share_subplans
 from dataflow.optimizer.rules.sink_flattens import sink_flattens
 from dataflow.plan.explain import as_text
 from dataflow.plan.nodes import Node, Query, Relation
-from dataflow.plan.traversal import topological
+from dataflow.plan.traversal import orders_remembered, topological
 from dataflow.plan.verify import verify
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def rules_for(plan: Plan, cut: Rule | None) -> tuple[Rule, ...]:
     return (*BEFORE, *(relational_rules(plan, cut) if relational else ()), *AFTER)
 
 
+@orders_remembered()
 def optimize(plan: Plan, remarks: Remarks | None = None, watch: Callable[[str, str], None] | None = None, cut: Rule | None = None) -> Plan:
     """The plan after all rules. ``watch`` is told each rule's name and the plan's text when it changed.
 

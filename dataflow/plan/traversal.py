@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from dataflow.plan.nodes import Node
 
-__all__ = ["consumers", "read_twice", "rewrite", "topological"]
+__all__ = ["consumers", "orders_remembered", "read_twice", "rewrite", "topological"]
 
 
-def topological(outputs: Iterable[Node]) -> list[Node]:
+_Orders = dict[tuple[int, ...], tuple[Node, ...]]  # by the identities of the outputs, which stand in their order
+_orders: ContextVar[_Orders | None] = ContextVar("orders", default=None)
+
+
+@contextmanager
+def orders_remembered() -> Generator[None]:
+    """Within this context a plan is put in order once: the rules of the optimizer ask fifty times for the order of ten plans, which
+    was a fifth of their time."""
+    token = _orders.set({})
+    try:
+        yield
+    finally:
+        _orders.reset(token)
+
+
+def topological(outputs: Iterable[Node]) -> Sequence[Node]:
     """Every node reachable from the outputs, each after its inputs, in an order that depends on the plan alone."""
+    outputs = tuple(outputs)
+    known = _orders.get()
+    if known is None:
+        return _ordered(outputs)
+    at = tuple(map(id, outputs))
+    if at not in known:
+        known[at] = tuple(_ordered(outputs))
+    return known[at]
+
+
+def _ordered(outputs: tuple[Node, ...]) -> list[Node]:
     order: list[Node] = []
     done: set[int] = set()
-    stack = list(outputs)[::-1]
+    stack = list(outputs[::-1])
     while stack:
         node = stack[-1]
         waiting = [] if id(node) in done else [child for child in node.inputs if id(child) not in done]
