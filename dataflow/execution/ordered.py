@@ -20,8 +20,9 @@ from dataflow.physical.program import ShuffleInput, SortRoot
 from dataflow.shard import batch as batches
 from dataflow.shard.arrow import taken
 from dataflow.shard.batch import Batch, Rows
-from dataflow.shard.codec import decode, decode_batch
+from dataflow.shard.codec import ORDER, decode, decode_batch
 from dataflow.shard.merge import merge_rounds
+from dataflow.shard.narrow import alike, together
 from dataflow.shard.runfile import Block, RunFile, read_block
 
 __all__ = ["read_sorted"]
@@ -102,14 +103,18 @@ def _in_order(parts: list[pa.RecordBatch]) -> Iterator[Batch]:
     """The rows of sorted parts in one order."""
     if not parts:
         return
+    parts[:] = alike(parts)
     first = parts[0]
     column, coding = sort_column(first)
     if all(part.schema.equals(first.schema, check_metadata=True) for part in parts) and has_native_order(column.type, coding):
         whole = first
         if len(parts) > 1:
-            whole = pa.concat_batches(parts)
+            whole = together(parts)
             parts.clear()
-            whole = taken(whole, sort_order(*sort_column(whole)))  # at once, column by column: half the time of one batch after another
+            order = sort_order(*sort_column(whole))
+            if (at := whole.schema.get_field_index(ORDER)) >= 0:
+                whole = whole.remove_column(at)  # it has said what it had to
+            whole = taken(whole, order)  # at once, column by column: half the time of one batch after another
         for start in range(0, whole.num_rows, ROWS):
             yield decode_batch(whole.slice(start, ROWS))
         return

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dataflow.algebra.order import canonical, order_key
-from dataflow.errors import DataflowError, KeyTypeError, Report, SchemaError, StepError, shorten
+from dataflow.errors import DataflowError, KeyTypeError, Report, StepError, shorten
 from dataflow.execution.combine import MapCombiner
 from dataflow.execution.context import TaskContext, text_of
 from dataflow.execution.failures import trace_of, user_frames
@@ -30,18 +29,18 @@ from dataflow.execution.hashed_run import Segment, bucket_of, laid_out
 from dataflow.execution.runner import exited
 from dataflow.io.schema import table_of
 from dataflow.kernels.sorting import key_at, sort_order
-from dataflow.physical.program import KeepLeaf, ShuffleLeaf
+from dataflow.physical.program import ShuffleLeaf
 from dataflow.shard import batch as batches
 from dataflow.shard.arrow import from_numpy, taken, to_numpy
 from dataflow.shard.batch import Batch, NotPairs, Pairs, Records, raw_pairs
 from dataflow.shard.codec import HASH, ORDER, coding_of, decode, decode_batch, encode, encode_batch
 from dataflow.shard.keys import hash_keys
-from dataflow.shard.narrow import narrowed
-from dataflow.shard.runfile import RunFile, RunWriter
+from dataflow.shard.narrow import Narrowing, together, wide_bytes
+from dataflow.shard.repeats import plain_where_large
+from dataflow.shard.runfile import BLOCK_BYTES, RunFile, RunWriter
 
-__all__ = ["BLOCK_BYTES", "KeepWriter", "ShuffleWriter", "Shuffled", "sort_column", "with_column"]
+__all__ = ["ShuffleWriter", "Shuffled", "sort_column", "with_column"]
 
-BLOCK_BYTES = 1 << 20
 CHECK_ROWS = 1 << 16
 
 
@@ -76,6 +75,7 @@ class ShuffleWriter:
         self.runs = 0
         self.dealt = context.seed
         self.unchecked = 0
+        self.narrowing = Narrowing(by_value=leaf.hash_on is not None)
 
     def push(self, batch: Batch) -> None:
         """Take a batch."""
@@ -190,7 +190,7 @@ class ShuffleWriter:
         from dataflow.kernels.shuffling import key_hashes, order_bytes
 
         table = shuffled(batch.table if isinstance(batch, Records) else table_of(batch, None))
-        coded = narrowed(encode_batch(Records(table)), by_value=self.leaf.hash_on is not None)  # a sort wants batches of one shape
+        coded = self.narrowing.narrowed(encode_batch(Records(table)))
         if self.leaf.hash_on is not None:
             return with_column(coded, HASH, from_numpy(key_hashes(table, self.leaf.hash_on, self.leaf.types)))
         assert self.leaf.order is not None
@@ -231,11 +231,12 @@ class ShuffleWriter:
 
     def _run(self, whole: pa.RecordBatch) -> None:
         """Write rows as a sorted run."""
+        whole = plain_where_large(whole, BLOCK_BYTES // 16)
         if self.leaf.kind == "sort":
             order = sort_order(*sort_column(whole))
             segments = [Segment(0, len(order), False)]
         else:
-            order, segments = laid_out(to_numpy(whole.column(HASH)), whole.nbytes)
+            order, segments = laid_out(to_numpy(whole.column(HASH)), wide_bytes(whole))
         # all at once, column by column: block by block takes twice as long, as every block asks the caches for every column
         whole = taken(whole, order)
         self._write(whole, segments)
@@ -245,13 +246,16 @@ class ShuffleWriter:
         if self.writer is None:
             wide = self.leaf.hash_on is not None or self.leaf.order is not None
             self.writer = RunWriter(self.context.output_path("shuffle"), self.context.task, self.leaf.side, compressed=wide)
-        per_block = max(1, int(whole.num_rows * BLOCK_BYTES / max(whole.nbytes, 1)))
+        sorts = self.leaf.kind == "sort"  # its readers keep records narrow until they are in order, others make them wide at once
+        per_block = max(1, int(whole.num_rows * BLOCK_BYTES / max(whole.nbytes if sorts else wide_bytes(whole), 1)))
         for segment in segments:
             for start in range(segment.start, segment.stop, per_block):
                 block = whole.slice(start, min(per_block, segment.stop - start))
-                if self.leaf.kind == "sort":
+                if sorts:
                     column, coding = sort_column(block)
-                    self.writer.write(block, self.runs, key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1))
+                    self.writer.write(
+                        block, self.runs, key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1), size=block.nbytes
+                    )
                     continue
                 ends = to_numpy(block.column(HASH))[[0, -1]]
                 first, last = bucket_of(ends).tolist()
@@ -287,7 +291,7 @@ def _together(held: list[pa.RecordBatch]) -> pa.RecordBatch:
     """The batches as one, and no third copy of them while its rows are put in order; or the first, if Arrow cannot make one of them: the
     indices of their dictionaries may be too small for all that is in these together."""
     try:
-        whole = pa.concat_batches(held) if len(held) > 1 else held[0]
+        whole = together(held)
     except pa.ArrowInvalid:
         return held.pop(0)
     held.clear()
@@ -319,68 +323,3 @@ def sort_column(batch: pa.RecordBatch) -> tuple[pa.Array, Any]:
     if kind == "records":
         raise KeyTypeError(Report("records have no order of their own", hint="give sort a key: sort(key=lambda record: record[…])"))
     return batch.column(0), codings[0]
-
-
-class KeepWriter:
-    """A leaf that keeps elements in files of the run."""
-
-    def __init__(self, leaf: KeepLeaf, context: TaskContext) -> None:
-        self.leaf, self.context = leaf, context
-        self.writer: RunWriter | None = None
-        self.rows = 0
-        self.gathered: list[pa.Table] = []
-        self.bytes = 0
-
-    def push(self, batch: Batch) -> None:
-        """Take a batch."""
-        for part in batches.in_parts(batch):
-            self._push(part)
-
-    def _push(self, batch: Batch) -> None:
-        if self.leaf.limit is not None:
-            batch = batch.slice(0, self.leaf.limit - self.rows) if self.rows + len(batch) > self.leaf.limit else batch
-        if not len(batch):
-            return
-        self.rows += len(batch)
-        if self.leaf.records:
-            try:
-                self._gather(table_of(batch, None))
-            except SchemaError as error:
-                place = error.report.location
-                whole = self.context.whereabouts()
-                raise SchemaError(replace(error.report, location=f"{place}, {whole}" if place and whole else place or whole)) from error
-            return
-        if self.writer is None:
-            self.writer = RunWriter(self.context.output_path("kept"), self.context.task)
-        self.writer.write(encode_batch(batch))
-
-    def _gather(self, table: pa.Table) -> None:
-        """Records are put together to blocks worth reading: a source of small files gives batches of one row."""
-        if self.gathered and not table.schema.equals(self.gathered[0].schema):
-            self._write_gathered()
-        self.gathered.append(table)
-        self.bytes += table.nbytes
-        if self.bytes >= BLOCK_BYTES:
-            self._write_gathered()
-
-    def _write_gathered(self) -> None:
-        if self.gathered:
-            if self.writer is None:
-                self.writer = RunWriter(self.context.output_path("kept"), self.context.task)
-            self.writer.write(encode_batch(Records(pa.concat_tables(self.gathered))))
-            self.gathered, self.bytes = [], 0
-
-    @property
-    def full(self) -> bool:
-        """Whether the limit is reached."""
-        return self.leaf.limit is not None and self.rows >= self.leaf.limit
-
-    def close(self) -> RunFile | None:
-        """The file, None if there was nothing to keep."""
-        self._write_gathered()
-        return self.writer.close() if self.writer is not None else None
-
-    def abort(self) -> None:
-        """Remove what was written."""
-        if self.writer is not None:
-            self.writer.abort()

@@ -24,9 +24,7 @@ from dataflow.errors import DataflowError, InputError, Report, SchemaError, Step
 from dataflow.execution.context import StepStats, TaskContext, text_of
 from dataflow.execution.failures import of_source, step_error, trace_of, user_frames
 from dataflow.execution.flow import Flow, build_flow
-from dataflow.execution.group import read_groups, read_range
-from dataflow.execution.ordered import read_sorted
-from dataflow.execution.shuffle import KeepWriter, Shuffled, ShuffleWriter
+from dataflow.execution.kept import KeepWriter
 from dataflow.execution.sides import load_side
 from dataflow.io.bundling import bundled
 from dataflow.io.source import Piece, Source
@@ -165,6 +163,8 @@ def _with_path(report: Report, program: Program) -> Report:
 def _writer(leaf: Leaf, index: int, attempt: Attempt, context: TaskContext, share: int) -> Any:
     match leaf:
         case ShuffleLeaf():
+            from dataflow.execution.shuffle import ShuffleWriter
+
             return ShuffleWriter(leaf, context, share)
         case SinkLeaf():
             name = f"{attempt.task.replace('/', '_').replace(' ', '_')}-{index}-{attempt.attempt}-{os.getpid()}"
@@ -251,14 +251,20 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                 context.receive(piece if given.rows[0] == 0 else replace(piece, bad=[]), program.label)
                 yield piece.batch, piece.place
         case GroupRoot() as root:
+            from dataflow.execution.group import read_groups
+
             assert given.shuffle is not None
             for batch in read_groups(root, given.shuffle, context):
                 yield batch, None
         case SortRoot() as root:
+            from dataflow.execution.ordered import read_sorted
+
             assert given.shuffle is not None
             for batch in read_sorted(root, given.shuffle, context):
                 yield batch, None
         case DealRoot():
+            from dataflow.execution.group import read_range
+
             assert given.shuffle is not None
             for part in read_range(given.shuffle, given.shuffle.first or 0, given.shuffle.last or 1 << 16):
                 yield decode_batch(part), None
@@ -268,6 +274,8 @@ def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[
                     context.bytes_read += block.length
                     yield decode_batch(read_block(file, block)), None
         case MergeRoot():
+            from dataflow.execution.shuffle import Shuffled
+
             for file in given.files:
                 for block in file.blocks:
                     context.bytes_read += block.length

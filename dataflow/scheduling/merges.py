@@ -12,10 +12,9 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 
-from dataflow.execution.shuffle import BLOCK_BYTES
 from dataflow.physical.program import TaskInput
 from dataflow.scheduling.filed import task_of
-from dataflow.shard.runfile import RunFile
+from dataflow.shard.runfile import BLOCK_BYTES, RunFile
 
 __all__ = ["merge_inputs", "worth_merging"]
 

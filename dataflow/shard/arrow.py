@@ -40,14 +40,14 @@ def call(kernel: str, *args: Any) -> Any:
     return call_function(kernel, list(args))
 
 
-def taken(rows: Any, indices: np.ndarray) -> Any:
+def taken(rows: Any, indices: np.ndarray | pa.Array) -> Any:
     """Rows of an array, batch or table by their places. Arrow takes none of run-end encoded arrays: those are decoded for it."""
     if isinstance(rows, (pa.Table, pa.RecordBatch)) and any(map(pa.types.is_run_end_encoded, rows.schema.types)):
         return type(rows).from_arrays([taken(column, indices) for column in rows.columns], schema=rows.schema)
     if isinstance(rows, (pa.Array, pa.ChunkedArray)) and pa.types.is_run_end_encoded(rows.type):
         values = taken(call("run_end_decode", rows), indices)
         return call_function("run_end_encode", [values], RunEndEncodeOptions(rows.type.run_end_type))
-    return call_function("take", [rows, from_numpy(indices)], _TAKE)
+    return call_function("take", [rows, indices if isinstance(indices, pa.Array) else from_numpy(indices)], _TAKE)
 
 
 def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:

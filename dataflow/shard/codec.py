@@ -29,7 +29,6 @@ import pyarrow as pa
 
 from dataflow.shard.arrow import blobs, from_numpy, strings, taken, to_numpy
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Rows, Same, Values
-from dataflow.shard.narrow import unnoted, widened
 
 __all__ = ["HASH", "ORDER", "Coding", "decode", "decode_batch", "encode", "encode_batch", "to_list"]
 
@@ -173,7 +172,10 @@ def encode_batch(batch: Batch) -> pa.RecordBatch:
                 if kind is not None:  # most of Arrow's kernels, `take` among them, know no views
                     arrays[at] = arrays[at].cast(kind)
                     fields[at] = field.with_type(kind)
-                fields[at] = unnoted(fields[at])
+                if field.metadata:
+                    from dataflow.shard.narrow import unnoted  # a small run has nothing narrow
+
+                    fields[at] = unnoted(fields[at])
             meta = {**(table.schema.metadata or {}), b"df": json.dumps(["records"]).encode()}  # whatever the records' own says
             return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, meta))
         case Lines():
@@ -207,7 +209,11 @@ def decode_batch(batch: pa.RecordBatch) -> Batch:
     kind, *codings = coding_of(batch)
     columns = [(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True) if name not in (HASH, ORDER)]
     if kind == "records":
-        wide = [widened(column, batch.schema.field(name)) for name, column in columns]
+        wide = [(column, batch.schema.field(name)) for name, column in columns]
+        if any(field.metadata for _, field in wide):
+            from dataflow.shard.narrow import widened
+
+            wide = [widened(column, field) for column, field in wide]
         return Records(pa.Table.from_arrays([column for column, _ in wide], schema=pa.schema([field for _, field in wide])))
     if kind == "values":
         return Values(columns[0][1])

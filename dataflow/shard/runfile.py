@@ -26,7 +26,9 @@ from dataflow.errors import Report, ShardCorruptError, ShardLostError
 from dataflow.record import record
 from dataflow.shard.places import create_file, read_range, remove_file
 
-__all__ = ["Block", "RunFile", "RunWriter", "read_block"]
+__all__ = ["BLOCK_BYTES", "Block", "RunFile", "RunWriter", "read_block"]
+
+BLOCK_BYTES = 1 << 20  # of a block, about: what a reader holds of each run it merges
 
 
 @record(eq=True)
@@ -87,9 +89,15 @@ class RunWriter:
         self._offset = 0
 
     def write(
-        self, batch: pa.RecordBatch, run: int = 0, first: Any = None, last: Any = None, hashes: tuple[int, int] | None = None
+        self,
+        batch: pa.RecordBatch,
+        run: int = 0,
+        first: Any = None,
+        last: Any = None,
+        hashes: tuple[int, int] | None = None,
+        size: int | None = None,
     ) -> None:
-        """Append a block."""
+        """Append a block. ``size``: bytes it will take where it is read, by default those of its records when they are wide."""
         if self._file is None:
             self._file = create_file(self.path)
         sink = pa.BufferOutputStream()
@@ -97,7 +105,12 @@ class RunWriter:
         with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
             stream.write_batch(batch)
         data = sink.getvalue()
-        size = batch.nbytes if self.compressed else data.size
+        if not self.compressed:
+            size = data.size
+        elif size is None:
+            from dataflow.shard.narrow import wide_bytes  # a small run has nothing narrow
+
+            size = wide_bytes(batch)
         view = memoryview(data)
         try:
             while view:

@@ -105,7 +105,7 @@ def test_a_first_query_loads_no_more_than_it_needs(ending: str, tmp_path: Path) 
     others = {"pandas", "pyarrow.compute", "pyarrow.dataset", "rich", "click", "sqlglot", "asyncio", "multiprocessing", "ray"}
     ours = {"dataflow.driving.pool", "dataflow.kv", "dataflow.txn"}
     assert not (stores | others | ours) & set(loaded)
-    assert sum(name.partition(".")[0] in ("dataflow", "runners") for name in loaded) <= 200, "a module is a quarter of a millisecond"
+    assert sum(name.partition(".")[0] in ("dataflow", "runners") for name in loaded) <= 192, "a module is a quarter of a millisecond"
 
 
 def test_the_collector_finds_nothing_to_do_when_a_first_query_ends() -> None:

@@ -21,6 +21,7 @@ from dataflow.execution import hashed_run, queries, query_steps, shuffle
 from dataflow.optimizer import cutting_joins
 from dataflow.physical import whole_sides
 from dataflow.scheduling import inputs
+from dataflow.shard import narrow, repeats
 from tests.properties.column_strategies import rows
 from tests.properties.test_relations import TABLE, Step, bag, endings, steps, table
 
@@ -44,6 +45,7 @@ def deciding(how: str) -> ExitStack:
         (inputs, "LEAST_BYTES", 300), (shuffle, "BLOCK_BYTES", 500), (hashed_run, "HEAVY_BYTES", 100), (hashed_run, "HEAVY_SHARE", 0),
         (cutting_joins, "BROADCAST_SHARE", 0), (whole_sides, "undecided", undecided),
         (queries, "pays", pays), (query_steps, "pays", pays),
+        (repeats, "LEAST", 1), (repeats, "SHARE", 1), (repeats, "FEW", 2), (narrow, "ROOM", 1),
     ):  # fmt: skip
         stack.enter_context(patch.object(owner, name, value))
     return stack

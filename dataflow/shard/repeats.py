@@ -1,0 +1,79 @@
+"""Texts of few different values on their way through a shuffle: a dictionary of them, and each row's place in it.
+
+    "NONE", "COLLECT COD", "NONE", "NONE" …   ──>   ["NONE", "COLLECT COD"]  0 1 0 0 …   ──>   the same texts behind it
+
+Putting texts in another order takes Arrow 30 to 90 ns each, places in a dictionary 2 ns, and a shuffle does it twice, beside compressing,
+summing and copying their bytes. To find the places takes 20 ns, to look the texts up again 10.
+
+A writer decides by the first batch that is large enough, column by column, and takes it back where a later one holds too many values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from dataflow.shard.arrow import call, cast, taken
+
+__all__ = ["NOTE", "Repeats", "plain", "plain_bytes", "plain_where_large"]
+
+NOTE = b"repeats"  # in the metadata of a field whose texts are encoded, for a dictionary of the user's own stays one
+LEAST = 1024  # rows by which a column is judged
+SAMPLE = 4096
+SHARE = 16  # rows for each different value, at least
+FEW = 32  # different values up to which their places take 8 bits, which 127 fit
+
+
+class Repeats:
+    """What a writer knows of the columns it has seen: which hold few different texts, and how wide places in them are."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, pa.DataType | None] = {}
+
+    def encoded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with the texts that repeat as dictionaries."""
+        arrays, fields = batch.columns, list(batch.schema)
+        for at, field in enumerate(fields):
+            if field.type in (pa.large_string(), pa.string()) and (made := self._encoded(field.name, arrays[at])) is not None:
+                arrays[at] = made
+                fields[at] = field.with_type(made.type).with_metadata({**(field.metadata or {}), NOTE: b""})
+        return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, batch.schema.metadata))
+
+    def _encoded(self, name: str, texts: pa.Array) -> pa.Array | None:
+        if name not in self.places and len(texts) >= LEAST:
+            sample = taken(texts, np.arange(0, len(texts), -(-len(texts) // SAMPLE)))
+            different = len(call("unique", sample))
+            self.places[name] = None if SHARE * different > len(sample) else pa.int8() if different <= FEW else pa.int32()
+        kind = self.places.get(name)
+        if kind is None:
+            return None
+        made = call("dictionary_encode", texts)
+        if SHARE * len(made.dictionary) > len(texts) >= LEAST:
+            self.places[name] = None
+            return None
+        if len(made.dictionary) > FEW:
+            kind = self.places[name] = pa.int32()
+        return pa.DictionaryArray.from_arrays(cast(made.indices, kind), made.dictionary)
+
+
+def plain_where_large(batch: pa.RecordBatch, most: int) -> pa.RecordBatch:
+    """The batch with plain texts where the dictionary takes over ``most`` bytes: every block of a file has one of its own."""
+    for at, field in enumerate(batch.schema):
+        if NOTE in (field.metadata or {}) and batch.column(at).dictionary.nbytes > most:
+            texts, as_it_was = plain(batch.column(at), field)
+            batch = batch.set_column(at, as_it_was, texts)
+    return batch
+
+
+def plain(array: pa.DictionaryArray, field: pa.Field) -> tuple[pa.Array, pa.Field]:
+    """A column as it was before `Repeats.encoded`."""
+    kept = {key: value for key, value in (field.metadata or {}).items() if key != NOTE}
+    return taken(array.dictionary, array.indices), field.with_type(array.type.value_type).with_metadata(kept or None)
+
+
+def plain_bytes(array: pa.DictionaryArray) -> int:
+    """The bytes a column takes when it is plain."""
+    lengths = call("binary_length", array.dictionary)
+    offsets = 8 if pa.types.is_large_string(array.type.value_type) else 4
+    nulls = -(-len(array) // 8) if array.null_count else 0
+    return int(call("sum", taken(lengths, array.indices)).as_py() or 0) + offsets * len(array) + nulls
