@@ -105,12 +105,7 @@ class RunWriter:
         with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
             stream.write_batch(batch)
         data = sink.getvalue()
-        if not self.compressed:
-            size = data.size
-        elif size is None:
-            from dataflow.shard.narrow import wide_bytes  # a small run has nothing narrow
-
-            size = wide_bytes(batch)
+        takes: int = data.size if not self.compressed else _wide_bytes(batch) if size is None else size
         view = memoryview(data)
         try:
             while view:
@@ -118,7 +113,7 @@ class RunWriter:
         except OSError as error:
             error.filename = error.filename or self.path  # the system's own error does not say where
             raise
-        self._blocks.append(Block(self._offset, data.size, zlib.crc32(data), batch.num_rows, run, first, last, hashes, size))
+        self._blocks.append(Block(self._offset, data.size, zlib.crc32(data), batch.num_rows, run, first, last, hashes, takes))
         self._offset += data.size
 
     def close(self) -> RunFile:
@@ -134,6 +129,12 @@ class RunWriter:
             self._file.close()
             remove_file("", self.path)
             self._file = None
+
+
+def _wide_bytes(batch: pa.RecordBatch) -> int:
+    from dataflow.shard.narrow import wide_bytes  # a small run has nothing narrow
+
+    return wide_bytes(batch)
 
 
 def read_block(file: RunFile, block: Block) -> pa.RecordBatch:
