@@ -5,7 +5,7 @@
     texts               of few different values                 ──>   places in a dictionary of them (`repeats`)
 
 Every byte of a shuffled record is copied into order, compressed, summed, written, read, and copied once more. A line of TPC-H takes 189
-bytes plain and 61 so: four decimals, four numbers, and four texts of seven values at most. Decimals of up to 18 digits always fit 64 bits;
+bytes plain and 72 so: four decimals, four numbers, and four texts of seven values at most. Decimals of up to 18 digits always fit 64 bits;
 of those of more digits, as sums have, the values are looked at, if batches may differ in that.
 
 A number is given the width of the first batch, with room for values four times as large, and a larger one when it needs one (`Narrowing`).
