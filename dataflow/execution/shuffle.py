@@ -231,7 +231,7 @@ class ShuffleWriter:
 
     def _run(self, whole: pa.RecordBatch) -> None:
         """Write rows as a sorted run."""
-        whole = plain_where_large(whole, BLOCK_BYTES // 16)
+        whole = plain_where_large(whole)
         if self.leaf.kind == "sort":
             order = sort_order(*sort_column(whole))
             segments = [Segment(0, len(order), False)]

@@ -22,6 +22,7 @@ LEAST = 1024  # rows by which a column is judged
 SAMPLE = 4096
 SHARE = 16  # rows for each different value, at least
 FEW = 32  # different values up to which their places take 8 bits, which 127 fit
+LARGE = 1 << 16  # bytes of a dictionary: a sixteenth of a block
 
 
 class Repeats:
@@ -48,7 +49,7 @@ class Repeats:
         if kind is None:
             return None
         made = call("dictionary_encode", texts)
-        if SHARE * len(made.dictionary) > len(texts) >= LEAST:
+        if SHARE * len(made.dictionary) > len(texts) >= LEAST or made.dictionary.nbytes > LARGE:
             self.places[name] = None
             return None
         if len(made.dictionary) > FEW:
@@ -56,10 +57,10 @@ class Repeats:
         return pa.DictionaryArray.from_arrays(cast(made.indices, kind), made.dictionary)
 
 
-def plain_where_large(batch: pa.RecordBatch, most: int) -> pa.RecordBatch:
-    """The batch with plain texts where the dictionary takes over ``most`` bytes: every block of a file has one of its own."""
+def plain_where_large(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with plain texts where batches together came to have a large dictionary: every block of a file has one of its own."""
     for at, field in enumerate(batch.schema):
-        if NOTE in (field.metadata or {}) and batch.column(at).dictionary.nbytes > most:
+        if NOTE in (field.metadata or {}) and batch.column(at).dictionary.nbytes > LARGE:
             texts, as_it_was = plain(batch.column(at), field)
             batch = batch.set_column(at, as_it_was, texts)
     return batch

@@ -143,8 +143,11 @@ def test_places_of_8_bits_do_not_run_over():
 
 
 def test_a_large_dictionary_is_not_written_with_every_block():
-    batch = texts(["x" * 5000 + str(at) for at in range(20)], 2000)
-    found = narrowed(batch, by_value=False)
-    assert pa.types.is_dictionary(plain_where_large(found, 1 << 20).schema.field("t").type)
-    assert plain_where_large(found, 1 << 16).schema.field("t").type == pa.large_string()
-    same(wide_batch(plain_where_large(found, 1 << 16)), batch)
+    batches = [texts(["x" * 5000 + str(start + at) for at in range(10)], 2000) for start in (0, 10)]
+    narrowing = Narrowing(by_value=False)
+    found = together([narrowing.narrowed(batch) for batch in batches])
+    assert pa.types.is_dictionary(found.schema.field("t").type)
+    assert plain_where_large(found).schema.field("t").type == pa.large_string()
+    same(wide_batch(plain_where_large(found)), pa.concat_batches(batches))
+    larger = texts(["x" * 5000 + str(at) for at in range(20)], 2000)
+    assert narrowing.narrowed(larger).schema.field("t").type == pa.large_string()
