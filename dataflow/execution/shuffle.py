@@ -36,7 +36,7 @@ from dataflow.shard.batch import Batch, NotPairs, Pairs, Records, raw_pairs
 from dataflow.shard.codec import HASH, ORDER, coding_of, decode, decode_batch, encode, encode_batch
 from dataflow.shard.keys import hash_keys
 from dataflow.shard.narrow import Narrowing, together, wide_bytes
-from dataflow.shard.repeats import plain_where_large
+from dataflow.shard.repeats import plain_bytes, plain_where_large
 from dataflow.shard.runfile import BLOCK_BYTES, RunFile, RunWriter
 
 __all__ = ["ShuffleWriter", "Shuffled", "sort_column", "with_column"]
@@ -160,7 +160,7 @@ class ShuffleWriter:
         if in_turn and self.held and shape not in self.held:
             self._flush()
         self.held.setdefault(shape, []).append(batch)
-        self.bytes += batch.nbytes
+        self.bytes += plain_bytes(batch)
 
     def _keyed(self, batch: Batch) -> pa.RecordBatch:
         """The batch encoded, with the column the shuffle orders by."""
@@ -246,15 +246,16 @@ class ShuffleWriter:
         if self.writer is None:
             wide = self.leaf.hash_on is not None or self.leaf.order is not None
             self.writer = RunWriter(self.context.output_path("shuffle"), self.context.task, self.leaf.side, compressed=wide)
-        sorts = self.leaf.kind == "sort"  # its readers keep records narrow until they are in order, others make them wide at once
-        per_block = max(1, int(whole.num_rows * BLOCK_BYTES / max(whole.nbytes if sorts else wide_bytes(whole), 1)))
+        sorts = self.leaf.kind == "sort"  # its readers keep numbers narrow until they are in order, others make them wide at once
+        size = plain_bytes if sorts else wide_bytes
+        per_block = max(1, int(whole.num_rows * BLOCK_BYTES / max(size(whole), 1)))
         for segment in segments:
             for start in range(segment.start, segment.stop, per_block):
                 block = whole.slice(start, min(per_block, segment.stop - start))
                 if sorts:
                     column, coding = sort_column(block)
                     self.writer.write(
-                        block, self.runs, key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1), size=block.nbytes
+                        block, self.runs, key_at(column, coding, 0), key_at(column, coding, block.num_rows - 1), size=plain_bytes(block)
                     )
                     continue
                 ends = to_numpy(block.column(HASH))[[0, -1]]

@@ -98,12 +98,10 @@ def wide_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def wide_bytes(batch: pa.RecordBatch) -> int:
     """The bytes a batch takes when it is wide."""
-    size = int(batch.nbytes)
+    size = repeats.plain_bytes(batch)
     for array, field in zip(batch.columns, batch.schema, strict=True):
         notes = field.metadata or {}
-        if repeats.NOTE in notes:
-            size += repeats.plain_bytes(array) - array.nbytes
-        elif _DECIMAL in notes or _INTEGER in notes:
+        if _DECIMAL in notes or _INTEGER in notes:
             wide = 128 if _DECIMAL in notes else 32 if notes[_INTEGER] == b"int32" else 64
             size += (wide - _BITS[array.type]) // 8 * len(array)
     return size

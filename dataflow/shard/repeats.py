@@ -72,9 +72,13 @@ def plain(array: pa.DictionaryArray, field: pa.Field) -> tuple[pa.Array, pa.Fiel
     return taken(array.dictionary, array.indices), field.with_type(array.type.value_type).with_metadata(kept or None)
 
 
-def plain_bytes(array: pa.DictionaryArray) -> int:
-    """The bytes a column takes when it is plain."""
-    lengths = call("binary_length", array.dictionary)
-    offsets = 8 if pa.types.is_large_string(array.type.value_type) else 4
-    nulls = -(-len(array) // 8) if array.null_count else 0
-    return int(call("sum", taken(lengths, array.indices)).as_py() or 0) + offsets * len(array) + nulls
+def plain_bytes(batch: pa.RecordBatch) -> int:
+    """The bytes a batch takes with its texts plain: what memory is counted by, as a text may take a thousand times its place."""
+    size = int(batch.nbytes)
+    for array, field in zip(batch.columns, batch.schema, strict=True):
+        if NOTE in (field.metadata or {}):
+            lengths = call("binary_length", array.dictionary)
+            offsets = 8 if pa.types.is_large_string(array.type.value_type) else 4
+            nulls = -(-len(array) // 8) if array.null_count else 0
+            size += int(call("sum", taken(lengths, array.indices)).as_py() or 0) + offsets * len(array) + nulls - array.nbytes
+    return size

@@ -22,7 +22,8 @@ import pytest
 from dataflow import DataflowError, Pipeline, col
 from dataflow.errors import InputError, PlanError, StepError
 from dataflow.shard import batch as batches
-from dataflow.shard.runfile import RunWriter
+from dataflow.shard.repeats import plain_bytes
+from dataflow.shard.runfile import BLOCK_BYTES, RunWriter
 
 WHOLE = {"mode": "in_process", "progress": False, "placement": "whole"}
 CUT = {"mode": "in_process", "progress": False, "placement": "partitioned", "memory": "4MiB"}
@@ -253,9 +254,9 @@ def test_fault_24_no_batch_put_into_a_file_has_more_bytes_than_are_counted(optio
     written = []
     before = RunWriter.write
 
-    def write(self, batch, *rest):
+    def write(self, batch, *rest, **named):
         written.append(batch.nbytes)
-        return before(self, batch, *rest)
+        return before(self, batch, *rest, **named)
 
     monkeypatch.setattr(RunWriter, "write", write)
     monkeypatch.setattr(batches, "MOST_BYTES", 20_000)
@@ -272,6 +273,28 @@ def test_fault_24_no_batch_put_into_a_file_has_more_bytes_than_are_counted(optio
     assert found.column("n").to_pylist() == list(range(3000))
     if verb != "key":  # a list of Python's values is encoded in texts whose bytes 64 bits count
         assert max(written) < 40_000, max(written)
+
+
+@pytest.mark.parametrize("verb", ["sort", "join"])
+def test_fault_24_texts_that_travel_as_places_are_counted_as_texts(verb, monkeypatch):
+    """Ten texts of 300 bytes, 100,000 times: 30 MB that a shuffle carries in 100 kB, and whoever reads a block has again."""
+    sizes = []
+    before = RunWriter.write
+
+    def write(self, batch, *rest, **named):
+        before(self, batch, *rest, **named)
+        if "t" in batch.schema.names and pa.types.is_dictionary(batch.schema.field("t").type):
+            sizes.append(plain_bytes(batch))
+            assert self._blocks[-1].size >= sizes[-1]
+
+    monkeypatch.setattr(RunWriter, "write", write)
+    table = pa.table({"t": [str(at % 10) * 300 for at in range(100_000)], "n": [-at for at in range(100_000)]})
+    pipeline = Pipeline()
+    rows, numbers = pipeline.from_arrow(table), pipeline.from_arrow(table.select(["n"]))
+    query = rows.sort("n") if verb == "sort" else rows.join(numbers, on="n").sort("n")
+    found = query.select("n", size=col("t").str.len_bytes()).to_arrow(**{**CUT, "memory": "64MiB"})
+    assert found.column("n").to_pylist() == list(range(-99_999, 1)) and found.column("size").to_pylist() == [300] * 100_000
+    assert sizes and max(sizes) <= 2 * BLOCK_BYTES
 
 
 # -- folders of values

@@ -96,12 +96,12 @@ def test_numbers_take_what_the_largest_needs(kind, largest):
 
 def test_a_column_takes_more_when_it_needs_more_and_what_was_written_fits_what_comes():
     narrowing = Narrowing(by_value=False)
-    batches = [coded(pa.table({"x": pa.array([at, -at], pa.int64())})) for at in (1, 100, 3, 5000, 2**40, 7)]
+    batches = [coded(pa.table({"x": pa.array([at, -at], pa.int64())})) for at in (1, 100, 200, 3, 5000, 2**40, 7)]
     found = [narrowing.narrowed(batch) for batch in batches]
-    assert [one.schema.field("x").type for one in found] == [*[pa.int8()] * 3, pa.int16(), pa.int64(), pa.int64()]
-    one_shape = alike(found[:4])
+    assert [one.schema.field("x").type for one in found] == [*[pa.int8()] * 2, *[pa.int16()] * 3, pa.int64(), pa.int64()]
+    one_shape = alike(found[:5])
     assert {str(one.schema.field("x").type) for one in one_shape} == {"int16"}
-    same(wide_batch(together(one_shape)), pa.concat_batches(batches[:4]))
+    same(wide_batch(together(one_shape)), pa.concat_batches(batches[:5]))
     same(together(alike(found)), pa.concat_batches(batches))
 
 
@@ -133,6 +133,14 @@ def test_texts_that_turn_out_to_differ_travel_plain():
     found = [narrowing.narrowed(batch) for batch in (few, many, few)]
     assert [pa.types.is_dictionary(one.schema.field("t").type) for one in found] == [True, False, False]
     same(wide_batch(together(alike(found))), pa.concat_batches([few, many, few]))
+
+
+def test_places_take_more_when_there_are_more_texts():
+    narrowing = Narrowing(by_value=False)
+    few, more = texts(["x", "y"], 2000), texts([f"text {at}" for at in range(200)], 5000)
+    found = [narrowing.narrowed(batch) for batch in (few, more, few)]
+    assert [one.schema.field("t").type.index_type for one in found] == [pa.int8(), pa.int32(), pa.int32()]
+    same(wide_batch(together(alike(found))), pa.concat_batches([few, more, few]))
 
 
 def test_places_of_8_bits_do_not_run_over():
