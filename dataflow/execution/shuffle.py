@@ -35,8 +35,8 @@ from dataflow.shard.arrow import from_numpy, taken, to_numpy
 from dataflow.shard.batch import Batch, NotPairs, Pairs, Records, raw_pairs
 from dataflow.shard.codec import HASH, ORDER, coding_of, decode, decode_batch, encode, encode_batch
 from dataflow.shard.keys import hash_keys
-from dataflow.shard.narrow import Narrowing, together, wide_bytes
-from dataflow.shard.repeats import plain_bytes, plain_where_large
+from dataflow.shard.narrow import Narrowing, plain_where_large, together, wide_bytes
+from dataflow.shard.repeats import plain_bytes
 from dataflow.shard.runfile import BLOCK_BYTES, RunFile, RunWriter
 
 __all__ = ["ShuffleWriter", "Shuffled", "sort_column", "with_column"]

@@ -21,7 +21,7 @@ def is_engine_file(file: str) -> bool:
 
 def is_library_file(file: str) -> bool:
     """Whether a frame of that file is an installed package's, or Python's own; those written in Cython name their sources alone."""
-    return "site-packages" in file or "/lib/python" in file or file.endswith((".pyx", ".pxi"))
+    return "site-packages" in file or "/lib/python3" in file or file.endswith((".pyx", ".pxi"))
 
 
 @record(eq=True)

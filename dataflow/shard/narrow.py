@@ -23,10 +23,10 @@ import pyarrow as pa
 from dataflow.shard import repeats
 from dataflow.shard.arrow import call, cast, from_numpy, raw_numpy, to_numpy
 
-__all__ = ["Narrowing", "alike", "together", "unnoted", "wide_batch", "wide_bytes", "widened"]
+__all__ = ["Narrowing", "alike", "plain_where_large", "together", "unnoted", "wide_batch", "wide_bytes", "widened"]
 
 FITS = 18  # digits: 10^18 < 2^63
-ROOM = 4
+ROOM = 4  # times the largest value seen
 _DECIMAL, _INTEGER = b"decimal", b"integer"  # in the metadata of a field: what it is when it is wide
 _WIDTHS = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
 _BITS = {kind: bits for bits, kind in _WIDTHS.items()}
@@ -74,7 +74,7 @@ def widened(array: pa.Array, field: pa.Field) -> tuple[pa.Array, pa.Field]:
     """A column as it was before `Narrowing.narrowed`."""
     notes = field.metadata or {}
     if repeats.NOTE in notes:
-        return repeats.plain(array, field)
+        return repeats.plain(array), unnoted(field).with_type(array.type.value_type)
     if _INTEGER in notes:
         kind = pa.int32() if notes[_INTEGER] == b"int32" else pa.int64()
         return cast(array, kind), unnoted(field).with_type(kind)
@@ -107,6 +107,15 @@ def wide_bytes(batch: pa.RecordBatch) -> int:
     return size
 
 
+def plain_where_large(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with plain texts where batches together came to have a large dictionary: every block of a file has one of its own."""
+    for at, field in enumerate(batch.schema):
+        if repeats.NOTE in (field.metadata or {}) and batch.column(at).dictionary.nbytes > repeats.LARGE:
+            texts, wide = widened(batch.column(at), field)
+            batch = batch.set_column(at, wide, texts)
+    return batch
+
+
 def alike(parts: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
     """Batches of one shuffle in one shape, if all that they differ in is what is narrow: numbers of the greatest width any has."""
     schema = parts[0].schema
@@ -117,7 +126,8 @@ def alike(parts: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
         column = [one[at] for one in made]
         if all(field.equals(schema.field(at), check_metadata=True) for _, field in column):
             continue
-        if all(field.metadata == schema.field(at).metadata and field.type in _BITS for _, field in column):
+        notes = schema.field(at).metadata or {}
+        if (_DECIMAL in notes or _INTEGER in notes) and all(field.metadata == notes for _, field in column):
             kind = max((field.type for _, field in column), key=_BITS.__getitem__)
             column = [(cast(array, kind), field.with_type(kind)) for array, field in column]
         else:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dataflow.shard.arrow import call, cast, taken
 
-__all__ = ["NOTE", "Repeats", "plain", "plain_bytes", "plain_where_large"]
+__all__ = ["NOTE", "Repeats", "plain", "plain_bytes"]
 
 NOTE = b"repeats"  # in the metadata of a field whose texts are encoded, for a dictionary of the user's own stays one
 LEAST = 1024  # rows by which a column is judged
@@ -57,19 +57,9 @@ class Repeats:
         return pa.DictionaryArray.from_arrays(cast(made.indices, kind), made.dictionary)
 
 
-def plain_where_large(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with plain texts where batches together came to have a large dictionary: every block of a file has one of its own."""
-    for at, field in enumerate(batch.schema):
-        if NOTE in (field.metadata or {}) and batch.column(at).dictionary.nbytes > LARGE:
-            texts, as_it_was = plain(batch.column(at), field)
-            batch = batch.set_column(at, as_it_was, texts)
-    return batch
-
-
-def plain(array: pa.DictionaryArray, field: pa.Field) -> tuple[pa.Array, pa.Field]:
-    """A column as it was before `Repeats.encoded`."""
-    kept = {key: value for key, value in (field.metadata or {}).items() if key != NOTE}
-    return taken(array.dictionary, array.indices), field.with_type(array.type.value_type).with_metadata(kept or None)
+def plain(array: pa.DictionaryArray) -> pa.Array:
+    """The texts that `Repeats.encoded` was given."""
+    return taken(array.dictionary, array.indices)
 
 
 def plain_bytes(batch: pa.RecordBatch) -> int:

@@ -10,8 +10,8 @@ import pytest
 
 from dataflow.shard.batch import Records
 from dataflow.shard.codec import decode_batch, encode_batch
-from dataflow.shard.narrow import Narrowing, alike, together, wide_batch, wide_bytes
-from dataflow.shard.repeats import FEW, plain_where_large
+from dataflow.shard.narrow import Narrowing, alike, plain_where_large, together, wide_batch, wide_bytes
+from dataflow.shard.repeats import FEW
 
 SMALL = [Decimal("1.25"), None, Decimal("-0.01"), Decimal("9999999999999999.99"), Decimal("-9999999999999999.99"), Decimal(0)]
 LARGE = [Decimal("12345678901234567890.12"), None, Decimal("-1.00")]
@@ -159,3 +159,8 @@ def test_a_large_dictionary_is_not_written_with_every_block():
     same(wide_batch(plain_where_large(found)), pa.concat_batches(batches))
     larger = texts(["x" * 5000 + str(at) for at in range(20)], 2000)
     assert narrowing.narrowed(larger).schema.field("t").type == pa.large_string()
+
+
+def test_numbers_of_the_users_that_differ_stay_as_they_are():
+    batches = [coded(pa.table({"x": pa.array([1], kind)})) for kind in (pa.int8(), pa.int64())]
+    assert [one.schema for one in alike(batches)] == [one.schema for one in batches]
