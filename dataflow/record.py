@@ -3,6 +3,7 @@
     @record                           class Split:  name: str      ==   @dataclass(frozen=True, slots=True, eq=False)
     @record(eq=True)                  compared by value            ==   @dataclass(frozen=True, slots=True)
     @record(frozen=False, eq=True)    a state that changes         ==   @dataclass(slots=True)
+    @record(eq=True, slots=False)     it may keep more beside       ==   @dataclass(frozen=True)
 
 The standard library writes and compiles the methods of every class as it is made, 0.4 ms for a frozen one with slots; a run of the engine
 meets a hundred and thirty classes before it does anything, and a small run should be done by then. Here a class is made in 0.04 ms.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
+from types import MemberDescriptorType
 from typing import Any, TypeVar, dataclass_transform, overload
 
 __all__ = ["record"]
@@ -24,9 +26,9 @@ T = TypeVar("T")
 @overload
 def record(cls: type[T], /) -> type[T]: ...
 @overload
-def record(*, eq: bool = False, kw_only: bool = False, frozen: bool = True) -> Callable[[type[T]], type[T]]: ...
+def record(*, eq: bool = False, kw_only: bool = False, frozen: bool = True, slots: bool = True) -> Callable[[type[T]], type[T]]: ...
 @dataclass_transform(frozen_default=True, eq_default=False)
-def record(cls: Any = None, /, *, eq: bool = False, kw_only: bool = False, frozen: bool = True) -> Any:
+def record(cls: Any = None, /, *, eq: bool = False, kw_only: bool = False, frozen: bool = True, slots: bool = True) -> Any:
     """A class of fields that are set once, or not ``frozen``.
 
     >>> @record
@@ -48,8 +50,10 @@ def record(cls: Any = None, /, *, eq: bool = False, kw_only: bool = False, froze
             cls.__delattr__ = _refuse  # type: ignore[assignment,method-assign]
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = _shown  # type: ignore[assignment,method-assign]
-        new = dataclass(cls, init=False, eq=False, repr=False, slots=True, kw_only=kw_only)
-
+        said = cls.__doc__
+        cls.__doc__ = said or "-"  # else its signature is written there, for which all of `inspect` is loaded: 5 ms
+        new = dataclass(cls, init=False, eq=False, repr=False, slots=slots, kw_only=kw_only)
+        new.__doc__ = said
         _when_used(new, "__init__", _init_of)
         if eq and "__eq__" not in cls.__dict__:
             _when_used(new, "__eq__", _equal_of)
@@ -79,7 +83,7 @@ def _init_of(cls: type[Any]) -> Any:
     given, body = [], []
     for field in ordered:
         name = field.name
-        names[f"set_{name}"] = getattr(cls, name).__set__
+        names[f"set_{name}"] = _setter(cls, name)
         value = name
         if field.kw_only and "*" not in given:
             given.append("*")
@@ -96,6 +100,14 @@ def _init_of(cls: type[Any]) -> Any:
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
     return _compiled("__init__", ", ".join(["self", *given]), "; ".join(body) or "pass", names)
+
+
+def _setter(cls: type[Any], name: str) -> Callable[[Any, Any], None]:
+    """What sets a field past ``__setattr__``."""
+    slot = getattr(cls, name, None)
+    if isinstance(slot, MemberDescriptorType):
+        return slot.__set__
+    return lambda self, value: object.__setattr__(self, name, value)
 
 
 def _set_once(self: Any, name: str, value: Any) -> None:

@@ -7,15 +7,17 @@ look here for what the script itself did not say.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar, overload
+
+from dataflow.record import record
 
 __all__ = ["Settings", "param", "settings"]
 
 T = TypeVar("T")
 
 
-@dataclass
+@record(frozen=False)
 class Settings:
     """The process's own defaults."""
 

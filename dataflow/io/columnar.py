@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -12,12 +11,13 @@ from dataflow.errors import InputError, Report, SchemaError, column_meant
 from dataflow.io.files import FileInfo, file_system
 from dataflow.io.layouts import one_layout
 from dataflow.io.source import FileSource, Piece, Place, Split, at_least_eight
+from dataflow.record import record
 from dataflow.shard.batch import Records
 
 __all__ = ["ColumnarSource", "skipped_file"]
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class ColumnarSource(FileSource):
     """What Parquet and Arrow IPC have in common. ``union``: files may lack columns of others; ``only``: the columns wanted."""
 

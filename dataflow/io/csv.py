@@ -14,7 +14,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -29,6 +29,7 @@ from dataflow.io.layouts import same_columns
 from dataflow.io.schema import widen
 from dataflow.io.source import BadRow, FileSource, Piece, Place, Split, at_least_eight
 from dataflow.io.text import COMPRESSED, decompressed, is_ascii_superset, recoded
+from dataflow.record import record
 from dataflow.shard.batch import Records
 
 __all__ = ["CsvSource"]
@@ -38,7 +39,7 @@ BLOCK = 1 << 22
 SAMPLED = 8
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class CsvSource(FileSource):
     """The rows of CSV files as records."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -14,11 +13,12 @@ from dataflow.errors import InputError
 from dataflow.io.columnar import ColumnarSource, skipped_file
 from dataflow.io.files import FileInfo, file_system
 from dataflow.io.source import Piece, Place, Split
+from dataflow.record import record
 
 __all__ = ["IpcSource"]
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class IpcSource(ColumnarSource):
     """The rows of Arrow IPC (Feather v2) files as records."""
 

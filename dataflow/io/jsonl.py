@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dataflow.errors import InputError, Report, SchemaError, shorten
@@ -12,6 +12,7 @@ from dataflow.io.folders import FolderValues, value_of
 from dataflow.io.schema import table_of, unify
 from dataflow.io.source import BadRow, Piece, Place, Split
 from dataflow.io.text import TextSource, line_number
+from dataflow.record import record
 from dataflow.shard.batch import Lines, Rows
 
 __all__ = ["JsonLinesSource"]
@@ -20,7 +21,7 @@ ROWS = 8192
 SAMPLED = 8  # files looked at to know the columns
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class JsonLinesSource(TextSource):
     """The values of JSON-lines files; objects become dicts. Empty lines are passed over."""
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,7 @@ def _cuts(sides: Sequence[Sequence[Group]], target: int) -> Iterator[Any]:
             held, last = 0, two.low
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class RangedParquet(Source):
     """Parquet files in ranges of a column of each, of which a task reads the same range of all."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,6 +18,7 @@ from dataflow.io.layouts import untyped
 from dataflow.io.remembered import Footer, footer_of, metadata_of, statistics_of, without_nulls_of
 from dataflow.io.source import Piece, Place, Source, Split
 from dataflow.io.struct_fields import chosen_leaves, has_dots, leaf_bytes, narrowed_schema
+from dataflow.record import record
 
 if TYPE_CHECKING:
     from dataflow.expr.types import DType, Schema
@@ -33,7 +34,7 @@ FOOTERS, FAR = 100, 16  # that are looked at for what a plan may rely on; if the
 DECODED = 2  # dictionaries and run lengths grow to about twice when they are decoded, on TPC-H
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class ParquetSource(ColumnarSource):
     """The rows of Parquet files as records, a split per run of row groups."""
 

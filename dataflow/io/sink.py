@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ Format = Literal["parquet", "csv", "jsonl", "text", "ipc", "avro"]
 FORMATS: dict[str, str] = {"parquet": ".parquet", "csv": ".csv", "jsonl": ".jsonl", "text": ".txt", "ipc": ".arrow", "avro": ".avro"}
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class FileSink:
     """Files of one format in one folder, committed as a whole. ``columns``: those that an output of no rows would have, asked for
     by the commit alone."""

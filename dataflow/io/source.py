@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -171,7 +171,7 @@ class Source:
             yield from self.read(split)
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class FileSource(Source):
     """A source over files: paths, globs, directories, or lists of them, anywhere fsspec reaches.
 

@@ -19,12 +19,12 @@ import lzma
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from dataflow.errors import InputError, Report, shorten
 from dataflow.io.files import FileInfo
 from dataflow.io.source import BadRow, FileSource, Piece, Place, Split
+from dataflow.record import record
 from dataflow.shard.batch import Lines
 
 __all__ = ["COMPRESSED", "TextSource", "decompressed", "is_ascii_superset", "line_number", "recoded"]
@@ -134,7 +134,7 @@ class _Zstd(io.RawIOBase):
         return len(data)
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class TextSource(FileSource):
     """The lines of text files as strings without their line ends."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import InputError, Report
 from dataflow.io.source import FileSource, Piece, Place, Source, Split
+from dataflow.record import record
 from dataflow.shard.batch import Batch, Records, Rows
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SAMPLE = 1024  # rows that statistics look at
 UNSAMPLED = ("datetime", "time", "duration", "other")  # as Python values, those in nanoseconds would need pandas
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class BinarySource(FileSource):
     """Each file whole, as the pair (path, bytes)."""
 
@@ -34,7 +34,7 @@ class BinarySource(FileSource):
         yield Piece(Rows([(split.name, data)]), Place(split.name, 1, unit="file"), bytes=len(data))
 
 
-@dataclass(frozen=True)
+@record(eq=True, slots=False)
 class AvroSource(FileSource):
     """The records of Avro files. Needs the extra ``avro``."""
 
@@ -68,7 +68,7 @@ class AvroSource(FileSource):
             yield Piece(Rows(rows), Place(split.name, done + 1), bytes=split.bytes)
 
 
-@dataclass(frozen=True, eq=False)
+@record(slots=False)
 class ListSource(Source):
     """Values at hand."""
 
@@ -130,7 +130,7 @@ class ListSource(Source):
         return ListSource, ([],)  # workers get their values with the split
 
 
-@dataclass(frozen=True, eq=False)
+@record(slots=False)
 class ArrowSource(Source):
     """A table of anyone's who speaks the Arrow stream interface (pandas, Polars, DuckDB, …)."""
 
