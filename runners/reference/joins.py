@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from dataflow.expr.types import Schema, promoted
@@ -21,7 +21,12 @@ Row = dict[str, Any]
 
 def joined(node: Join, left: list[Row], right: list[Row], schemas: Sequence[Schema]) -> list[Row]:
     """Every record asks every other whether they are a pair."""
-    partners = [[at for at, other in enumerate(right) if _pair(node, row, other, schemas)] for row in left]
+    mine = _keys(node, left, schemas, 0) if right else [[] for _ in left]
+    theirs = _keys(node, right, schemas, 1) if left else []
+    partners = [
+        [at for at, other in enumerate(right) if _pair(node, key, theirs[at], row, other, schemas)]
+        for key, row in zip(mine, left, strict=True)
+    ]
     none = dict.fromkeys(schemas[0])
     match node.how:
         case "semi":
@@ -47,13 +52,20 @@ def joined(node: Join, left: list[Row], right: list[Row], schemas: Sequence[Sche
     return out
 
 
-def _pair(node: Join, row: Row, other: Row, schemas: Sequence[Schema]) -> bool:
-    for one, two in zip(node.left_on, node.right_on, strict=True):
-        kind = promoted(type_of(one, schemas[0]), type_of(two, schemas[1]))
-        assert kind is not None
-        a, b = fit(evaluate(one, row, schemas[0]), kind), fit(evaluate(two, other, schemas[1]), kind)
-        if identity(a) != identity(b) or (a is None and not node.null_equal):
-            return False
+def _keys(node: Join, rows: list[Row], schemas: Sequence[Schema], side: int) -> list[list[Hashable]]:
+    """What each record is compared by, in the types in which both sides meet."""
+    ons = (node.left_on, node.right_on)
+    kinds = [promoted(type_of(one, schemas[0]), type_of(two, schemas[1])) for one, two in zip(*ons, strict=True)]
+    assert None not in kinds
+    return [
+        [identity(fit(evaluate(on, row, schemas[side]), kind)) for on, kind in zip(ons[side], kinds, strict=True) if kind is not None]
+        for row in rows
+    ]
+
+
+def _pair(node: Join, mine: list[Hashable], theirs: list[Hashable], row: Row, other: Row, schemas: Sequence[Schema]) -> bool:
+    if mine != theirs or (None in mine and not node.null_equal):
+        return False
     if node.residual is None:
         return True
     both = {**schemas[0], **{new: schemas[1][name] for name, new in _renamed(node, schemas).items()}}

@@ -212,12 +212,13 @@ def test_fault_58_a_crash_in_the_recovery_is_recovered_from(tmp_path, mode):
     for i in range(2):
         fill(template / f"out{i}", "ours")
     for n in range(12, 200, 3):
-        finished = False
+        folder, crashed = tmp_path / str(n), tmp_path / f"crashed-{n}"
+        shutil.copytree(template, folder)
+        targets = [folder / "out0", folder / "out1"]
+        finished = in_child(lambda: commit_of("c0ffee00c0ffee00", targets, mode, Stepped(n, crash)).commit()) == DONE
+        folder.rename(crashed)
         for m in itertools.count():
-            folder = tmp_path / f"{n}-{m}"
-            shutil.copytree(template, folder)
-            targets = [folder / "out0", folder / "out1"]
-            finished = in_child(lambda: commit_of("c0ffee00c0ffee00", targets, mode, Stepped(n, crash)).commit()) == DONE
+            shutil.copytree(crashed, folder)  # under the name that the commit knows
             code = in_child(lambda: recover(Stepped(m, crash), str(targets[m % 2])))
             assert code in (CRASH, DONE), (n, m)
             for target in targets:

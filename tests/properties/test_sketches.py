@@ -147,7 +147,7 @@ def test_every_runner_is_within_the_documented_error(kind: str, keys: tuple[str,
     data = TABLE.to_pylist()
     assert any(pieces[key]["n_s"] != right["n_s"] for key, right in judged(keys).items()), "sketches were used"
     for key, right in judged(keys).items():
-        mine = [row for row in data if not keys or row["k"] == key]
+        mine = ordered([row for row in data if not keys or row["k"] == key])
         for name, value in right.items():
             if name in ("total", "k"):
                 assert whole[key][name] == pieces[key][name] == workers[key][name] == value
@@ -160,15 +160,21 @@ def test_every_runner_is_within_the_documented_error(kind: str, keys: tuple[str,
                     near(name, found, value, mine)
 
 
-def near(name: str, found: Any, right: Any, data: list[dict[str, Any]]) -> None:
+def ordered(data: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The known values of every column, as they compare."""
+    columns = {name: [row.get(name) for row in data] for name in ("i", "f", "s", "d", "m")}
+    columns["sum"] = [row["i"] + row["m"] if row["i"] is not None else None for row in data]
+    return {name: [order(value) for value in values if value is not None] for name, values in columns.items()}
+
+
+def near(name: str, found: Any, right: Any, data: dict[str, list[Any]]) -> None:
     if name == "ratio" or name.startswith("n_"):
         assert found == pytest.approx(right, rel=ERROR), name
     elif name in ("few", "half"):  # of few values a sketch holds all
         assert found == right, name
     else:
         column, q = ("i", {"low": 0, "high": 1}[name]) if name in ("low", "high") else (name[2:], 0.3)
-        values = [row["i"] + row["m"] if column == "sum" and row["i"] is not None else row.get(column) for row in data]
-        known = [order(value) for value in values if value is not None]
+        known = data[column]
         assert rank_error(known, order(found), q) <= len(known) / sketches.RUNS, name
 
 
