@@ -171,6 +171,8 @@ class _Frames:
                 return pl.when(self.count > 0).then(
                     divided(_Frames(self.value, self.frame, self.kind, {}).of("sum"), self.count.cast(pl.Float64))
                 )
+            case "min" | "max" if have.name == "null":
+                return self.of("first")  # which is as null as all the others
             case "min" | "max" if self.frame.from_first or self.frame.to_last or self.frame.rows is not None:
                 return self.extreme(function)
             case "first" | "last" | "nth":
@@ -181,7 +183,7 @@ class _Frames:
             case "any":
                 return self.total(value.fill_null(False).cast(pl.Int64)) > 0
             case "all":
-                return self.total((~value).fill_null(False).cast(pl.Int64)) == 0
+                return self.total((~value.cast(pl.Boolean)).fill_null(False).cast(pl.Int64)) == 0
             case _:
                 return self.listed(function)
 
@@ -251,5 +253,7 @@ class _Frames:
         found = items.list.agg(kernel([Lowered(pl.element(), self.value.type)], self.options, self.kind))
         if function in ("std", "var"):  # Polars' spread of nothing is 0 in a list
             count = items.list.drop_nulls().list.len().cast(pl.Int64) if distinct else self.count
+            if self.value.type.is_float:  # and so is that of one NaN
+                found = pl.when(items.list.agg(pl.element().is_nan().any())).then(float("nan")).otherwise(found)
             return pl.when(count > self.options["ddof"]).then(found)
         return found

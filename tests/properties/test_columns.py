@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from dataflow.expr.nodes import Alias, Call, Column, SortKey, Window, show
-from dataflow.expr.types import DType, Schema, parse_type
+from dataflow.expr.nodes import Aggregate, Alias, Call, Column, Frame, SortKey, Window, show
+from dataflow.expr.types import FLOAT64, INT64, DType, Schema, parse_type
 from dataflow.expr.typing import ExprError, type_of
 from dataflow.kernels.expressions import KERNELS, lower
 from dataflow.kernels.lowered import series
@@ -142,6 +142,28 @@ def test_windows(node: Window, records: list[dict[str, Any]]) -> None:
         return
     wanted = judged(lambda: column(node, records, NUMBERED))
     compared(node, wanted, lambda: frame(records, NUMBERED).lazy().select(lower(node, NUMBERED).alias("r")).collect()["r"], kind)
+
+
+@pytest.mark.parametrize("rows", [None, (-1, 1)])
+@pytest.mark.parametrize("function", ["all", "any", "min", "max", "sum", "mean", "count", "first", "n_unique"])
+def test_windows_of_nothing_but_nulls(function: str, rows: Any) -> None:
+    from dataflow import Pipeline, col, lit
+
+    query = Pipeline().create([{"a": n} for n in range(3)]).select(r=getattr(lit(None), function)().over(order_by=col("a"), rows=rows))
+    assert query.collect() == query.collect(runner="reference")
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+@pytest.mark.parametrize("function", ["std", "var"])
+def test_the_spread_of_one_nan_in_a_window_is_nan(function: str, distinct: bool) -> None:
+    node = Window(
+        Aggregate(function, (Column("f"),), options=(("ddof", 0),), distinct=distinct),
+        (), (SortKey(Column("n")),), Frame("rows", 0, None),
+    )  # fmt: skip
+    records = numbered([{"f": value} for value in (1.0, None, math.nan, None)])
+    wanted = column(node, records, {"f": FLOAT64, "n": INT64})
+    found = frame(records, {"f": FLOAT64, "n": INT64}).select(lower(node, {"f": FLOAT64, "n": INT64}))
+    assert close(found.to_series().to_list(), wanted)
 
 
 def test_every_operation_has_a_kernel() -> None:
