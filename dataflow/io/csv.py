@@ -120,6 +120,11 @@ class CsvSource(FileSource):
             data = data[: _last_row_end(data)] or data
             if not data:
                 continue
+            if b"\0" in data[:4096]:  # which is in no text
+                from dataflow.io.mistaken import mistaken_for
+
+                if hint := mistaken_for(data):
+                    raise InputError(Report("this is no CSV file", location=info.path, hint=hint))
             table = self._parse(data, None, Place(info.path, 1), [])
             schemas.append((info.path, table.schema))
             if len(schemas) == SAMPLED:

@@ -28,6 +28,7 @@ class JsonLinesSource(TextSource):
     format = "jsonl"
     has_columns = True
     overrides = True
+    _not_text = "JSON is UTF-8: convert the file"
 
     def columns(self) -> Any:
         """The columns of the first records of the first files; None where they are no objects or do not agree."""

@@ -203,6 +203,11 @@ class TextSource(FileSource):
             return self._bad_lines(data, split, row, error)
         return Piece(Lines(text.encode("utf-8", "replace")), place, bytes=len(data))
 
+    @property
+    def _not_text(self) -> str:
+        """What to do about a line that is no text."""
+        return f'give read_text an encoding, as encoding="latin-1", or errors="replace"; {self.encoding} was assumed'
+
     def _bad_lines(self, data: bytes, split: Split, row: int, error: UnicodeDecodeError) -> Piece:
         """Name the first line that is not text, or set such lines aside."""
         good: list[bytes] = []
@@ -215,7 +220,9 @@ class TextSource(FileSource):
                 number = line_number(self, split, row + index)
                 where = f"{split.name}, line {number}"
                 if not self.skip_bad:
-                    hint = f'give read_text an encoding, as encoding="latin-1", or errors="replace"; {self.encoding} was assumed'
+                    from dataflow.io.mistaken import mistaken_for
+
+                    hint = (mistaken_for(line) if number == 1 else "") or self._not_text
                     raise InputError(
                         Report(
                             f"a line is not {self.encoding} text: {reason.reason} at byte {reason.start}",

@@ -623,6 +623,30 @@ def test_fault_40_a_line_that_is_not_utf_8_is_named_whatever_the_split(tmp_path)
         assert f"{path}, line 223" in str(caught.value) and "encoding" in str(caught.value)
 
 
+@pytest.mark.parametrize("reader", ["read_csv", "read_jsonl", "read_text"])
+@pytest.mark.parametrize("advice", ["read_parquet", "read_ipc", "in .gz"])
+def test_fault_40_a_file_of_another_format_is_known_by_its_beginning(tmp_path, capfd, reader, advice):
+    path = tmp_path / "a"
+    table = pa.table({"n": range(5000), "text": [str(n) * 3 for n in range(5000)]})
+    if advice == "read_parquet":
+        pq.write_table(table, path)
+    elif advice == "read_ipc":
+        with pa.ipc.new_file(path, table.schema) as out:
+            out.write(table)
+    else:
+        path.write_bytes(gzip.compress(b"a,b\n1,2\n" * 1000))
+    with pytest.raises(InputError) as caught:
+        getattr(Pipeline(), reader)(str(path)).collect(**HERE)
+    assert "it begins as a " in str(caught.value) and advice in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_fault_40_a_csv_file_whose_text_begins_like_another_format_is_read(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("PAR1,né\n1,2\n")
+    assert Pipeline().read_csv(str(path)).collect(**HERE) == [{"PAR1": 1, "né": 2}]
+
+
 def test_fault_40_only_the_line_that_is_not_text_is_skipped_and_no_other_line_changes(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"one\ntwo\rhalf \xff\nthree\nfour\n")
