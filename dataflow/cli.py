@@ -178,6 +178,8 @@ def sql(
     """
     from dataflow.api.pipeline import Pipeline
 
+    if output is None and mode != "error":
+        raise click.UsageError("--mode says what becomes of the folder that --output names, and there is no --output")
     if text == "-":
         text = sys.stdin.read()
     elif text.startswith("@"):

@@ -269,7 +269,7 @@ class Strings(Parsing):
         return self._call("zfill", length=length)
 
     def repeat(self, times: Any) -> Expr:
-        """This many times behind each other.
+        """This many times behind each other; a text of more than 64 MiB is an error.
 
         >>> from dataflow import Pipeline, col
         >>> Pipeline().create([{"s": "ab", "n": 2}]).select(s=col("s").str.repeat(col("n"))).collect()

@@ -9,7 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from dataflow.expr.rules.texts import MOST_REPEATED
 from dataflow.expr.types import DType
+from dataflow.expr.typing import ExprError
 from dataflow.kernels.lowered import Kernel, Lowered, own
 from dataflow.kernels.types import to_polars
 
@@ -71,9 +73,19 @@ def _digest(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.
 
 
 def _repeat(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    def run(pairs: pl.Series) -> pl.Series:
+        text, times = pairs.struct.field("text"), pairs.struct.field("times").clip(0, MOST_REPEATED + 1)
+        if (text.str.len_bytes().cast(pl.Int64) * times > MOST_REPEATED).any():
+            raise ExprError(
+                f"str.repeat makes texts of at most {MOST_REPEATED:,} bytes, and one would have more"
+            )  # the kernel keeps no hint
+        known = pl.col("text").is_not_null() & pl.col("times").is_not_null()  # joined, a list of nulls is no null
+        made = pl.col("text").repeat_by(pl.col("times").cast(pl.UInt32)).list.join("")
+        return pl.DataFrame([text, times]).select(pl.when(known).then(made)).to_series()
+
     text, times = (arg.expr for arg in args)
-    known = text.is_not_null() & times.is_not_null()  # joined, a list of nulls is no null
-    return pl.when(known).then(text.repeat_by(times.cast(pl.Int64).clip(0).cast(pl.UInt32)).list.join(""))
+    both = pl.struct(text.cast(pl.String).alias("text"), times.cast(pl.Int64).alias("times"))
+    return both.map_batches(run, return_dtype=pl.String(), is_elementwise=True)
 
 
 def _text(method: str, *names: str, to: bool = False) -> Kernel:

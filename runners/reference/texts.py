@@ -12,7 +12,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from dataflow.expr.rules.texts import MOST_REPEATED
 from dataflow.expr.types import DType
+from dataflow.expr.typing import ExprError
 from runners.reference.times import zoned
 
 __all__ = ["MEANINGS"]
@@ -239,6 +241,12 @@ def _encode(site: Any, value: bytes) -> str:
     return value.hex() if site.options["encoding"] == "hex" else base64.b64encode(value).decode()
 
 
+def _repeat(site: Any, text: str, times: int) -> str:
+    if len(text.encode()) * times > MOST_REPEATED:
+        raise ExprError(f"str.repeat makes texts of at most {MOST_REPEATED:,} bytes, and one would have more")
+    return text * times
+
+
 def _digest(site: Any, value: str | bytes) -> str:
     return hashlib.new(site.options["algorithm"], value.encode() if isinstance(value, str) else value).hexdigest()
 
@@ -258,7 +266,7 @@ MEANINGS: dict[str, Callable[..., Any]] = {
     "str.tail": lambda site, a: a[max(0, len(a) - site.options["n"]) :] if site.options["n"] >= 0 else a[-site.options["n"] :],
     "str.reverse": _reverse, "str.pad_start": lambda site, a: _pad(a, site.options["length"], site.options["fill"], start=True),
     "str.pad_end": lambda site, a: _pad(a, site.options["length"], site.options["fill"], start=False), "str.zfill": _zfill,
-    "str.repeat": lambda site, a, n: a * n, "str.replace": _replace(1), "str.replace_all": _replace(None), "str.extract": _extract,
+    "str.repeat": _repeat, "str.replace": _replace(1), "str.replace_all": _replace(None), "str.extract": _extract,
     "str.extract_all": lambda site, a: [match[0] for match in _matches(site.options["pattern"], a)], "str.split": _split,
     "str.concat": lambda site, *parts: "".join(parts), "str.escape_regex": lambda site, a: "".join("\\" * (c in _SPECIAL) + c for c in a),
     "str.normalize": lambda site, a: unicodedata.normalize(site.options["form"], a),

@@ -104,6 +104,8 @@ def test_sql_over_files(tmp_path: Path) -> None:
     assert there.returncode == 1 and "exists and holds data" in there.stderr
     done = dataflow("sql", "select 1 one", "-o", "out", "--mode", "overwrite", cwd=tmp_path)
     assert done.returncode == 0 and len(list((tmp_path / "out").glob("*.parquet"))) == 1
+    done = dataflow("sql", "select 1 one", "--mode", "overwrite", cwd=tmp_path)
+    assert done.returncode == 2 and "there is no --output" in done.stderr
 
 
 def test_errors_of_sql_name_its_text_and_no_line_of_ours(tmp_path: Path) -> None:

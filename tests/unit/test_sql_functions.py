@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from dataflow import Pipeline
 from dataflow.sql import SqlError
 from tests.unit.test_sql import COLUMNS, ROWS, plan, run
 from tests.unit.test_sql import plain as bag
@@ -123,3 +124,12 @@ def test_what_is_half_understood_is_refused(text: str, sentence: str, place: int
     assert sentence in caught.value.sentence
     assert (caught.value.line, caught.value.column) == (1, place)
     assert "fault of ours" not in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["select repeat('x', 1000000000) r", "select repeat(s, 100000000 * n) r from t"])
+@pytest.mark.parametrize("runner", ["local", "reference"])
+def test_a_text_is_not_repeated_until_the_memory_is_full(text: str, runner: str) -> None:
+    p = Pipeline()
+    query = p.sql(text, t=p.create([{"s": "xy", "n": 0}, {"s": "ab", "n": 1}]))
+    with pytest.raises(Exception, match="texts of at most 67,108,864 bytes"):
+        query.collect(runner=runner)
