@@ -82,6 +82,8 @@ def aggregate(node: Aggregate, lower: Walk) -> Lowered:
             return Lowered(keep.fill_null(False).cast(pl.Int64).sum(), kind)
         args = [Lowered(arg.expr.filter(keep), arg.type) for arg in args]
     if node.distinct:
+        if node.function in ("std", "var"):  # Polars' spread of the one null that is left of a group of nulls is 0
+            args = [Lowered(arg.expr.drop_nulls(), arg.type) for arg in args]
         args = [Lowered(arg.expr.unique(maintain_order=node.function in _IN_ORDER), arg.type) for arg in args]
     if node.order and node.function == "first":  # of what is sorted by anything but columns Polars' own reads memory that is not its
         return Lowered(_nth(args, {"n": 0}, kind), kind)

@@ -32,6 +32,9 @@ def cast(given: Lowered, to: DType, strict: bool) -> pl.Expr:
         return expr != 0 if have.is_numeric else expr.cast(target)
     if have == BOOL and to.name == "decimal":
         return expr.cast(pl.Int8).cast(target, strict=strict)
+    if have.is_float and to.name == "decimal" and not strict:  # what has too many digits is an error in Polars' cast even so
+        fits = expr.round(to.args[1]).abs() < 10.0 ** (to.args[0] - to.args[1])
+        return pl.when(fits).then(expr).cast(target, strict=False)
     if have.name == "binary" and to == STRING:
         return expr.cast(target) if strict else expr.map_batches(_decoded, return_dtype=pl.String(), is_elementwise=True)
     if have == TIME and to == STRING:

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from dataflow.expr.nodes import Aggregate, Alias, Call, Column, Frame, SortKey, Window, show
-from dataflow.expr.types import FLOAT64, INT64, DType, Schema, parse_type
+from dataflow.expr.nodes import Aggregate, Alias, Call, Cast, Column, Frame, SortKey, Window, show
+from dataflow.expr.types import BOOL, FLOAT64, INT64, DType, Schema, parse_type
 from dataflow.expr.typing import ExprError, type_of
 from dataflow.kernels.expressions import KERNELS, lower
 from dataflow.kernels.lowered import series
 from dataflow.kernels.types import to_polars
-from runners.reference.expressions import aggregate, column
+from runners.reference.expressions import aggregate, column, evaluate
 from runners.reference.values import fit, identity
 from tests.properties.column_strategies import SCHEMA, SPANS, aggregates, expressions, rows, windows
 
@@ -164,6 +164,20 @@ def test_the_spread_of_one_nan_in_a_window_is_nan(function: str, distinct: bool)
     wanted = column(node, records, {"f": FLOAT64, "n": INT64})
     found = frame(records, {"f": FLOAT64, "n": INT64}).select(lower(node, {"f": FLOAT64, "n": INT64}))
     assert close(found.to_series().to_list(), wanted)
+
+
+def test_the_spread_of_a_group_of_nulls_is_null() -> None:
+    node = Aggregate("std", (Column("flag"),), options=(("ddof", 0),), distinct=True)
+    found = frame([{"n": 1, "flag": None}], {"n": INT64, "flag": BOOL}).group_by("n").agg(lower(node, {"n": INT64, "flag": BOOL}))
+    assert found["flag"].to_list() == [None]
+
+
+@pytest.mark.parametrize("kind", ["decimal(20, 3)", "decimal(5, 5)", "decimal(38, 0)"])
+def test_a_float_that_a_decimal_has_no_digits_for_is_null_where_it_may_be(kind: str) -> None:
+    values = [1.8446744073709552e19, 1e17, 99999.9999, 0.999994, 0.999996, -1e39, math.nan, math.inf, None, -0.5]
+    node = Cast(Column("f"), parse_type(kind), strict=False)
+    wanted = [evaluate(node, {"f": value}, {"f": FLOAT64}) for value in values]
+    assert frame([{"f": value} for value in values], {"f": FLOAT64}).select(lower(node, {"f": FLOAT64}))["f"].to_list() == wanted
 
 
 def test_every_operation_has_a_kernel() -> None:
