@@ -28,7 +28,11 @@ class JsonLinesSource(TextSource):
     format = "jsonl"
     has_columns = True
     overrides = True
-    _not_text = "JSON is UTF-8: convert the file"
+
+    @property
+    def _not_text(self) -> str:
+        """What to do about a line that is no text."""
+        return "JSON is UTF-8: convert the file"
 
     def columns(self) -> Any:
         """The columns of the first records of the first files; None where they are no objects or do not agree."""
