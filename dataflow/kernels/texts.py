@@ -76,9 +76,8 @@ def _repeat(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.
     def run(pairs: pl.Series) -> pl.Series:
         text, times = pairs.struct.field("text"), pairs.struct.field("times").clip(0, MOST_REPEATED + 1)
         if (text.str.len_bytes().cast(pl.Int64) * times > MOST_REPEATED).any():
-            raise ExprError(
-                f"str.repeat makes texts of at most {MOST_REPEATED:,} bytes, and one would have more"
-            )  # the kernel keeps no hint
+            # without a hint, which the kernel would not keep
+            raise ExprError(f"str.repeat makes texts of at most {MOST_REPEATED:,} bytes, and one would have more")
         known = pl.col("text").is_not_null() & pl.col("times").is_not_null()  # joined, a list of nulls is no null
         made = pl.col("text").repeat_by(pl.col("times").cast(pl.UInt32)).list.join("")
         return pl.DataFrame([text, times]).select(pl.when(known).then(made)).to_series()
