@@ -114,3 +114,35 @@ def test_a_class_says_itself_when_it_is_equal() -> None:
             return hash(repr(self.value))
 
     assert Exact(1) != Exact(True) and Exact([1]) == Exact([1]) and len({Exact([1]), Exact([1]), Exact(1.0), Exact(1)}) == 3
+
+
+@record(eq=True, slots=False)
+class Open:
+    file: str
+    row: int = 1
+    tags: list[str] = field(default_factory=list, repr=False, kw_only=True)
+
+    def where(self) -> str:
+        return f"{self.file}:{self.row}"
+
+
+@record(eq=True, slots=False)
+class Known(Open):
+    depth: int = 0
+
+    def where(self) -> str:
+        return f"{super().where()} at {self.depth}"
+
+
+def test_one_without_slots_is_frozen_and_its_methods_reach_those_above() -> None:
+    known = Known("a", 2, 3, tags=["t"])
+    assert known.where() == "a:2 at 3" and repr(known) == "Known(file='a', row=2, depth=3)"
+    assert known == Known("a", 2, 3, tags=["t"]) != Known("a", 2, 4, tags=["t"]) and known != Open("a", 2, tags=["t"])
+    assert pickle.loads(pickle.dumps(known)) == known == replace(known) and replace(known, depth=9).depth == 9
+    with pytest.raises(FrozenInstanceError):
+        known.depth = 4  # type: ignore[misc]
+    assert Known("b").tags == [] and Known("b").tags is not Known("b").tags
+
+
+def test_one_that_says_nothing_of_itself_has_no_docstring() -> None:
+    assert Open.__doc__ is None and Place.__doc__ is None
