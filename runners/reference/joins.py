@@ -6,13 +6,14 @@ import datetime as dt
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from dataflow.expr.types import Schema, promoted
+from dataflow.expr.nodes import ExprNode
+from dataflow.expr.types import DType, Schema, promoted
 from dataflow.expr.typing import type_of
 from dataflow.plan.columns_out import shared_keys
 from dataflow.plan.relational import AsOfJoin, Join
 from runners.reference.expressions import evaluate
 from runners.reference.times import span
-from runners.reference.values import fit, identity, is_nan, order, utc
+from runners.reference.values import fit, identity, is_nan, meeting, order, utc
 
 __all__ = ["joined", "joined_as_of"]
 
@@ -21,12 +22,15 @@ Row = dict[str, Any]
 
 def joined(node: Join, left: list[Row], right: list[Row], schemas: Sequence[Schema]) -> list[Row]:
     """Every record asks every other whether they are a pair."""
-    mine = _keys(node, left, schemas, 0) if right else [[] for _ in left]
-    theirs = _keys(node, right, schemas, 1) if left else []
-    partners = [
-        [at for at, other in enumerate(right) if _pair(node, key, theirs[at], row, other, schemas)]
-        for key, row in zip(mine, left, strict=True)
-    ]
+    kinds = [meeting((type_of(one, schemas[0]), type_of(two, schemas[1]))) for one, two in zip(node.left_on, node.right_on, strict=True)]
+    mine = _keys(node.left_on, left if right else [], schemas[0], kinds)  # where nobody is asked, nothing is computed
+    theirs = _keys(node.right_on, right if left else [], schemas[1], kinds)
+
+    def paired(at: int, other: int) -> bool:
+        same = mine[at] == theirs[other] and (node.null_equal or None not in mine[at])
+        return same and _wanted(node, left[at], right[other], schemas)
+
+    partners = [[other for other in range(len(right)) if paired(at, other)] for at in range(len(left))]
     none = dict.fromkeys(schemas[0])
     match node.how:
         case "semi":
@@ -52,20 +56,13 @@ def joined(node: Join, left: list[Row], right: list[Row], schemas: Sequence[Sche
     return out
 
 
-def _keys(node: Join, rows: list[Row], schemas: Sequence[Schema], side: int) -> list[list[Hashable]]:
+def _keys(ons: Sequence[ExprNode], rows: list[Row], schema: Schema, kinds: list[DType]) -> list[list[Hashable]]:
     """What each record is compared by, in the types in which both sides meet."""
-    ons = (node.left_on, node.right_on)
-    kinds = [promoted(type_of(one, schemas[0]), type_of(two, schemas[1])) for one, two in zip(*ons, strict=True)]
-    assert None not in kinds
-    return [
-        [identity(fit(evaluate(on, row, schemas[side]), kind)) for on, kind in zip(ons[side], kinds, strict=True) if kind is not None]
-        for row in rows
-    ]
+    return [[identity(fit(evaluate(on, row, schema), kind)) for on, kind in zip(ons, kinds, strict=True)] for row in rows]
 
 
-def _pair(node: Join, mine: list[Hashable], theirs: list[Hashable], row: Row, other: Row, schemas: Sequence[Schema]) -> bool:
-    if mine != theirs or (None in mine and not node.null_equal):
-        return False
+def _wanted(node: Join, row: Row, other: Row, schemas: Sequence[Schema]) -> bool:
+    """Whether what is asked beside the keys is true of two records."""
     if node.residual is None:
         return True
     both = {**schemas[0], **{new: schemas[1][name] for name, new in _renamed(node, schemas).items()}}
