@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from dataflow.expr.rules.texts import MOST_REPEATED
+from dataflow.expr.rules.texts import MOST_REPEATED, TOO_LONG
 from dataflow.expr.types import DType
 from dataflow.expr.typing import ExprError
 from dataflow.kernels.lowered import Kernel, Lowered, own
@@ -73,18 +73,16 @@ def _digest(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.
 
 
 def _repeat(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
-    def run(pairs: pl.Series) -> pl.Series:
-        text, times = pairs.struct.field("text"), pairs.struct.field("times").clip(0, MOST_REPEATED + 1)
-        if (text.str.len_bytes().cast(pl.Int64) * times > MOST_REPEATED).any():
-            # without a hint, which the kernel would not keep
-            raise ExprError(f"str.repeat makes texts of at most {MOST_REPEATED:,} bytes, and one would have more")
-        known = pl.col("text").is_not_null() & pl.col("times").is_not_null()  # joined, a list of nulls is no null
-        made = pl.col("text").repeat_by(pl.col("times").cast(pl.UInt32)).list.join("")
-        return pl.DataFrame([text, times]).select(pl.when(known).then(made)).to_series()
+    text, times = args[0].expr.cast(pl.String), args[1].expr.cast(pl.Int64).clip(0, MOST_REPEATED + 1)
+    size = (text.str.len_bytes().cast(pl.Int64) * times).map_batches(_bounded, return_dtype=pl.Int64(), is_elementwise=True)
+    known = size.is_not_null()  # joined, a list of nulls is no null
+    return pl.when(known).then(text.repeat_by(pl.when(known).then(times).cast(pl.UInt32)).list.join(""))  # not before the size is known
 
-    text, times = (arg.expr for arg in args)
-    both = pl.struct(text.cast(pl.String).alias("text"), times.cast(pl.Int64).alias("times"))
-    return both.map_batches(run, return_dtype=pl.String(), is_elementwise=True)
+
+def _bounded(sizes: pl.Series) -> pl.Series:
+    if (sizes > MOST_REPEATED).any():
+        raise ExprError(TOO_LONG)  # without a hint, which the kernel would not keep
+    return sizes
 
 
 def _text(method: str, *names: str, to: bool = False) -> Kernel:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from dataflow.expr.rules.texts import MOST_REPEATED
+from dataflow.expr.rules.texts import MOST_REPEATED, TOO_LONG
 from dataflow.expr.types import DType
 from dataflow.expr.typing import ExprError
 from runners.reference.times import zoned
@@ -243,7 +243,7 @@ def _encode(site: Any, value: bytes) -> str:
 
 def _repeat(site: Any, text: str, times: int) -> str:
     if len(text.encode()) * times > MOST_REPEATED:
-        raise ExprError(f"str.repeat makes texts of at most {MOST_REPEATED:,} bytes, and one would have more")
+        raise ExprError(TOO_LONG)
     return text * times
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from dataflow.expr.rules.parts import Kind, Operation, Refusal, Rule, given, is_bytes, is_integer, is_text, options_checked, shown
 from dataflow.expr.types import BINARY, BOOL, DATE, INT64, NULL, STRING, TIME, DType, datetime_of, list_of
 
-__all__ = ["MOST_REPEATED", "OPERATIONS"]
+__all__ = ["MOST_REPEATED", "OPERATIONS", "TOO_LONG"]
 
 
 def _text(result: DType, *more: Kind, rest: Kind | None = None) -> Operation:
@@ -51,6 +51,7 @@ def _checked(result: DType, kind: Kind, what: str, check: Any) -> Operation:
 
 MOST_PADDING = 1 << 20  # characters: a number of more is a mistake, which would fill the memory before anything is seen
 MOST_REPEATED = 64 << 20  # bytes of one text, for the same reason
+TOO_LONG = f"str.repeat makes texts of at most {MOST_REPEATED:,} bytes, and one would have more"
 
 
 def _counted(name: str, most: int | None = None) -> Operation:
