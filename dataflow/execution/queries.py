@@ -208,7 +208,11 @@ def _read_leaf(source: Source, known: Listings) -> Leaf:
 
 def _in_short(text: str) -> str:
     """What the kernel says, without its plan, which is not the user's."""
-    for end in (" Resolved plan until failure", " This error occurred "):
+    for end in (
+        " Resolved plan until failure",
+        " This error occurred with the following context",
+        " This error occurred in the following expression",
+    ):
         text = text.partition(end)[0]
     if text.startswith("incomplete mapping specified for `replace_strict`"):
         return "a value is none of those that are known: keys of replace_strict, or true, t, 1, false, f, 0 of a text that is cast to bool"
