@@ -6,6 +6,8 @@ travel by value, and a worker that dies is noticed at once, because its socket c
     driver ──("program", name, bytes)──> kept by name             ──("attempt", task, number, name, bytes, files)──> run
            ──("files", name, bytes)────> those of a shuffle, for attempts that name them
            ──("return", task, number)──> an attempt that has not begun; ("returned", task, number, whether it had not) ──> driver
+           ──("park",)──> torn down; ("parked", whether another run may have it) ──> driver; ("resume", name) ──> "ready" again
+           ──("stop",)──> torn down, ended
     driver <──("ready",)  ("progress", rows, bytes, pulse)  ("finished", bytes)  ("failed", kind, bytes)────────── worker
 
 `execution.serving` runs the attempts and marks their rows. A thread takes in what comes, so that an attempt that waits behind
@@ -27,6 +29,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dataflow.execution.serving import Serving
+from dataflow.shard.users_code import nothing_seen
 
 __all__ = ["HEADER", "KEPT", "Channel", "main"]
 
@@ -151,6 +154,17 @@ class _Server:
                     task, number, name, data, index = message[1:]
                     if self._claim(task, number):
                         self.channel.send(*self.serving.run(task, number, name, data, self._adapt(index)))
+                case "park":
+                    if not nothing_seen():
+                        self.channel.send("parked", False)  # before the user's functions are torn down, which may take them long
+                        self.serving.close()
+                        return
+                    self.serving.close()
+                    self.files.clear()
+                    self.channel.send("parked", True)
+                case "resume":
+                    self.serving.name_files(message[1])
+                    self.channel.send("ready")
                 case _:
                     self.serving.close()
                     return

@@ -87,6 +87,17 @@ class PooledWorker:
     buffer: bytearray = field(default_factory=bytearray)
     ran: set[str] = field(default_factory=set)
 
+    def said(self) -> Any:
+        """The next message of what has come; None if none is whole."""
+        if len(self.buffer) < HEADER.size:
+            return None
+        (size,) = HEADER.unpack_from(self.buffer)
+        if len(self.buffer) < HEADER.size + size:
+            return None
+        message = pickle.loads(memoryview(self.buffer)[HEADER.size : HEADER.size + size])
+        del self.buffer[: HEADER.size + size]
+        return message
+
 
 class Queued(NamedTuple):
     """An attempt that waits for a worker. ``files``: what it reads, as far as that is known before it is made."""
@@ -307,12 +318,7 @@ class WorkerPool:
         self._messages(worker)
 
     def _messages(self, worker: PooledWorker) -> None:
-        while len(worker.buffer) >= HEADER.size:
-            (size,) = HEADER.unpack_from(worker.buffer)
-            if len(worker.buffer) < HEADER.size + size:
-                break
-            message = pickle.loads(memoryview(worker.buffer)[HEADER.size : HEADER.size + size])
-            del worker.buffer[: HEADER.size + size]
+        while (message := worker.said()) is not None:
             match message:
                 case ("ready",):
                     worker.ready = True
@@ -367,10 +373,14 @@ class WorkerPool:
         worker.body.end(patience)
 
     def _let_go(self, worker: PooledWorker) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self.selector.unregister(worker.channel.sock)
+        self._release(worker)
         worker.channel.sock.close()
         worker.buffer.clear()  # what it still said is not heard: nothing of it would be undone
+
+    def _release(self, worker: PooledWorker) -> None:
+        """Have nothing to do with a worker any more, whatever it does."""
+        with contextlib.suppress(KeyError, ValueError):
+            self.selector.unregister(worker.channel.sock)
         self.free.pop(worker, None)
         if (queued := self.ahead.forget(worker)) is not None:
             self.news.append(Lost(queued.attempt, "it waited at a worker that is gone"))

@@ -13,13 +13,13 @@ import faulthandler
 import gc
 import mmap
 import os
-import pickle
 import signal
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from dataflow.collector import SELDOM
+from dataflow.shard.users_code import loads
 
 __all__ = ["Mark", "Serving", "ask_for_stack", "last_stack", "read_mark"]
 
@@ -54,19 +54,23 @@ class Serving:
     """Runs attempts. ``name`` is the path of the mark file (``.mark``) and of the stacks of crashes (``.stack``)."""
 
     def __init__(self, name: str) -> None:
+        self.programs: dict[str, bytes] = {}
+        self.loaded: dict[str, Any] = {}
+        self.context: Any = None
+        self.name_files(name)
+        # millions of short-lived tuples make the collector run thousands of times and find nothing: a sixth of the time of a
+        # grouping of ten million pairs; what really is a cycle is collected between tasks (`free_memory`)
+        gc.set_threshold(*SELDOM)
+
+    def name_files(self, name: str) -> None:
+        """Mark rows, and write stacks, in files of this name from now on."""
         with open(f"{name}.mark", "wb") as made:
             made.write(_NOTHING)
         with open(f"{name}.mark", "r+b") as file:
             self.mark = mmap.mmap(file.fileno(), _MARK.size)
-        self.programs: dict[str, bytes] = {}
-        self.loaded: dict[str, Any] = {}
-        self.context: Any = None
         stacks = open(f"{name}.stack", "w")
         faulthandler.enable(stacks)
         faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
-        # millions of short-lived tuples make the collector run thousands of times and find nothing: a sixth of the time of a
-        # grouping of ten million pairs; what really is a cycle is collected between tasks (`free_memory`)
-        gc.set_threshold(*SELDOM)
 
     def beat(self) -> tuple[Any, ...] | None:
         """How far the current attempt is, marked and given: (task, number, rows, bytes, pulse); called from another thread."""
@@ -90,12 +94,12 @@ class Serving:
             if name not in self.loaded:
                 from dataflow.execution.bundles import set_up
 
-                program = pickle.loads(self.programs[name])
+                program = loads(self.programs[name])
                 stage = "run"
                 set_up(program)
                 self.loaded[name] = program
             stage = "run"
-            given = adapt(pickle.loads(attempt))
+            given = adapt(loads(attempt))
             share = given.memory
             found: tuple[Any, ...] = (
                 "finished",
@@ -126,6 +130,7 @@ class Serving:
         """Tear down all programs."""
         for name in list(self.loaded):
             self.forget(name)
+        self.programs.clear()
 
     def _at(self, first: int, last: int) -> None:
         struct.pack_into("<qq", self.mark, 0, first, last)

@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from dataflow.shard.arrow import blobs, from_numpy, strings, taken, to_numpy
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Rows, Same, Values
+from dataflow.shard.users_code import saw
 
 __all__ = ["HASH", "ORDER", "Coding", "decode", "decode_batch", "encode", "encode_batch", "to_list"]
 
@@ -139,6 +140,7 @@ def decode(array: pa.Array, coding: Coding) -> list[Any]:
     if coding == "p":
         return to_list(array)
     if coding == "x":
+        saw()
         return [pickle.loads(item) for item in array.to_pylist()]
     kind, *codings = coding
     if kind == "l":

@@ -12,6 +12,7 @@ from dataflow.driving.pool import PooledWorker, WorkerPool
 from dataflow.driving.processes import WorkerProcess, end_largest
 from dataflow.scheduling.events import News
 from dataflow.worker import Channel
+from runners.local.kept import keep, surroundings, take
 
 __all__ = ["LocalPool"]
 
@@ -24,6 +25,7 @@ class LocalPool(WorkerPool):
     def __init__(self, count: int, folder: str) -> None:
         super().__init__()
         self.count, self.folder = count, folder
+        self.surroundings = surroundings(count)
         self._made = 0
         self._looked = 0.0
 
@@ -33,19 +35,33 @@ class LocalPool(WorkerPool):
             self._launch()
 
     def _grow(self) -> None:
-        idle = sum(worker.busy is None for worker in self.workers)
+        idle, ready = sum(worker.busy is None for worker in self.workers), len(self.free)
         for _ in range(min(len(self.queue) - idle, self.count - len(self.workers))):
             self._launch()
+        if len(self.free) > ready:  # a kept one says nothing that `wait` would hear
+            self._dispatch()
 
     def _launch(self) -> None:
-        ours, theirs = socket.socketpair()
         name = os.path.join(self.folder, f"worker-{self._made}")
         self._made += 1
+        if (kept := take(self.surroundings, name)) is not None:
+            worker = PooledWorker(*kept, ready=True)
+            self._add(worker)
+            self.free[worker] = time.monotonic()
+            return
+        ours, theirs = socket.socketpair()
         worker = PooledWorker(WorkerProcess(name, theirs.fileno(), self.count), Channel(ours))
         theirs.close()
         with contextlib.suppress(OSError):
             worker.channel.send({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd()})
         self._add(worker)
+
+    def close(self) -> None:
+        """Keep the workers that the next run may have, and end the others."""
+        idle = [worker for worker in self.workers if worker.ready and worker.busy is None]
+        for worker in set(idle) - set(keep(idle, self.surroundings)):
+            self._release(worker)
+        super().close()
 
     def wait(self, timeout: float) -> list[News]:
         """The events of all workers."""
