@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from dataflow.collector import patient_collector
 from dataflow.display.progress import show_progress
+from dataflow.driving.folders import Folder
 from dataflow.driving.in_process import InProcess
 from dataflow.driving.kernel_limits import limit_kernel
 from dataflow.errors import DataflowError, PreflightError
@@ -131,7 +132,10 @@ class Driver:
         if problems:
             raise PreflightError(tuple(problems))
         with ExitStack() as stack:
-            folders = [self._folder(stack, run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
+            made = [Folder(run, parent) for parent in self.spill_folders or [tempfile.gettempdir()]]
+            for folder in made:
+                stack.callback(folder.close)
+            folders = [folder.path for folder in made]
             left = cache(partial(_left_of, run))  # made when something is left there
             limit_kernel(self.own_memory, tempfile.gettempdir())
             workers = self._workers(stack, run, physical, folders)
@@ -145,14 +149,6 @@ class Driver:
             except DataflowError as error:
                 _keep_trace(error, left)
                 raise
-
-    @staticmethod
-    def _folder(stack: ExitStack, run: str, parent: str) -> str:
-        """A new folder that goes with the run."""
-        os.makedirs(parent, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix=f"dataflow-{run}-", dir=parent)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        return folder
 
 
 def source_bytes(physical: PhysicalPlan) -> int:

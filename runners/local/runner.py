@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import ExitStack
 from typing import Any
 
@@ -36,7 +35,7 @@ class LocalRunner(Driver):
         self.mode: Mode = mode
 
     def _workers(self, stack: ExitStack, run: str, plan: PhysicalPlan, folders: list[str]) -> RunnerWorkers:
-        workers = LocalWorkers(self.mode, self.workers, self._folder(stack, f"{run}-workers", tempfile.gettempdir()))
+        workers = LocalWorkers(self.mode, self.workers, run)
         stack.callback(workers.close)
         if self.mode == "processes" or (self.mode == "auto" and source_bytes(plan) > SMALL_BYTES):
             workers.warm()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from dataflow.driving.folders import Folder
 from dataflow.driving.in_process import InProcess
 from dataflow.driving.waiting import waiting
 from dataflow.scheduling.events import AttemptId, Died, Failed, Finished, Left, News
@@ -25,8 +26,9 @@ Mode = Literal["auto", "in_process", "processes"]
 class LocalWorkers:
     """The `Workers` of the local runner."""
 
-    def __init__(self, mode: Mode, count: int, folder: str) -> None:
-        self.mode, self.count, self.folder = mode, count, folder
+    def __init__(self, mode: Mode, count: int, run: str) -> None:
+        self.mode, self.count, self.run = mode, count, run
+        self.folder: Folder | None = None
         self.pool: LocalPool | None = None
         self.here = InProcess()
         self.away: set[AttemptId] = set()
@@ -48,7 +50,8 @@ class LocalWorkers:
         if self.pool is None:
             from runners.local.pool import LocalPool  # it brings subprocess and sockets, which a small run does not need
 
-            self.pool = LocalPool(self.count, self.folder)
+            self.folder = Folder(f"{self.run}-workers")
+            self.pool = LocalPool(self.count, self.folder.path)
         return self.pool
 
     def start(self, attempt: AttemptId, payload: Work) -> None:
@@ -93,3 +96,5 @@ class LocalWorkers:
         self.here.close()
         if self.pool is not None:
             self.pool.close()
+        if self.folder is not None:
+            self.folder.close()

@@ -12,18 +12,16 @@ their agent, and the agent with its driver; a folder that is left behind is remo
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import glob
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from functools import partial
 
 import ray
 
+from dataflow.driving.folders import Folder
 from dataflow.driving.pool import Death
 from dataflow.driving.processes import WorkerProcess, end_largest
 from runners.ray.door import knock
@@ -33,8 +31,6 @@ from runners.ray.transport import FlightTransport, copied
 
 __all__ = ["Agent"]
 
-PREFIX = "dataflow-ray"
-LOCK = ".agent"
 LOW_MEMORY = 0.08  # Ray's own monitor acts at 5% left, and ends the agent, as it does not see the workers
 WATCH = 0.25
 PATIENCE = 1.0  # seconds that the workers of a run have for tearing down
@@ -45,12 +41,8 @@ class Agent:
     how many workers it has room for."""
 
     def __init__(self, token: str, address: str, parent: str | None, slots: int) -> None:
-        parent = parent or tempfile.gettempdir()
-        os.makedirs(parent, exist_ok=True)
-        _clear(parent)
-        self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}-", dir=parent)
-        self.lock = open(os.path.join(self.folder, LOCK), "w")
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self._folder = Folder("ray", parent)
+        self.folder = self._folder.path
         self.token, self.slots = token, slots
         self.server = FileServer(address, token, [self.folder])
         self.workers: dict[str, WorkerProcess] = {}
@@ -140,7 +132,7 @@ class Agent:
         """The driver needs the machine no more."""
         for process in self.workers.values():
             process.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.close()
 
     def _watch_memory(self) -> None:
         while True:
@@ -153,11 +145,3 @@ def _log() -> str:
     with contextlib.suppress(OSError):
         return os.readlink("/proc/self/fd/2")
     return ""
-
-
-def _clear(parent: str) -> None:
-    """Folders whose agent is gone, with its driver or its machine, go now; a living agent holds the lock of its folder."""
-    for path in glob.glob(os.path.join(parent, f"{PREFIX}-*", LOCK)):
-        with contextlib.suppress(OSError), open(path) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(os.path.dirname(path), ignore_errors=True)

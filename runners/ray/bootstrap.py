@@ -139,8 +139,12 @@ def actor_class() -> Any:
                 return None
             os.makedirs(parent or tempfile.gettempdir(), exist_ok=True)
             unpacked = tempfile.TemporaryDirectory(prefix="dataflow-ray-code-", dir=parent)
-            lock = open(os.path.join(unpacked.name, ".agent"), "w")  # by which a later agent sees whether it may remove the folder
+            path = os.path.join(unpacked.name, ".lock")  # by which others see whether they may remove it, as `driving.folders` has it
+            lock = open(f"{path}-", "w")
             fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write(os.uname().nodename)
+            lock.flush()
+            os.rename(lock.name, path)
             with zipfile.ZipFile(io.BytesIO(ray.get(references[0]))) as sent:
                 sent.extractall(unpacked.name)
             sys.path.insert(0, unpacked.name)

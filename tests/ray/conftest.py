@@ -69,9 +69,9 @@ def options(machines: Any, folder_of_machines: Path, tmp_path: Path) -> Iterator
     assert not spill.exists() or list(spill.iterdir()) == [], "files are left in the spill folder"
 
     def left() -> list[str]:
-        from runners.ray.agent import _clear
+        from dataflow.driving.folders import remove_dead
 
-        _clear(str(folder_of_machines))  # as the next agent of a machine does for one that was killed
+        remove_dead(str(folder_of_machines))  # as the next agent of a machine does for one that was killed
         try:
             return [str(run) for run in folder_of_machines.glob("dataflow-ray-*/*") if run.is_dir()]
         except FileNotFoundError as gone:  # an agent that ends takes its folder away just now

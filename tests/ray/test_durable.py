@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from dataflow import Pipeline
+from dataflow.driving.folders import remove_dead
 from dataflow.errors import DataflowError
 from dataflow.shard.places import create_file, read_range, remove_file
-from runners.ray.agent import _clear
 from tests.ray.conftest import NODE, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
@@ -78,7 +78,7 @@ def test_a_machine_may_vanish_without_what_it_wrote(
     result = p.run(**options, shuffle_folder=str(tmp_path / "common"))
     taker.join()
     assert result.outputs[0].rows == 40
-    _clear(str(folder_of_machines))  # what was left on the machine that is no more
+    remove_dead(str(folder_of_machines))  # what was left on the machine that is no more
 
 
 def test_a_machine_that_does_not_see_the_folder_says_so(tmp_path: Path, options: dict[str, Any]) -> None:
