@@ -15,7 +15,7 @@ from dataflow.api.results import analyzed, explained, looked_at
 from dataflow.api.settings import settings
 from dataflow.collector import patient_collector
 from dataflow.errors import DataflowError
-from dataflow.plan.nodes import Node
+from dataflow.plan.nodes import Node, Write
 
 __all__ = ["Pipeline"]
 
@@ -37,7 +37,8 @@ class Pipeline(Reading):
     def __init__(self, name: str = "pipeline", **options: Any) -> None:
         self.name, self.options = name, options
         self.labels = Labels()
-        self.outputs: list[Node] = []
+        self.outputs: list[Write] = []
+        self._tried: dict[Write, bool] = {}  # those that have run, and whether well
         self.measured = ""  # the passes and steps of the last run that looked at a collection
         self._columns: dict[int, Any] = {}
         self._tables: dict[int, Node] = {}
@@ -92,6 +93,15 @@ class Pipeline(Reading):
     def run(self, runner: str | Any | None = None, **options: Any) -> Any:
         """Run the pipeline's writes and commit them together; gives a `RunResult`.
 
+        >>> import tempfile
+        >>> p = Pipeline()
+        >>> p.create([{"n": 1}]).write_parquet(tempfile.mkdtemp() + "/numbers")
+        >>> p.run(progress=False).outputs[0].rows
+        1
+
+        A write that has run is not run again with those that are declared after it, as in the cells of a notebook; where there are no
+        others, all run once more. One that failed is tried again, unless another to the same place took its place.
+
         ``runner``: the name of an installed runner ("local" is the default), or an object with ``run(plan)``. Options
         of the local runner: ``memory="8GiB"``, ``workers=4``, ``mode="auto" | "in_process" | "processes"``,
         ``spill_folders=[…]``, ``skipped_to="folder"``, ``task_timeout=600`` (seconds), ``progress=False``,
@@ -99,11 +109,13 @@ class Pipeline(Reading):
         """
         if not self.outputs:
             raise plan_error("the pipeline writes nothing", hint="add a write_…, or use collect() to look at a collection")
-        plan = tuple(self.outputs)
+        plan = self._due()
         if settings.explain is not None:
             settings.explain(explained(plan, cut=self.placing(options)))
         try:
+            self._tried.update(dict.fromkeys(plan, False))
             result = self._runner(runner, options).run(plan)
+            self._tried.update(dict.fromkeys(plan, True))
         except KeyboardInterrupt as stop:
             raise _stopped(stop) from None
         except DataflowError as error:
@@ -111,6 +123,15 @@ class Pipeline(Reading):
         if settings.finished is not None:
             settings.finished(result)
         return result
+
+    def add_output(self, output: Write) -> None:
+        """Have a write run with the next `run`; what the ``write_…`` of collections call."""
+        failed = {one for one, well in self._tried.items() if not well and one.sink.path == output.sink.path}
+        self.outputs = [*(one for one in self.outputs if one not in failed), output]
+
+    def _due(self) -> tuple[Write, ...]:
+        """The writes that `run` would run."""
+        return tuple(one for one in self.outputs if not self._tried.get(one)) or tuple(self.outputs)
 
     @contextmanager
     def evaluate(self, plan: tuple[Node, ...], options: dict[str, Any]) -> Generator[list[Any]]:
@@ -131,13 +152,14 @@ class Pipeline(Reading):
             yield values
 
     def explain(self, form: str = "text", *, analyze: bool = False, **options: Any) -> str:
-        """The plan of all writes: as "text" (logical, optimized, stages, and why), "mermaid" or "svg"; ``options`` as of `run`.
+        """The plan of the writes that `run` would run, as "text" (logical, optimized, stages, and why), "mermaid" or "svg".
 
-        ``analyze``: run it up to the writes, which are left out, and add what was measured; see `PCollection.explain`.
+        ``options``: as of `run`. ``analyze``: run it up to the writes, which are left out, and add what was measured; see
+        `PCollection.explain`.
         """
         if not analyze:
-            return explained(tuple(self.outputs), form, self.placing(options))
-        views = [looked_at(self, node, output.origin) for output in self.outputs for node in output.inputs]
+            return explained(self._due(), form, self.placing(options))
+        views = [looked_at(self, node, output.origin) for output in self._due() for node in output.inputs]
         return analyzed(self, tuple(views), form, options)
 
     def placing(self, options: dict[str, Any]) -> Any:

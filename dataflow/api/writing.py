@@ -205,7 +205,7 @@ class Writing(Deferred[T]):
         if files is not None:
             node = Redistribute(label=labels.unique("redistribute"), origin=origin, element=node.element, input=node, partitions=files)
         label = labels.unique(label or f"write {form}")
-        self.pipeline.outputs.append(Write(label=label, origin=origin, element=node.element, input=node, sink=sink))
+        self.pipeline.add_output(Write(label=label, origin=origin, element=node.element, input=node, sink=sink))
 
 
 class _Columns:

@@ -42,7 +42,7 @@ from dataflow.io.applying import apply
 from dataflow.io.conforming import conformed
 from dataflow.io.files import FileSystem, join
 from dataflow.io.nothing import empty_file, without_rows
-from dataflow.io.recovery import recover, runs_here
+from dataflow.io.recovery import claim, recover, runs_here
 from dataflow.io.sink import FORMATS, FileSink
 from dataflow.io.staging import MANIFEST, MARK, Staged, levels, parent_of, staging_of, write_small
 
@@ -67,8 +67,7 @@ class Commit:
         runs_here.add(self.run)
         for one in self.targets:
             recover(one.fs, one.target, one.sink.options, writing=True)
-            one.fs.make_dir(join(one.staging, "attempts"))
-            write_small(one.fs, join(one.staging, "_OWNER"), owner)
+            claim(one.fs, one.target, one.staging, owner)
 
     def stage(self) -> None:
         """Step 1: the winners under final names, the manifest beside them, all on disk."""

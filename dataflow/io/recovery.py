@@ -10,7 +10,7 @@ from typing import Any
 from dataflow.errors import OutputError, Report
 from dataflow.io.applying import apply
 from dataflow.io.files import FileSystem, file_system, join
-from dataflow.io.staging import STAGING, parent_of, read_small
+from dataflow.io.staging import STAGING, parent_of, read_small, write_small
 
 __all__ = ["recover", "runs_here"]
 
@@ -23,27 +23,54 @@ def recover(fs: FileSystem, target: str, options: Mapping[str, Any] | None = Non
     A run that lives is left alone; for a writer that is an error.
     """
     target = target.rstrip("/")
-    name = target.rpartition("/")[2]
-    if fs.can_move_directories:
-        folder = parent_of(target)
-        found = [n for n in fs.names(folder) if (m := STAGING.match(n)) and m["name"] == name]
-    else:
-        folder = target
-        found = [n for n in fs.names(folder) if n.startswith("_dataflow-")]
-    for staging in (join(folder, n) for n in found):
-        owner = _owner(fs, staging)
-        if owner is not None and _alive(owner) and not (owner["pid"] == os.getpid() and owner["run"] not in runs_here):
-            if writing and not owner["pid"] == os.getpid():
-                raise OutputError(
-                    Report(
-                        f"a run is in progress on this target, by pid {owner['pid']} on {owner['host']}",
-                        location=target,
-                        hint="wait for it, or stop it",
-                    )
-                )
-            continue
-        with fs.alone(folder):
-            _settle(fs, staging, options)
+    folder, found = _stagings(fs, target)
+    for staging in found:
+        if not _in_progress(fs, staging, target, writing):
+            with fs.alone(folder):
+                if not _in_progress(fs, staging, target, writing):  # its owner may just have begun
+                    _settle(fs, staging, options)
+
+
+def claim(fs: FileSystem, target: str, staging: str, owner: bytes) -> None:
+    """Make the staging folder of a run, with its owner, unless another process is at work on the target."""
+    target = target.rstrip("/")
+    folder = parent_of(target) if fs.can_move_directories else target
+    fs.make_dir(folder)
+    with fs.alone(folder):  # nobody sees the folder without its owner, and of two that come at once one sees the other's
+        for other in _stagings(fs, target)[1]:
+            _in_progress(fs, other, target, writing=True)
+        if fs.can_move_directories:
+            fs.make_dir(join(staging, "attempts"))
+            write_small(fs, join(staging, "_OWNER"), owner)
+        else:
+            with fs.create(join(staging, "_OWNER")) as file:  # an object is there whole or not at all
+                file.write(owner)
+
+
+def _stagings(fs: FileSystem, target: str) -> tuple[str, list[str]]:
+    """Where the staging folders of a target lie, and those that there are."""
+    if not fs.can_move_directories:
+        return target, [join(target, name) for name in fs.names(target) if name.startswith("_dataflow-")]
+    folder, name = parent_of(target), target.rpartition("/")[2]
+    return folder, [join(folder, n) for n in fs.names(folder) if (m := STAGING.match(n)) and m["name"] == name]
+
+
+def _in_progress(fs: FileSystem, staging: str, target: str, writing: bool) -> bool:
+    """Whether the run of a staging folder lives; for a writer that is an error, unless it is one of this process."""
+    if staging.rpartition("dataflow-")[2] in runs_here:
+        return True
+    owner = _owner(fs, staging)
+    if owner is None or not _alive(owner) or owner["pid"] == os.getpid():
+        return False
+    if writing:
+        raise OutputError(
+            Report(
+                f"a run is in progress on this target, by pid {owner['pid']} on {owner['host']}",
+                location=target,
+                hint="wait for it, or stop it",
+            )
+        )
+    return True
 
 
 def _settle(fs: FileSystem, staging: str, options: Mapping[str, Any] | None) -> None:

@@ -40,7 +40,10 @@ class SourceShape(Protocol):
 
 
 class SinkShape(Protocol):
-    """What a plan knows of a sink."""
+    """What a plan knows of a sink. ``path``: where it writes."""
+
+    @property
+    def path(self) -> str: ...
 
     def describe(self) -> str: ...
 
