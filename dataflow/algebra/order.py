@@ -77,7 +77,10 @@ def _no_equality(key: Any) -> KeyTypeError:
     else:
         hint = "use a str, number, tuple or frozen dataclass as the key"
     article = "an" if name[0] in "aeiouAEIOU" else "a"
-    sentence = f"a key must have value equality, and {article} {name} has none: {shorten(key, 80)}"
+    needed, lack = "have value equality", "has none"
+    if "__eq__" in vars(type(key)) and not isinstance(key, _NEVER):
+        needed, lack = "be of a type whose equality and hash are known in every process", "is not"
+    sentence = f"a key must {needed}, and {article} {name} {lack}: {shorten(key, 80)}"
     return KeyTypeError(Report(sentence, hint=hint))
 
 

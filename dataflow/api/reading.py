@@ -69,7 +69,15 @@ class Reading:
             raise plan_error(
                 f"from_arrow needs an object with __arrow_c_stream__, not {type(data).__name__}", hint="create() takes plain values"
             )
-        return self._read(ArrowSource(pa.RecordBatchReader.from_stream(data).read_all()), label or "from_arrow", dict[str, Any])
+        try:
+            if hasattr(data, "index") and hasattr(data, "columns"):  # of pandas, whose index is no column if it has no name
+                named = any(name is not None for name in data.index.names)
+                table = pa.Table.from_pandas(data, preserve_index=None if named else False)
+            else:
+                table = pa.RecordBatchReader.from_stream(data).read_all()
+        except (pa.ArrowException, ValueError, TypeError) as error:
+            raise plan_error(f"from_arrow cannot read this {type(data).__name__}: {error}") from error
+        return self._read(ArrowSource(table), label or "from_arrow", dict[str, Any])
 
     def from_ray(self, dataset: Any, label: str | None = None) -> PCollection[dict[str, Any]]:
         """The rows of a ``ray.data.Dataset`` as records, read where its blocks are. Needs the extra ``ray``.
@@ -164,12 +172,11 @@ class Reading:
         ``columns="union"``: files may have different columns. ``on_error="skip"``: ragged rows are set aside.
         A row of more bytes than ``longest`` is an error: often a quote that is never closed.
         """
+        from dataflow.api.creating import schema_said
         from dataflow.io.csv import CsvSource
 
         _known_encoding(encoding)
-        types = (
-            {field.name: field.type for field in schema} if schema is not None and not isinstance(schema, Mapping) else dict(schema or {})
-        )
+        types = {field.name: field.type for field in schema_said(schema)} if schema else {}
         source = CsvSource(
             _paths(paths), dict(storage_options or {}), _skips(on_error), delimiter=delimiter, header=header, names=tuple(names),
             schema=types, encoding=encoding, union=_union(columns), longest=parse_size(longest),
