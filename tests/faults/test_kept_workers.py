@@ -214,7 +214,7 @@ if not child:
     assert not processes()
     os._exit(0 if sums(table) == expected(1) and not processes() & first else 1)
 assert os.waitpid(child, 0)[1] == 0
-assert set(workers_now()) == first and sums(table) == expected(1) and processes() == first
+assert first <= set(workers_now()) and sums(table) == expected(1) and first <= processes()
 print(*first)
 """
 

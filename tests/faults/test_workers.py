@@ -20,6 +20,7 @@ import pytest
 from dataflow import DataflowError, DoFn, Pipeline
 from dataflow.errors import MemoryLimitError, TaskTimeoutError, WorkerCrashedError
 from dataflow.scheduling.events import Policy
+from runners.local.kept import end_kept
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]  # real processes that are killed, hang and wait
 
@@ -37,6 +38,7 @@ def options(tmp_path):
         "skipped_to": str(tmp_path / "skipped"),
     }
     assert not spill.exists() or list(spill.iterdir()) == [], "files are left in the spill folder"
+    end_kept()  # those for which there was nothing to do
     assert workers_now() == [], "worker processes are left"
 
 
