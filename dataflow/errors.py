@@ -41,6 +41,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import field
 
+from dataflow.frames import cells, of_users
 from dataflow.record import record
 
 __all__ = [
@@ -175,7 +176,10 @@ class Report:
             put("attempt", self.attempt)
         if self.hint:
             put("hint", self.hint)
-        return "\n".join(lines[:MAX_LINES])
+        text = "\n".join(lines[:MAX_LINES])
+        for file, cell in cells().items():
+            text = text.replace(f"{file.rpartition('/')[2]}:", f"{cell}:")
+        return text
 
 
 class DataflowError(Exception):
@@ -184,6 +188,16 @@ class DataflowError(Exception):
     def __init__(self, report: Report | str) -> None:
         self.report = report if isinstance(report, Report) else Report(report)
         super().__init__(self.report.render())
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of all frames: the user's, and the report."""
+        import traceback
+
+        names = cells()
+        lines = [f"{type(self).__name__}: {self}"]
+        for frame in reversed(traceback.extract_tb(of_users(self.__traceback__))):
+            lines.insert(0, f"{names.get(frame.filename, frame.filename)}:{frame.lineno} in {frame.name}\n    {frame.line}")
+        return lines
 
     def __reduce__(self) -> tuple[type[DataflowError], tuple[Report], dict[str, object]]:
         return type(self), (self.report,), {"__cause__": self.__cause__}

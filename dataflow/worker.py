@@ -4,6 +4,7 @@ A program of our own, fed over a socket: the user's script needs no ``__main__``
 travel by value, and a worker that dies is noticed at once, because its socket closes.
 
     driver ──("program", name, bytes)──> kept by name             ──("attempt", task, number, name, bytes, files)──> run
+           ──("cells", lines by file)──> of a notebook, which errors show
            ──("files", name, bytes)────> those of a shuffle, for attempts that name them
            ──("return", task, number)──> an attempt that has not begun; ("returned", task, number, whether it had not) ──> driver
            ──("park",)──> torn down; ("parked", whether another run may have it) ──> driver; ("resume", name) ──> "ready" again
@@ -16,6 +17,7 @@ another can be had back. Another sends progress four times a second; when the so
 
 from __future__ import annotations
 
+import linecache
 import os
 import pickle
 import queue
@@ -146,6 +148,8 @@ class _Server:
             match message[0]:
                 case "program":
                     self.serving.programs[message[1]] = message[2]
+                case "cells":
+                    linecache.cache.update((file, (0, None, lines, file)) for file, lines in message[1].items())
                 case "files":
                     self.files[message[1]] = pickle.loads(message[2])
                     if len(self.files) > KEPT:

@@ -112,7 +112,12 @@ class Results(Deferred[T]):
         """All elements as a Polars DataFrame. Needs Polars."""
         import polars
 
-        return polars.from_arrow(self.to_arrow(**options))
+        table = self.to_arrow(**options)
+        if "" not in table.column_names:
+            return polars.from_arrow(table)
+        numbered = [str(at) for at in range(table.num_columns)]  # a column without a name would get one there
+        frame: Any = polars.from_arrow(table.rename_columns(numbered))
+        return frame.rename(dict(zip(numbered, table.column_names, strict=True)))
 
     def to_ray(self, *, address: str | None = None, **options: Any) -> Any:
         """All elements as a ``ray.data.Dataset``, on a Ray cluster if nothing else is said. Needs the extra ``ray``.
@@ -156,11 +161,11 @@ class Results(Deferred[T]):
 
         parts = [f"<b>{type(self).__name__}</b>[{escape(show_type(self.node.element))}] <code>{escape(self.node.label)}</code>"]
         parts.append(f"<details><summary>plan</summary>{as_svg((self.node,))}</details>")
-        rows = self._cheap_rows()
-        if rows is not None:
-            parts.append(_html_table(rows))
-        else:
-            parts.append("<i>not computed: use .show(), .head() or a write</i>")
+        try:
+            rows = self._cheap_rows()
+            parts.append(_html_table(rows) if rows is not None else "<i>not computed: use .show(), .head() or a write</i>")
+        except Exception as error:  # a preview must never be the thing that fails
+            parts.append(f"<i>not computed: {escape(str(error).splitlines()[0] if str(error) else type(error).__name__)}</i>")
         return "\n".join(parts)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
@@ -178,10 +183,7 @@ class Results(Deferred[T]):
                 size += sum(info.size for info in node.source.files())  # type: ignore[attr-defined]
         if size > PREVIEW_BYTES:
             return None
-        try:
-            return self.head(5, progress=False)
-        except Exception:  # a preview must never be the thing that fails
-            return None
+        return self.head(5, progress=False)
 
 
 def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, counting: bool = False) -> str:

@@ -6,10 +6,8 @@ lines above the ten that matter. The whole of them is in the run's ``trace.txt``
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from dataflow.errors import DataflowError
-from dataflow.plan.origin import is_engine_file, is_library_file
+from dataflow.frames import of_users
 
 __all__ = ["in_short"]
 
@@ -20,20 +18,6 @@ def in_short(error: DataflowError) -> DataflowError:
     seen: set[int] = {id(error)}
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
-        cause.__traceback__ = _of_users(cause.__traceback__)
+        cause.__traceback__ = of_users(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__
     return error.with_traceback(None)
-
-
-def _of_users(trace: TracebackType | None) -> TracebackType | None:
-    """From the first frame of the user's: the libraries above it were called by the engine, those below by the user."""
-    frames: list[TracebackType] = []
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not is_engine_file(file) and (frames or not is_library_file(file)):
-            frames.append(trace)
-        trace = trace.tb_next
-    kept: TracebackType | None = None
-    for frame in reversed(frames):
-        kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return kept

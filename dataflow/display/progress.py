@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from dataflow.frames import notebook
 from dataflow.scheduling.result import RunState, shown_bytes
 
 __all__ = ["line", "show_progress"]
@@ -43,8 +44,8 @@ def show_progress(state: RunState, wanted: bool | None) -> Generator[None]:
         yield
         return
     over = threading.Event()
-    live = sys.stderr.isatty() or _in_notebook()
-    thread = threading.Thread(target=_live if live else _plain, args=(state, over), daemon=True)
+    show = _in_cell if type(notebook()).__name__ == "ZMQInteractiveShell" else _live if sys.stderr.isatty() else _plain
+    thread = threading.Thread(target=show, args=(state, over), daemon=True)
     thread.start()
     try:
         yield
@@ -67,14 +68,19 @@ def _live(state: RunState, over: threading.Event) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    console = Console(stderr=not _in_notebook())
-    with Live(Text(""), console=console, refresh_per_second=4, transient=True) as view:
+    with Live(Text(""), console=Console(stderr=True), refresh_per_second=4, transient=True) as view:
         while not over.wait(LIVE_EVERY):
             view.update(Text(line(state, time.monotonic() - begun)))
 
 
-def _in_notebook() -> bool:
-    """Whether this process serves a notebook (told without importing IPython)."""
-    shell = sys.modules.get("IPython")
-    found = shell.get_ipython() if shell is not None else None
-    return type(found).__name__ == "ZMQInteractiveShell"
+def _in_cell(state: RunState, over: threading.Event) -> None:
+    """In a notebook, whether or not it has widgets."""
+    begun = time.monotonic()
+    if over.wait(SILENT):
+        return
+    from IPython.display import display  # type: ignore[import-not-found]
+
+    shown = display({"text/plain": line(state, time.monotonic() - begun)}, raw=True, display_id=True)
+    while not over.wait(LIVE_EVERY):
+        shown.update({"text/plain": line(state, time.monotonic() - begun)}, raw=True)
+    shown.update({"text/plain": ""}, raw=True)

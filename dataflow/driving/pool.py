@@ -29,6 +29,7 @@ from dataflow.driving.sending import Indices, narrowed
 from dataflow.driving.waiting import waiting
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
+from dataflow.frames import written_here
 from dataflow.physical.program import Program
 from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import AttemptId, Begun, Died, Event, Failed, Finished, Lost, News, Progress
@@ -264,6 +265,8 @@ class WorkerPool:
         data = dumps(self._sent(worker, attempt))
         try:
             if name not in worker.programs:
+                if not worker.programs and (cells := written_here()):
+                    worker.channel.send("cells", cells)
                 worker.channel.send("program", name, self.programs[name])
                 worker.programs.add(name)
             if index and index not in worker.indices:

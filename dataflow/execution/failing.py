@@ -10,7 +10,7 @@ from typing import Any
 from dataflow.errors import DataflowError, InputError, MemoryLimitError, Report, ResourceError, ShardCorruptError, ShardLostError, StepError
 from dataflow.execution.context import text_of
 from dataflow.execution.failures import trace_of
-from dataflow.plan.origin import is_engine_file
+from dataflow.frames import is_engine_file
 
 __all__ = ["RemoteCause", "failure_of"]
 

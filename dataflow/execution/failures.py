@@ -9,8 +9,8 @@ from typing import Any
 
 from dataflow.errors import DataflowError, KeyTypeError, Report, StepError, redact, shorten
 from dataflow.execution.context import TaskContext, text_of
+from dataflow.frames import is_engine_file, is_library_file
 from dataflow.physical.program import Program
-from dataflow.plan.origin import is_engine_file, is_library_file
 from dataflow.plan.steps import Step
 
 __all__ = ["of_source", "step_error", "trace_of", "user_frames"]

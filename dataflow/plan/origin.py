@@ -6,22 +6,10 @@ import linecache
 import sys
 from pathlib import Path
 
+from dataflow.frames import is_engine_file
 from dataflow.record import record
 
-__all__ = ["ENGINE_FOLDERS", "Origin", "caller", "is_engine_file", "is_library_file"]
-
-_ROOT = Path(__file__).resolve().parent.parent
-ENGINE_FOLDERS = (str(_ROOT) + "/", str(_ROOT.parent / "runners") + "/")
-
-
-def is_engine_file(file: str) -> bool:
-    """Whether a frame of that file is ours and not the user's."""
-    return file.startswith(ENGINE_FOLDERS) or file.startswith("<frozen")
-
-
-def is_library_file(file: str) -> bool:
-    """Whether a frame of that file is an installed package's, or Python's own; those written in Cython name their sources alone."""
-    return "site-packages" in file or "/lib/python3" in file or file.endswith((".pyx", ".pxi"))
+__all__ = ["Origin", "caller"]
 
 
 @record(eq=True)

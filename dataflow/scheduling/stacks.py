@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 
-from dataflow.plan.origin import is_engine_file, is_library_file
+from dataflow.frames import is_engine_file, is_library_file
 
 __all__ = ["user_stack"]
 

@@ -9,7 +9,7 @@ import re
 
 from ray.exceptions import RayError
 
-from dataflow.plan.origin import is_engine_file, is_library_file
+from dataflow.frames import is_engine_file, is_library_file
 
 __all__ = ["first_cause"]
 
