@@ -78,9 +78,10 @@ def _in_cell(state: RunState, over: threading.Event) -> None:
     begun = time.monotonic()
     if over.wait(SILENT):
         return
-    from IPython.display import display  # type: ignore[import-not-found]
+    from IPython.display import DisplayHandle  # type: ignore[import-not-found]
 
-    shown = display({"text/plain": line(state, time.monotonic() - begun)}, raw=True, display_id=True)
+    shown = DisplayHandle()
+    shown.display({"text/plain": line(state, time.monotonic() - begun)}, raw=True)
     while not over.wait(LIVE_EVERY):
         shown.update({"text/plain": line(state, time.monotonic() - begun)}, raw=True)
     shown.update({"text/plain": ""}, raw=True)
