@@ -212,7 +212,8 @@ def _drive(program: Program, given: TaskInput, flow: Flow, writers: list[Any], c
     """Push the root's batches through the flow, those rows only that the task was restricted to."""
     flow.start()
     low, high = given.rows
-    limited = [w for w in writers if isinstance(w, KeepWriter) and w.leaf.limit is not None]
+    limits = [w.leaf.limit for w in writers if isinstance(w, KeepWriter) and w.leaf.limit is not None]
+    few = max(1, *limits) if limits and len(limits) == len(writers) else 0  # that many are enough
     stats = context.step(program.label)
     source = _root(program, given, context)
     while True:
@@ -231,16 +232,29 @@ def _drive(program: Program, given: TaskInput, flow: Flow, writers: list[Any], c
             batch = batch.slice(offset, max(offset, stop))
             context.rows_read = first + offset
         if len(batch):
-            context.enter(batch, place, offset)
-            stats.rows_in += len(batch)
-            stats.rows_out += len(batch)
-            context.gave(program.label, batch)
-            flow.push(batch)
+            for part in _growing(batch, few) if few else (batch,):
+                context.enter(part, place, offset)
+                stats.rows_in += len(part)
+                stats.rows_out += len(part)
+                context.gave(program.label, part)
+                flow.push(part)
+                offset += len(part)
+                context.rows_read = first + offset
+                if few and all(w.full for w in writers):
+                    break
         context.rows_read = after
-        if (high is not None and after >= high) or (limited and all(w.full for w in limited) and len(limited) == len(writers)):
+        if (high is not None and after >= high) or (few and all(w.full for w in writers)):
             break
     context.root = None
     flow.finish()
+
+
+def _growing(batch: Batch, first: int) -> Iterator[Batch]:
+    """A batch in parts of which each is twice as long as the one before: where few records are enough, functions see few."""
+    start, count = 0, first
+    while start < len(batch):
+        yield batch.slice(start, min(start + count, len(batch)))
+        start, count = start + count, 2 * count
 
 
 def _root(program: Program, given: TaskInput, context: TaskContext) -> Iterator[tuple[Batch, Any]]:
