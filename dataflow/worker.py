@@ -17,6 +17,7 @@ another can be had back. Another sends progress four times a second; when the so
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import pickle
@@ -165,6 +166,7 @@ class _Server:
                         return
                     self.serving.close()
                     self.files.clear()
+                    _give_back()
                     self.channel.send("parked", True)
                 case "resume":
                     self.serving.name_files(message[1])
@@ -187,6 +189,17 @@ def _connect(module: str, name: str, *arguments: str) -> None:
     from dataflow.shard.places import connect
 
     connect(getattr(import_module(module), name)(*arguments))
+
+
+def _give_back() -> None:
+    """Give memory that is free back to the system: nobody knows whether there is a next run."""
+    from dataflow.execution.task import free_memory
+
+    free_memory()
+    with contextlib.suppress(OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)  # of the C library on Linux
 
 
 def _die_with_parent() -> None:

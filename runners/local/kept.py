@@ -29,7 +29,7 @@ from dataflow.worker import Channel
 __all__ = ["IDLE", "end_kept", "keep", "surroundings", "take"]
 
 IDLE = 60.0  # seconds
-LARGEST = 384 << 20  # bytes of a process; one with Arrow and Polars loaded holds 150 to 250 MB
+LARGEST = 512 << 20  # bytes of a process; one that has run queries holds 200 to 300 MB
 PATIENCE = 1.0  # seconds for a worker to answer
 
 
