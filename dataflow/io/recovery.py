@@ -57,12 +57,13 @@ def _stagings(fs: FileSystem, target: str) -> tuple[str, list[str]]:
 
 def _in_progress(fs: FileSystem, staging: str, target: str, writing: bool) -> bool:
     """Whether the run of a staging folder lives; for a writer that is an error, unless it is one of this process."""
-    if staging.rpartition("dataflow-")[2] in runs_here:
-        return True
     owner = _owner(fs, staging)
-    if owner is None or not _alive(owner) or owner["pid"] == os.getpid():
+    if owner is None:
+        return staging.rpartition("dataflow-")[2] in runs_here  # it is just being removed
+    here = owner["pid"] == os.getpid()
+    if not _alive(owner) or (here and owner["run"] not in runs_here):
         return False
-    if writing:
+    if writing and not here:
         raise OutputError(
             Report(
                 f"a run is in progress on this target, by pid {owner['pid']} on {owner['host']}",
