@@ -27,7 +27,7 @@ def _like(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Ex
             return text == pattern
         if not middle:
             if not (first or last):
-                return text.is_not_null() | None
+                return text.str.starts_with("")  # `| None` becomes a null without a type, which has no `not`
             if not last:
                 return text.str.starts_with(first)
             if not first:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from sqlglot import exp
 
+from dataflow import Pipeline
 from dataflow.expr.types import parse_type
 from dataflow.io.whole import ListSource
 from dataflow.plan.nodes import Node, Read
@@ -491,3 +492,28 @@ def test_an_error_points_at_the_wrong_part_wherever_it_stands(wrong: str) -> Non
                     found += 1
                     assert (error.line, error.column) == (2, start + 3), f"{error}: {text[:start]}{wrong}{text[end:]}"
     assert found > 30
+
+
+@pytest.mark.parametrize("options", [{}, {"placement": "partitioned", "mode": "in_process"}, {"runner": "reference"}])
+def test_what_only_having_reads_does_not_tell_the_parts_of_grouping_sets_apart(options: dict[str, Any]) -> None:
+    """A filter that goes into the parts of a union keeps in some the column that it reads, and in others not."""
+    p = Pipeline()
+    t = p.create([{"f": 1, "s": "b", "g": 2}, {"f": 1, "s": "a", "g": 3}, {"f": 2, "s": "c", "g": 4}])
+    inner = "select f, sum(g) as n, grouping(f) as h from t group by grouping sets ((f), (f), ()) having max(s) > 'a'"
+    found = p.sql(f"select x.f from ({inner}) x", t=t).collect(progress=False, **options)
+    assert sorted(str(record["f"]) for record in found) == ["1", "1", "2", "2", "None"]
+    assert p.sql(f"select count(*) as c from ({inner}) x", t=t).collect(progress=False, **options) == [{"c": 5}]
+
+
+@pytest.mark.parametrize("options", [{}, {"runner": "reference"}])
+def test_a_pattern_that_any_text_is_like_may_be_denied_within_a_case(options: dict[str, Any]) -> None:
+    p = Pipeline()
+    t = p.create([{"g": 1, "s": "x", "b": True}, {"g": 2, "s": None, "b": None}, {"g": 3, "s": "", "b": False}])
+    case = "case when b then g > 1 when (s not ilike '%') then g > 2 end"
+    text = f"select g, {case} as k, s like '%' as l, s not like '%' as m from t order by g"
+    assert p.sql(text, t=t).collect(progress=False, **options) == [
+        {"g": 1, "k": False, "l": True, "m": False}, {"g": 2, "k": None, "l": None, "m": None}, {"g": 3, "k": None, "l": True, "m": False},
+    ]  # fmt: skip
+    assert p.sql("select g from t where case when b then g > 0 else (s not like '%') end", t=t).collect(progress=False, **options) == [
+        {"g": 1}
+    ]

@@ -59,8 +59,11 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
                 needed[id(child)] = {**(needed.get(id(child)) or {}), **names}
     new: dict[int, Node] = {}
     for node in order:
-        made = _spelled_out(node).with_inputs(tuple(new[id(child)] for child in node.inputs))
         wanted = needed.get(id(node))
+        inputs = tuple(new[id(child)] for child in node.inputs)
+        if isinstance(node, Union) and wanted:
+            inputs = tuple(_alike(part, wanted, inner_label(node.label, f"part {at}")) for at, part in enumerate(inputs, 1))
+        made = _spelled_out(node).with_inputs(inputs)
         if isinstance(made, Project) and made.keep and wanted is None and made.schema is not None:
             made = _without(made, dict.fromkeys(made.schema))  # of its input, what it replaces is not asked for
         elif isinstance(made, Relation) and wanted is not None and made.schema is not None:
@@ -78,6 +81,17 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
                 )  # fmt: skip
         new[id(node)] = made
     return tuple(new[id(node)] for node in plan)
+
+
+def _alike(part: Node, wanted: Names, label: str) -> Node:
+    """A part of a union with no other columns than are asked of all parts: one may have kept what a filter in it reads."""
+    have = _known(part)
+    kept = {name: kind for name, kind in (have or {}).items() if name in wanted}
+    if have is None or len(kept) in (0, len(have)):
+        return part
+    return Project(
+        label=label, origin=part.origin, element=part.element, schema=kept, input=part, exprs=tuple(map(Column, kept)),
+    )  # fmt: skip
 
 
 def _left_alone(node: Relation, wanted: Names) -> Relation:
