@@ -54,6 +54,16 @@ def test_a_side_input_from_the_same_pass_starts_another_pass() -> None:
     compare("side_input", p.explain())
 
 
+def test_a_pass_does_not_wait_for_one_that_waits_for_it() -> None:
+    p = Pipeline()
+    t, u = p.read_text("t"), p.read_text("u")
+    of_t, of_u = t.map(len), u.map(len)
+    every_u, every_t = of_u.as_list(), of_t.as_list()
+    t.map(lambda line, lengths: (line, lengths), every_u).write_jsonl("out/t")
+    u.map(lambda line, lengths: (line, lengths), every_t).write_jsonl("out/u")
+    compare("crossed_side_inputs", p.explain())
+
+
 def test_equal_reads_and_steps_are_shared() -> None:
     p = Pipeline()
     for target in ("one", "two"):
