@@ -85,7 +85,10 @@ def _known(of: Expressions, node: exp.Expr, where: ExprNode | None) -> ExprNode:
     for key, more in node.args.items():
         if key != "this" and isinstance(more, exp.Expr) and not isinstance(more, exp.Boolean):
             refuse(more, f"{_name(of, node)} takes one argument here", "arg_max(x, by) for the value beside the greatest")
-    return Aggregate(function, (_plain(of.expr(inner), node),), where, order, options, distinct)
+    found = Aggregate(function, (_plain(of.expr(inner), node),), where, order, options, distinct)
+    if function != "collect":
+        return found
+    return Case(((Call("greater", (Aggregate("len", (), where), Literal(0))), found),), Literal(None))  # null of no rows, and not an empty list
 
 
 def _name(of: Expressions, node: exp.Expr) -> str:

@@ -81,7 +81,8 @@ class Block:
                 if any(has_window(part) for part in (*one.partition, *(key.expr for key in one.order), *one.function.args)):
                     inner = next((one for one in self.select.find_all(exp.Window) if one.find_ancestor(exp.Window)), self.select)
                     refuse(inner, "a window function stands within a window function", "compute the inner one in a subquery")
-                new[one] = self.build.column(one.function.function, one)
+                self.node, whole = attached(self.of, self.node, one, self.lift)
+                new[one] = self.build.column(one.function.function, whole)
                 self.places[one] = new[one].name
             return Column(self.places[one])
 
@@ -174,16 +175,12 @@ def _pending_aggregate(of: Expressions, exprs: list[ExprNode]) -> bool:
 def _learn(block: Block, expr: ExprNode) -> None:
     """The grouping sees every expression above it before it is made."""
     block.lift(expr)
-    for name in columns_of(expr):
-        if name in block.of.pending and not any(name in columns_of(one) for one in _aggregates(expr)):
+    assert block.grouping is not None
+    known = block.grouping.keys  # what is made before the groups are, as aggregates are
+    for name in columns_of(rewritten(expr, lambda one: Literal(None) if isinstance(one, Aggregate) or one in known else None)):
+        if name in block.of.pending:
             for one in block.of.pending[name].operands:
                 _learn(block, one)
-
-
-def _aggregates(expr: ExprNode) -> list[Aggregate]:
-    from dataflow.expr.nodes import walk
-
-    return [one for one in walk(expr) if isinstance(one, Aggregate)]
 
 
 def _finished(block: Block, shown: list[tuple[str, ExprNode]], keys: list[SortKey], unnested: list[int], grouped: bool) -> Planned:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from dataflow.expr.nodes import Call, Case, Cast, ExprNode, Literal
+from dataflow.expr.nodes import Call, Case, Cast, ExprNode, Literal, columns_of
 from dataflow.expr.types import BOOL, NULL, STRING, DType
 from dataflow.expr.typing import ExprError
 from dataflow.sql import aggregates, calls, literals, subqueries, texts, times, windows
@@ -33,6 +33,7 @@ _ARITHMETIC: dict[type[exp.Expr], str] = {
     exp.IntDiv: "floor_divide",
     exp.Mod: "modulo",
 }
+_MANY = (exp.Any, exp.All)
 COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "equal", exp.NEQ: "not_equal", exp.LT: "less", exp.LTE: "less_equal", exp.GT: "greater", exp.GTE: "greater_equal",
     exp.NullSafeEQ: "equal_missing", exp.NullSafeNEQ: "not_equal_missing",
@@ -50,6 +51,7 @@ class Expressions:
         self.groupings: dict[str, tuple[ExprNode, ...]] = {}  # columns that are GROUPING(…) of these
         self.places: dict[ExprNode, exp.Expr] = {}  # where a column was first named
         self.aliases_first = False
+        self._known: dict[exp.Expr, ExprNode] = {}  # subqueries behind WHERE: one that is written twice, as in GROUP BY, is one
         self._expanding: list[str] = []
 
     def expr(self, node: exp.Expr) -> ExprNode:
@@ -57,9 +59,18 @@ class Expressions:
         if node is None:  # the parser lets "f(, x)" pass
             refuse(self.build.at, "an argument is missing in a function's brackets")
         around, self.build.at = self.build.at, node
-        found = self.typed(self._translated(node), node)
+        found = self.typed(self._subquery(node) or self._translated(node), node)
         self.build.at = around
         return found
+
+    def _subquery(self, node: exp.Expr) -> ExprNode | None:
+        """What a subquery's expression became where it was written before; None for any other node."""
+        written = isinstance(node, (exp.Subquery, exp.Exists)) or node.args.get("query") is not None or isinstance(node.expression, _MANY)
+        if not (written and self.aliases_first):
+            return None
+        if node not in self._known:
+            self._known[node] = self._translated(node)
+        return self._known[node]
 
     def typed(self, expr: ExprNode, node: exp.Expr) -> ExprNode:
         try:
@@ -129,13 +140,20 @@ class Expressions:
             case exp.Dot():
                 return Call("struct.field", (self.expr(node.this),), (("name", node.name),))
             case _ if not isinstance(node, (exp.Grouping, exp.GroupingId)) and (found := aggregates.aggregate(self, node)) is not None:
-                return found
+                return self._own(found, node)
             case _ if (found := times.on_time(self, node)) is not None:
                 return found
             case _:
                 return calls.call(self, node)
 
     # -- names
+
+    def _own(self, found: ExprNode, node: exp.Expr) -> ExprNode:
+        """An aggregate of this query. One of columns of a query around alone would be that one's, in SQL's rules."""
+        used = columns_of(found)
+        if self.scope.parent is not None and used and not any(self.scope.owns(name) or name in self.pending for name in used):
+            refuse(node, "this aggregates columns of the query around alone", "aggregate there, and select the column in this query")
+        return found
 
     def _column(self, node: exp.Column) -> ExprNode:
         if isinstance(node.this, exp.Star):
@@ -189,7 +207,7 @@ class Expressions:
 
     def _comparison(self, node: exp.Expr) -> ExprNode:
         for side in (node.expression, node.this):
-            if isinstance(side, (exp.Any, exp.All)):
+            if isinstance(side, _MANY):
                 return subqueries.quantified(self, node, side)
         return self.compared(COMPARISONS[type(node)], node.this, node.expression, node)
 
@@ -327,8 +345,10 @@ class Expressions:
                 if isinstance(one, exp.DPipe):
                     stack.extend((one.expression, one.this))
                 else:
-                    parts.append(self._text(one))
-            return chained("str.concat", parts)
+                    parts.append(self.expr(one))
+            if any(self.type(part).name in ("list", "array") for part in parts):
+                return self._joined_lists(parts, node)
+            return chained("str.concat", [self._as_text(part) for part in parts])
         given = node.expressions
         if len(given) < (2 if isinstance(node, exp.ConcatWs) else 1):
             refuse(node, f"{node.key} needs more arguments")
@@ -344,8 +364,18 @@ class Expressions:
             return Literal(None, STRING) if between is None else Literal("")
         return Call("concat_str", known, (("separator", literals.as_text(between)), ("ignore_nulls", True)))
 
+    def _joined_lists(self, parts: list[ExprNode], node: exp.Expr) -> ExprNode:
+        """Of lists || makes one, and with a null null."""
+        kinds = [self.type(part) for part in parts]
+        wrong = next((kind for kind in kinds if kind.name not in ("list", "array", "null")), None)
+        if wrong is not None:
+            refuse(node, f"a list is put together with a list, not with {wrong}", "items || [x]")
+        return Literal(None, kinds[0]) if NULL in kinds else Call("list.concat", tuple(parts))
+
     def _text(self, node: exp.Expr) -> ExprNode:
-        found = self.expr(node)
+        return self._as_text(self.expr(node))
+
+    def _as_text(self, found: ExprNode) -> ExprNode:
         if isinstance(found, Literal) and found.value is not None:
             return Literal(literals.as_text(found.value))
         return found if self.type(found) in (STRING, NULL) else Cast(found, STRING)
@@ -359,11 +389,14 @@ class Expressions:
             refuse(node, "an item of a list has one number", "items[1]")
         if self.type(value).name == "struct":
             return Call("struct.field", (value,), (("name", self.constant(index, "a field's name")),))
-        place = self.constant(index, "an item's number")
-        if isinstance(place, int) and place < 0 and self.type(value).name in ("list", "array"):
+        place, kind = self.constant(index, "an item's number"), self.type(value)
+        counted = type(place) is int and (kind == STRING or kind.name in ("list", "array"))
+        if counted and place < 0:
             place += 1  # the parser has made all of them count from 0; those from the end count from -1
-            if place == 0:
-                return Literal(None, self.type(value).args[0])
+            if place == 0:  # which there is not
+                return Call("str.head", (value,), (("n", 0),)) if kind == STRING else Literal(None, kind.args[0])
+        if counted and kind == STRING:
+            return Call("str.slice", (value,), (("offset", place), ("length", 1)))
         return Call("list.get", (value,), (("index", place),))
 
 

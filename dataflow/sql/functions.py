@@ -52,7 +52,6 @@ FUNCTIONS: dict[type[exp.Expr], Function] = {
     exp.Monthname: Function("dt.strftime", fixed=(("format", "%B"),)), exp.Dayname: Function("dt.strftime", fixed=(("format", "%A"),)),
     # nested
     exp.ArrayMin: Function("list.min"), exp.ArrayMax: Function("list.max"),
-    exp.ArrayConcat: Function("list.concat", ("this", "expressions")),
     exp.ArrayToString: Function("list.join", options=(("separator", "expression"),)), exp.MapKeys: Function("map.keys"),
     exp.ArraySize: Function("list.len"), exp.ArrayContains: Function("list.contains", ("this", "expression")),
     exp.StructExtract: Function("struct.field", options=(("name", "expression"),)),
@@ -61,8 +60,7 @@ FUNCTIONS: dict[type[exp.Expr], Function] = {
 BY_NAME: dict[str, Function] = {
     "suffix": Function("str.ends_with", ("0", "1")), "prefix": Function("str.starts_with", ("0", "1")),
     "strlen": Function("str.len_bytes", ("0",)), "isfinite": Function("is_finite", ("0",)), "len": Function("str.len_chars", ("0",)),
-    "list_sum": Function("list.sum", ("0",)), "list_avg": Function("list.mean", ("0",)), "list_bool_and": Function("list.all", ("0",)),
-    "list_bool_or": Function("list.any", ("0",)), "list_reverse": Function("list.reverse", ("0",)),
+    "list_avg": Function("list.mean", ("0",)), "list_reverse": Function("list.reverse", ("0",)),
     "array_reverse": Function("list.reverse", ("0",)), "list_unique": Function("list.n_unique", ("0",)),
     "list_first": Function("list.first", ("0",)), "list_last": Function("list.last", ("0",)), "map_values": Function("map.values", ("0",)),
     "cardinality": Function("map.len", ("0",)), "octet_length": Function("bin.size", ("0",)),

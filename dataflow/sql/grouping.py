@@ -18,6 +18,7 @@ from dataflow.plan.nodes import Node
 from dataflow.plan.relational import Union
 from dataflow.sql.attach import attached
 from dataflow.sql.building import schema
+from dataflow.sql.dependent import free_columns
 from dataflow.sql.errors import refuse
 from dataflow.sql.expressions import Expressions
 from dataflow.sql.trees import rewritten
@@ -76,6 +77,10 @@ def _bare(select: exp.Expr | None, named: exp.Expr | None) -> exp.Expr | None:
     return named
 
 
+def _refuse_single(at: exp.Expr | None, name: str) -> None:
+    refuse(at, f"column {name!r} is neither in GROUP BY nor inside of an aggregate", f"GROUP BY {name}, or any_value({name})")
+
+
 def _places(of: Expressions, node: exp.Expr, keys: list[ExprNode], items: list[tuple[str, ExprNode]]) -> tuple[int, ...]:
     if isinstance(node, exp.Tuple):
         return tuple(place for one in node.expressions for place in _places(of, one, keys, items))
@@ -132,14 +137,14 @@ class Grouping:
             if isinstance(one, Column) and one.name in self.of.groupings:
                 self.groupings[one.name] = self._grouping(self.of.groupings[one.name], self.of.places.get(one) or at)
                 return one
-            if isinstance(one, Column) and one.name in self.below and one.name not in self.of.pending:
+            if isinstance(one, Column) and one.name in self.of.pending:
+                pending = self.of.pending[one.name]
+                for name in sorted(free_columns(self.of.build, pending.planned.node) & self.below):
+                    if Column(name) not in self.keys:
+                        _refuse_single(pending.node, name.split("#")[0])
+            elif isinstance(one, Column) and one.name in self.below:
                 named = _bare(at, self.of.places.get(one))
-                name = named.sql() if named is not None else one.name.split("#")[0]
-                refuse(
-                    named or at,
-                    f"column {name!r} is neither in GROUP BY nor inside of an aggregate",
-                    f"GROUP BY {name}, or any_value({name})",
-                )
+                _refuse_single(named or at, named.sql() if named is not None else one.name.split("#")[0])
             return None
 
         return rewritten(expr, change)

@@ -1,7 +1,7 @@
 """The parser with a memory: every operand, table, join and set operation knows the word at which it begins.
 
 sqlglot itself marks names, literals, stars and some functions. An error about `CURRENT_DATE`, a placeholder, a CASE or a join would
-else point at whatever marked word is near.
+else point at whatever marked word is near. What the parser reads otherwise than DuckDB is put right here as well.
 
     select a, case when … end from t left join u …
               ^                      ^
@@ -24,6 +24,11 @@ class MarkingParser(DuckDB.Parser):  # type: ignore[misc, valid-type]
     def _parse_unary(self) -> exp.Expr | None:
         first = self._curr
         return _marked(super()._parse_unary(), first)
+
+    def _parse_type(self, *args: Any, **options: Any) -> exp.Expr | None:
+        first = self._curr
+        found = super()._parse_type(*args, **options)
+        return _of_the_constant(found) if first and first.token_type in self.TYPE_TOKENS else found
 
     def _parse_select(self, *args: Any, **options: Any) -> exp.Expr | None:
         first = self._curr
@@ -71,6 +76,21 @@ class MarkingParser(DuckDB.Parser):  # type: ignore[misc, valid-type]
 
 def _place(token: Token) -> tuple[int, int]:
     return token.line, max(1, token.col - (token.end - token.start))
+
+
+def _of_the_constant(found: exp.Expr | None) -> exp.Expr | None:
+    """DATE '2000-02-29'::TIMESTAMP casts the date. The parser has cast the text first, and what that gave to a date."""
+    casts: list[exp.Expr] = []
+    one = found
+    while isinstance(one, exp.Cast):
+        casts.append(one)
+        one = one.this
+    if len(casts) < 2 or not (isinstance(one, exp.Literal) and one.is_string):
+        return found
+    first, last = casts[0], casts[-1]
+    last.set("this", first)
+    first.set("this", one)
+    return casts[1]
 
 
 def _marked(found: exp.Expr | None, first: Token | None) -> exp.Expr | None:

@@ -101,6 +101,10 @@ class Scope:
             node, f"column {name!r} is ambiguous: {places}", f"say which: {first}.{name}" if first else "give them different names with AS"
         )
 
+    def owns(self, unique: str) -> bool:
+        """Whether a unique column is of this query's own tables."""
+        return any(unique == own for source in self.sources for _, own in source.columns)
+
     def unknown(self, node: exp.Column) -> None:
         """The error for a name that means nothing in this query and those around it."""
         scopes: list[Scope] = []

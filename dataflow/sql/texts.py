@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from dataflow.expr.nodes import Call, Case, ExprNode, Literal
-from dataflow.expr.types import INT64
+from dataflow.expr.types import INT64, NULL
 from dataflow.sql.errors import refuse
 
 if TYPE_CHECKING:
     from dataflow.sql.expressions import Expressions
 
 __all__ = ["on_text", "sliced"]
+
+
+_OF_SOME = {"list_sum": "list.sum", "list_bool_and": "list.all", "list_bool_or": "list.any"}  # null of nothing, where ours are 0, true, false
 
 
 def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for every function
@@ -26,13 +29,12 @@ def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for 
                 of.constant(node.args.get("length"), "substring's length"),
             )
             return _slice(of.expr(node.this), 1 if start is None else start, length, node)
-        case exp.Left():
-            return _slice(of.expr(node.this), 1, of.constant(node.expression, "left's length"), node)
-        case exp.Right():
-            count = of.constant(node.expression, "right's length")
-            if type(count) is not int or count < 0:
-                refuse(node, "right takes a whole number that is not negative")
-            return Call("str.slice", (of.expr(node.this),), (("offset", -count), ("length", None))) if count else Literal("")
+        case exp.Left() | exp.Right():
+            count = of.constant(node.expression, f"{node.key}'s length")
+            if type(count) is not int:
+                refuse(node, f"{node.key} takes a whole number")
+            which = "str.head" if isinstance(node, exp.Left) else "str.tail"
+            return Call(which, (of.expr(node.this),), (("n", count),))  # of a negative number all but as many
         case exp.Trim():
             position = str(node.args.get("position") or "BOTH").upper()
             which = {"LEADING": "str.strip_chars_start", "TRAILING": "str.strip_chars_end"}.get(position, "str.strip_chars")
@@ -93,8 +95,22 @@ def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for 
             return sliced(of, value, low, high, node)
         case exp.ArrayDistinct():
             return Call("list.unique", (Call("list.drop_nulls", (of.expr(node.this),)),))
+        case exp.ArrayConcat():
+            return _all_lists(of, [of.expr(one) for one in (node.this, *node.expressions)])
+        case exp.Anonymous() if (operation := _OF_SOME.get(str(node.this).lower())) and len(node.expressions) == 1:
+            value = of.expr(node.expressions[0])
+            some = Call("greater", (Call("list.len", (Call("list.drop_nulls", (value,)),)), Literal(0)))
+            return Case(((some, Call(operation, (value,))),), Literal(None))
         case _:
             return None
+
+
+def _all_lists(of: Expressions, parts: list[ExprNode]) -> ExprNode:
+    """list_concat leaves nulls out."""
+    kinds = [of.type(part) for part in parts]
+    known = [(part, kind) for part, kind in zip(parts, kinds) if kind != NULL]
+    filled = [part if isinstance(part, Literal) else Call("coalesce", (part, Literal([], kind))) for part, kind in known]
+    return Call("list.concat", tuple(filled)) if filled else Literal(None)
 
 
 def _slice(value: ExprNode, start: Any, length: Any, node: exp.Expr) -> ExprNode:
