@@ -46,7 +46,12 @@ class Walk:
     def rows(self, node: ExprNode) -> Lowered:
         """A value for every row, also of what reads no column, of which Polars makes one row wherever it stands alone."""
         found = self(node)
-        return found if columns_of(node) else Lowered(in_every_row(found.expr), found.type)
+        if columns_of(node):
+            return found
+        if not isinstance(node, Literal):  # a computed one loses its type, for Polars, where there is no group: the nulls before it keep it
+            none = pl.when(pl.int_range(pl.len()) < 0).then(pl.lit(None, dtype=to_polars(found.type)))
+            return Lowered(pl.coalesce(none, found.expr), found.type)
+        return Lowered(in_every_row(found.expr), found.type)
 
     def typed(self, node: ExprNode, want: DType) -> Lowered:
         """An argument; a bare literal already as the type it takes here."""
