@@ -7,6 +7,7 @@ side values (kept files of the run) ────┘
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +37,7 @@ from dataflow.shard.codec import decode_batch
 from dataflow.shard.runfile import read_block
 
 SCANNED = 1 << 25
+_KINDS = {"i": "int", "u": "uint", "f": "float"}
 
 __all__ = ["count_records", "kept_table", "named", "run_piece", "run_query", "run_scan", "united"]
 
@@ -216,6 +218,7 @@ def _in_short(text: str) -> str:
         text = text.partition(end)[0]
     if text.startswith("incomplete mapping specified for `replace_strict`"):
         return "a value is none of those that are known: keys of replace_strict, or true, t, 1, false, f, 0 of a text that is cast to bool"
+    text = re.sub(r"`([iuf])(8|16|32|64|128)`", lambda found: f"`{_KINDS[found[1]]}{found[2]}`", text).replace("`str`", "`string`")
     return text.replace(" in column 'scalar'", " of a constant").replace(" in column 'literal'", " of a constant")
 
 

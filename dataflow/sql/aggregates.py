@@ -88,7 +88,9 @@ def _known(of: Expressions, node: exp.Expr, where: ExprNode | None) -> ExprNode:
     found = Aggregate(function, (_plain(of.expr(inner), node),), where, order, options, distinct)
     if function != "collect":
         return found
-    return Case(((Call("greater", (Aggregate("len", (), where), Literal(0))), found),), Literal(None))  # null of no rows, and not an empty list
+    return Case(
+        ((Call("greater", (Aggregate("len", (), where), Literal(0))), found),), Literal(None)
+    )  # null of no rows, and not an empty list
 
 
 def _name(of: Expressions, node: exp.Expr) -> str:
@@ -102,6 +104,8 @@ def _argument(of: Expressions, node: exp.Expr) -> tuple[ExprNode, bool]:
 
 
 def _different(of: Expressions, inner: exp.Expr, node: exp.Expr) -> tuple[exp.Expr, bool]:
+    if isinstance(inner, exp.Order):  # whose result no order changes
+        inner = inner.this
     if not isinstance(inner, exp.Distinct):
         return inner, False
     if len(inner.expressions) != 1:
@@ -130,6 +134,8 @@ def _count(of: Expressions, node: exp.Count, where: ExprNode | None) -> ExprNode
     inner = node.this
     if inner is None or isinstance(inner, exp.Star):
         return Aggregate("len", (), where)
+    if isinstance(inner, exp.Order):
+        inner = inner.this
     if isinstance(inner, exp.Distinct):
         return _count_different(of, inner.expressions, where, node)
     if node.expressions:
@@ -155,6 +161,8 @@ def _count_different(of: Expressions, given: list[exp.Expr], where: ExprNode | N
 
 
 def _share(fraction: object, node: exp.Expr) -> float:
+    if isinstance(fraction, (list, tuple)):
+        refuse(node, "several quantiles in one call are not supported", "quantile_cont(x, 0.25) AS low, quantile_cont(x, 0.75) AS high")
     try:
         q = float(str(fraction))
     except ValueError:

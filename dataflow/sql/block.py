@@ -50,6 +50,8 @@ _UNKNOWN = {
     "distribute": "DISTRIBUTE BY", "sort": "SORT BY", "prewhere": "PREWHERE", "pivots": "PIVOT", "kind": "SELECT AS STRUCT", "top": "TOP",
 }  # fmt: skip
 
+_INSTEAD = {"sample": "p.sql(…).sample(0.1)", "pivots": "p.sql(…).pivot(…)", "sort": "ORDER BY", "top": "LIMIT"}
+
 
 class Block:
     """A SELECT while it is translated: ``node`` is the relation so far, ``grouping`` what its expressions are lifted over."""
@@ -96,7 +98,7 @@ def translate_select(context: Context, select: exp.Select, parent: Scope | None)
     for key, what in _UNKNOWN.items():
         if given := select.args.get(key):
             part = given[0] if isinstance(given, list) else given
-            refuse(part if isinstance(part, exp.Expr) else select, f"{what} is not supported in SQL here")
+            refuse(part if isinstance(part, exp.Expr) else select, f"{what} is not supported in SQL here", _INSTEAD.get(key, ""))
     block = Block(context, select, parent)
     of, build = block.of, block.build
     groups = read_from(of, context, select)
@@ -206,7 +208,7 @@ def _finished(block: Block, shown: list[tuple[str, ExprNode]], keys: list[SortKe
         name = columns[place][1].name
         if build.types[name].name not in ("list", "array"):
             at = next(one for one in select.expressions if one.find(exp.Explode, exp.Unnest))
-            refuse(at, f"unnest takes a list, and this is {build.types[name]}")
+            refuse(at, f"unnest takes a list, and this is {build.types[name]}", "a struct's fields are columns: s.a, s.b")
         node = build.where(node, [Call("greater", (Call("list.len", (Column(name),)), Literal(0)))])
         made = Explode(label=build.label("sql unnest"), origin=build.origin, input=node, columns=(name,))
         node = build.made(made, schema(node))

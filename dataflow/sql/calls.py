@@ -77,6 +77,10 @@ def _special(of: Expressions, node: exp.Expr) -> ExprNode | None:
             of.groupings[name] = args
             of.places[Column(name)] = node
             return Column(name)
+        case exp.BitwiseLeftShift():
+            return refuse(node, "<< is not supported in SQL here", "x * 8 for x << 3")
+        case exp.BitwiseRightShift():
+            return refuse(node, ">> is not supported in SQL here", "floor(x / 8) for x >> 3")
         case exp.Placeholder() | exp.Parameter():
             return refuse(node, "there is no value for this placeholder", "put the value into the text, or join a table that holds it")
         case exp.Collate():

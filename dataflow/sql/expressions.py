@@ -33,6 +33,9 @@ _ARITHMETIC: dict[type[exp.Expr], str] = {
     exp.IntDiv: "floor_divide",
     exp.Mod: "modulo",
 }
+_BITS: dict[type[exp.Expr], tuple[str, str]] = {
+    exp.BitwiseAnd: ("and", "&"), exp.BitwiseOr: ("or", "|"), exp.BitwiseXor: ("xor", "xor()"), exp.BitwiseNot: ("not", "~"),
+}  # fmt: skip
 _MANY = (exp.Any, exp.All)
 COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "equal", exp.NEQ: "not_equal", exp.LT: "less", exp.LTE: "less_equal", exp.GT: "greater", exp.GTE: "greater_equal",
@@ -113,6 +116,8 @@ class Expressions:
                 return self._negative(node)
             case exp.Add() | exp.Sub() | exp.Mul() | exp.Div() | exp.IntDiv() | exp.Mod():
                 return self._arithmetic(node)
+            case exp.BitwiseAnd() | exp.BitwiseOr() | exp.BitwiseXor() | exp.BitwiseNot():
+                return self._bits(node)
             case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE() | exp.NullSafeEQ() | exp.NullSafeNEQ():
                 return self._comparison(node)
             case exp.Between():
@@ -303,6 +308,14 @@ class Expressions:
             return self._divided_whole(operation, one, two)
         return literals.folded(operation, one, two) or Call(operation, (one, two))
 
+    def _bits(self, node: exp.Expr) -> ExprNode:
+        operation, sign = _BITS[type(node)]
+        parts = tuple(self.expr(one) for one in (node.this, node.args.get("expression")) if one is not None)
+        wrong = next((kind for part in parts if not (kind := self.type(part)).is_integer and kind != NULL), None)
+        if wrong is not None:
+            refuse(node, f"{sign} takes integers, not {wrong}", "AND, OR and NOT are of conditions")
+        return Call(operation, parts)
+
     def _divided_whole(self, operation: str, one: ExprNode, two: ExprNode) -> ExprNode:
         """% and // of SQL: toward zero, where the operations go down. // of other numbers than integers is /, and by 0 null as well."""
         kinds = (self.type(one), self.type(two))
@@ -390,13 +403,12 @@ class Expressions:
         if self.type(value).name == "struct":
             return Call("struct.field", (value,), (("name", self.constant(index, "a field's name")),))
         place, kind = self.constant(index, "an item's number"), self.type(value)
-        counted = type(place) is int and (kind == STRING or kind.name in ("list", "array"))
-        if counted and place < 0:
-            place += 1  # the parser has made all of them count from 0; those from the end count from -1
+        if type(place) is int and (kind == STRING or kind.name in ("list", "array")):
             if place == 0:  # which there is not
                 return Call("str.head", (value,), (("n", 0),)) if kind == STRING else Literal(None, kind.args[0])
-        if counted and kind == STRING:
-            return Call("str.slice", (value,), (("offset", place), ("length", 1)))
+            place -= place > 0  # SQL counts from 1, and from the end from -1
+            if kind == STRING:
+                return Call("str.slice", (value,), (("offset", place), ("length", 1)))
         return Call("list.get", (value,), (("index", place),))
 
 

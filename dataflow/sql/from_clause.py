@@ -17,7 +17,7 @@ from sqlglot import exp
 from dataflow.expr.nodes import Alias, Call, Column, ExprNode, Literal
 from dataflow.plan.nodes import Node
 from dataflow.plan.relational import Explode
-from dataflow.sql.attach import filtered, needs
+from dataflow.sql.attach import attached, filtered, needs
 from dataflow.sql.building import schema
 from dataflow.sql.dependent import Correlation, free_columns
 from dataflow.sql.errors import refuse
@@ -26,7 +26,7 @@ from dataflow.sql.joins import joined
 from dataflow.sql.scope import Source
 from dataflow.sql.sources import read_source
 from dataflow.sql.subqueries import unwrapped
-from dataflow.sql.trees import conjuncts
+from dataflow.sql.trees import conjuncts, rewritten
 
 if TYPE_CHECKING:
     from dataflow.sql.query import Context
@@ -261,17 +261,34 @@ def _outer(of: Expressions, left: Node, right: Node, how: How, piece: Piece) -> 
         mine, theirs = frozenset(schema(left)), frozenset(schema(right))
         if how != "full" and wanted <= theirs and (wanted or has_query):
             right = filtered(of, right, part)
-        elif has_query:
-            refuse(
-                piece.at,
-                f"a subquery in ON of a {piece.how.upper()} JOIN may read the joined table only",
-                "put its result into a column of a subquery first",
-            )
-        elif isinstance(part, Call) and part.operation == "equal" and (pair := _pair(part, mine, theirs)) is not None:
+            continue
+        if has_query:
+            left, right, part = _beside(of, left, right, part, piece)
+        if isinstance(part, Call) and part.operation == "equal" and (pair := _pair(part, mine, theirs)) is not None:
             pairs.append(pair)
         elif part != Literal(True):
             residual.append(part)
     return of.build.join(left, right, how, pairs, residual=residual)
+
+
+def _beside(of: Expressions, left: Node, right: Node, part: ExprNode, piece: Piece) -> tuple[Node, Node, ExprNode]:
+    """The two tables, each with what the subqueries of a condition find for its rows as a column, and the condition on these."""
+    for name in _names(part):
+        if name not in of.pending:
+            continue
+        wanted = needs(of, Column(name))
+        if wanted <= frozenset(schema(right)):
+            right, value = attached(of, right, Column(name))
+        elif wanted <= frozenset(schema(left)):
+            left, value = attached(of, left, Column(name))
+        else:
+            refuse(
+                of.pending[name].node,
+                f"a subquery in ON of a {piece.how.upper()} JOIN reads both tables",
+                "let it read one of them: its result can be compared with a column of the other",
+            )
+        part = rewritten(part, lambda one, name=name, value=value: value if one == Column(name) else None)  # type: ignore[misc]
+    return left, right, part
 
 
 def _names(part: ExprNode) -> tuple[str, ...]:

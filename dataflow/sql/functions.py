@@ -29,7 +29,7 @@ FUNCTIONS: dict[type[exp.Expr], Function] = {
     exp.Sign: Function("sign"), exp.Pow: Function("power", ("this", "expression")), exp.Ln: Function("log", fixed=(("base", None),)),
     exp.IsNan: Function("is_nan"), exp.Nullif: Function("null_if", ("this", "expression")),
     exp.Coalesce: Function("coalesce", ("this", "expressions")), exp.Greatest: Function("max_horizontal", ("this", "expressions")),
-    exp.Least: Function("min_horizontal", ("this", "expressions")), exp.BitwiseXor: Function("xor", ("this", "expression")),
+    exp.Least: Function("min_horizontal", ("this", "expressions")),
     exp.NullSafeEQ: Function("equal_missing", ("this", "expression")),
     exp.NullSafeNEQ: Function("not_equal_missing", ("this", "expression")),
     # text
@@ -45,10 +45,6 @@ FUNCTIONS: dict[type[exp.Expr], Function] = {
     exp.Minute: Function("dt.minute"), exp.Second: Function("dt.second"), exp.Date: Function("dt.date"),
     exp.LastDay: Function("dt.month_end"), exp.DayOfYear: Function("dt.ordinal_day"), exp.DayOfWeekIso: Function("dt.weekday"),
     exp.Week: Function("dt.week"), exp.WeekOfYear: Function("dt.week"),
-    exp.TimeToStr: Function("dt.strftime", options=(("format", "format"),)),
-    exp.StrToTime: Function(
-        "str.to_datetime", options=(("format", "format"),), fixed=(("zone", None), ("unit", "us"), ("strict", True))
-    ),
     exp.Monthname: Function("dt.strftime", fixed=(("format", "%B"),)), exp.Dayname: Function("dt.strftime", fixed=(("format", "%A"),)),
     # nested
     exp.ArrayMin: Function("list.min"), exp.ArrayMax: Function("list.max"),

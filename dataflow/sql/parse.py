@@ -36,6 +36,7 @@ def parse(text: str) -> exp.Expr:
         hint = "put long lists of values into a table and join it"
         raise SqlError(f"this SQL is {len(text):,} characters long, more than {MOST_CHARACTERS:,}", hint=hint)
     dialect = Dialect.get_or_raise("duckdb")
+    dialect.INDEX_OFFSET = 0  # or it would count items from 0 instead of 1, and those of what it takes for text not
     try:
         tokens = dialect.tokenize(text)
     except TokenError as error:

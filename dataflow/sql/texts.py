@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["on_text", "sliced"]
 
 
-_OF_SOME = {"list_sum": "list.sum", "list_bool_and": "list.all", "list_bool_or": "list.any"}  # null of nothing, where ours are 0, true, false
+_OF_SOME = {
+    "list_sum": "list.sum",
+    "list_bool_and": "list.all",
+    "list_bool_or": "list.any",
+}  # null of nothing, where ours are 0, true, false
 
 
 def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for every function

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["arithmetic", "between", "on_time"]
 
 _DAY = Literal(dt.timedelta(days=1))
+_STEPS = {
+    "hour": ("1h", dt.timedelta(hours=1)), "minute": ("1m", dt.timedelta(minutes=1)),
+    "second": ("1s", dt.timedelta(seconds=1)),
+}  # fmt: skip
 
 
 def arithmetic(of: Expressions, node: exp.Expr) -> ExprNode | None:
@@ -101,6 +106,12 @@ def on_time(of: Expressions, node: exp.Expr) -> ExprNode | None:
             return Call("dt.epoch", (of.expr(node.this),), (("unit", "ms"),))
         case exp.Anonymous() if str(node.this).lower() in ("epoch_us", "epoch_ns") and len(node.expressions) == 1:
             return Call("dt.epoch", (of.expr(node.expressions[0]),), (("unit", str(node.this).lower()[-2:]),))
+        case exp.TimeToStr():
+            form = _format(of, node, {"%f": "%6f", "%g": "%3f"})
+            return Call("dt.strftime", (of.expr(node.this),), (("format", form),))
+        case exp.StrToTime():
+            form = _format(of, node, {".%f": "%.f", ".%g": "%.f"})
+            return Call("str.to_datetime", (of.expr(node.this),), (("format", form), ("zone", None), ("unit", "us"), ("strict", True)))
         case exp.TimestampTrunc() | exp.DateTrunc():
             return _truncated(of, node)
         case exp.DateDiff():
@@ -113,15 +124,29 @@ def on_time(of: Expressions, node: exp.Expr) -> ExprNode | None:
         case exp.AtTimeZone():
             return _at_zone(of, node)
         case exp.DateFromParts():
-            parts = [of.constant(node.args.get(key), "a part of the date") for key in ("year", "month", "day")]
+            parts = [of.expr(node.args[key]) if node.args.get(key) is not None else Literal(None) for key in ("year", "month", "day")]
+            if not all(isinstance(part, Literal) for part in parts):
+                refuse(node, "make_date takes constants here", "strptime(concat(y, '-', m, '-', d), '%Y-%m-%d')::date")
             try:
-                return Literal(dt.date(*parts))
+                return Literal(dt.date(*(part.value for part in parts if isinstance(part, Literal))))
             except (TypeError, ValueError) as error:
                 return refuse(node, f"make_date: {error}")
         case exp.CurrentDate() | exp.CurrentTimestamp() | exp.Rand():
             return refuse(node, "this value differs from run to run", "put a constant into the text: date '2024-01-31'")
         case _:
             return None
+
+
+def _format(of: Expressions, node: exp.Expr, fractions: dict[str, str]) -> str:
+    """DuckDB's %f is of six digits and its %g of three, where those of the operations are of nine and of a week's year."""
+    form = of.constant(node.args.get("format"), "the format")
+    if not isinstance(form, str):
+        refuse(node, "the format of a time is text", "strftime(t, '%Y-%m-%d')")
+    return re.sub(
+        r"%%|\.?%[fg]",
+        lambda found: next((found[0].removesuffix(a) + b for a, b in fractions.items() if found[0].endswith(a)), found[0]),
+        form,
+    )
 
 
 def _at_zone(of: Expressions, node: exp.AtTimeZone) -> ExprNode:
@@ -178,9 +203,16 @@ def _difference(of: Expressions, node: exp.Expr) -> ExprNode:
     years = Call("subtract", (Call("dt.year", (end,)), Call("dt.year", (start,))))
     if unit == "day":
         return _days(Call("dt.date", (end,)), Call("dt.date", (start,)))
+    if unit == "week":  # of seven days each, whatever day they begin on
+        days = _days(Call("dt.date", (end,)), Call("dt.date", (start,)))
+        return Call("floor_divide", (days, Literal(7)), (("toward_zero", True),))
     if unit == "year":
         return years
-    if unit == "month":
-        months = Call("subtract", (Call("dt.month", (end,)), Call("dt.month", (start,))))
-        return Call("add", (Call("multiply", (years, Literal(12))), months))
-    return refuse(node, f"datediff in {unit} is not supported", "datediff takes 'day', 'month', 'year'")
+    if unit in ("month", "quarter"):
+        parts = Call("subtract", (Call(f"dt.{unit}", (end,)), Call(f"dt.{unit}", (start,))))
+        return Call("add", (Call("multiply", (years, Literal(12 if unit == "month" else 4))), parts))
+    if unit in _STEPS:  # how many of its beginnings lie between
+        every, step = _STEPS[unit]
+        ends = [Call("dt.truncate", (Cast(one, datetime_of()),), (("every", every),)) for one in (end, start)]
+        return Cast(Call("divide", (Call("subtract", tuple(ends)), Literal(step))), INT64)
+    return refuse(node, f"datediff in {unit} is not supported", "datediff takes year, quarter, month, week, day, hour, minute, second")

@@ -45,6 +45,17 @@ concat_ws(null, 'a', 'b') | concat_ws('-', null, null)
 concat_ws(', ', 1, 2.5, true, date '2020-01-01') | log10(1000) | log(1000) | log10(0) | log10(-1) | log2(536870912) | log(2, 8)
 regexp_replace('aXbX', 'x', '-', 'i') | regexp_replace('aXbX', 'x', '-', 'gi') | log(3, 243)
 [10, 20, 30][-1] | [10, 20, 30][-3] | [10, 20, 30][-4] | [10, 20, 30][0] | [10, 20, 30][4] | [10, 20, 30][-1:]
+timestamp '2020-01-02 03:04:05'::date | date '2000-02-29'::timestamp | date '2000-02-29'::varchar | timestamp '2020-01-02 03:04:05'::time
+'2000-02-29 01:02:03'::timestamp::date | date ('2000-02-29'::timestamp)::varchar
+[1] || [2] | [1] || null | null || [1] | ['x'] || ['y'] || ['z'] | list_concat([1], null) | list_concat([1], [2], null)
+list_sum([]::int[]) | list_sum([null]::int[]) | list_bool_and([]::bool[]) | list_bool_or([null]::bool[]) | list_bool_and([true, null])
+right('abc', 0) | right('abc', -1) | right('abc', -5) | left('abc', -1) | left('abc', 0) | right(null, 0) | 'abc'[1] | 'abc'[-1] | 'abc'[-3]
+'abc'[0] | 'abc'[9] | 'abc'[-4] | null::varchar[1] | 5 & 3 | ~5 | xor(5, 3) | 5 & null
+datediff('hour', timestamp '2020-01-01 10:59:00', timestamp '2020-01-01 11:01:00')
+datediff('week', date '2020-01-05', date '2020-01-13') | datediff('week', date '2020-01-09', date '2020-01-01')
+datediff('quarter', date '2019-12-31', date '2020-04-08') | datediff('minute', date '2020-01-02', date '2020-01-01')
+datediff('second', timestamp '2019-12-31 23:59:59.9', timestamp '2020-01-01 00:00:00.1')
+strftime(timestamp '2020-01-02 03:04:05.6', '%S.%f %g %%f') | strptime('03:04:05.6 2020-01-02', '%H:%M:%S.%f %Y-%m-%d')
 """
 AGGREGATES = """
 string_agg(s, '-' order by id) | string_agg(distinct s, '-' order by s) | string_agg(s, ',') filter (where id > 100)
@@ -54,6 +65,8 @@ percentile_cont(0.5) within group (order by a desc) | quantile_cont(b, 0.3) | li
 first(s order by id desc) | arg_max(s, b) | arg_min(s, b) | bool_and(a > 0) | count_if(a > 1) | stddev_pop(a) | var_samp(a)
 stddev(distinct a) | any_value(s) filter (where id = 2) | avg(distinct b) | sum(distinct a) filter (where b > 10)
 sum(1) | sum(1) filter (where id > 100) | count(1 + 1) | max(2) filter (where id > 100) | list(7 order by id) | product(2) | avg(3)
+list(a) filter (where id > 100) | array_agg(a order by id) filter (where id > 100) | sum(a order by s) | count(a order by s)
+sum(distinct a order by a) | count(distinct a order by a)
 bool_or(true) filter (where id > 100) | count(distinct 5) | max((a + 1)::varchar) | max((a + 1.0)::varchar) | stddev_pop(1)
 """
 
