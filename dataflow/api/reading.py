@@ -24,6 +24,19 @@ S = TypeVar("S", bound="ColumnarSource")
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
+def _check_elements(values: object) -> None:
+    """Not one text, whose characters would be the elements, nor a mapping, whose keys would."""
+    if isinstance(values, Mapping):
+        hint = "create(d.items()) has its pairs, create([d]) is one record, from_arrow(pyarrow.table(d)) takes it for columns"
+    elif isinstance(values, (str, bytes, bytearray)):
+        hint = "create([text]) is one element, create(list(text)) each character"
+    elif isinstance(values, Iterable) or hasattr(values, "__getitem__"):
+        return
+    else:
+        hint = "create([value]) is one element"
+    raise plan_error(f"create takes elements one by one, as a list has them, and this is one {type(values).__name__}", hint=hint)
+
+
 class Reading:
     """The part of `Pipeline` that begins collections."""
 
@@ -44,6 +57,7 @@ class Reading:
         """
         from dataflow.io.whole import ListSource
 
+        _check_elements(values)
         if schema is not None:
             from dataflow.api.creating import records_of, schema_said
 

@@ -186,12 +186,24 @@ class Results(Deferred[T]):
         return self.head(5, progress=False)
 
 
+class Explanation(str):
+    """A plan as text. At the end of a notebook's cell it is shown line by line, or as the drawing it is, and not in quotes."""
+
+    __slots__ = ()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str | None:
+        return str(self) if self.startswith("<svg") else None
+
+
 def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, counting: bool = False) -> str:
     """A plan for people; see `PCollection.explain`. ``counting``: run its queries, to count the records of their steps."""
     if form == "mermaid":
-        return as_mermaid(plan)
+        return Explanation(as_mermaid(plan))
     if form == "svg":
-        return as_svg(plan)
+        return Explanation(as_svg(plan))
     if form != "text":
         raise ValueError(f'explain gives "text", "mermaid" or "svg", not {form!r}')
     from dataflow.io.listings import one_listing
@@ -208,7 +220,7 @@ def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, count
         lines = ["== Logical", as_text(plan), "", "== Optimized", as_text(better, notes), "", "== Stages", stages_text(plan_phases(better))]
     if remarks.lines:
         lines += ["", "== Why", *remarks.lines]
-    return "\n".join(lines)
+    return Explanation("\n".join(lines))
 
 
 def looked_at(pipeline: Pipeline, node: Node, origin: Origin) -> View:
@@ -221,7 +233,8 @@ def analyzed(pipeline: Pipeline, views: tuple[Node, ...], form: str, options: di
     with pipeline.evaluate(views, options):
         pass
     text = explained(views, form, pipeline.placing(options), counting=True)
-    return f"{text}\n\n== Measured\n{pipeline.measured or 'the runner measures nothing'}" if form == "text" else text
+    measured = pipeline.measured or "the runner measures nothing"
+    return Explanation(f"{text}\n\n== Measured\n{measured}") if form == "text" else text
 
 
 def _counted(plan: tuple[Node, ...]) -> dict[int, int]:

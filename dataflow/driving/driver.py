@@ -41,6 +41,7 @@ from dataflow.scheduling.work import JobOptions
 __all__ = ["Driver", "RunnerWorkers", "source_bytes"]
 
 COMPARED = 0.01
+MOST_RUNS = 300  # in a day of a failing job that is tried every few minutes
 WEEK = 7 * 24 * 3600
 
 
@@ -215,8 +216,9 @@ def _own_folder(path: str) -> str:
 
 
 def _forget_old(folder: str) -> None:
-    """Runs of more than a week ago leave nothing."""
+    """Runs of more than a week ago leave nothing, nor do those before the last hundreds."""
     with suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.stat().st_mtime < time.time() - WEEK:
+        runs = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime, reverse=True)
+        for place, entry in enumerate(runs):
+            if place >= MOST_RUNS or entry.stat().st_mtime < time.time() - WEEK:
                 shutil.rmtree(entry.path, ignore_errors=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import pyarrow as pa
 import pytest
 
 from dataflow import DataflowError, Pipeline, col
+from dataflow.errors import PlanError
 
 ARROW = pa.schema([("name", pa.string()), ("age", pa.int64())])
 RUNS = [
@@ -88,3 +90,12 @@ def test_sql_of_no_records_says_how_to_say_their_columns():
     with pytest.raises(DataflowError, match=r"create\(\[\], schema=") as caught:
         p.sql("select a from t", t=p.create([]))
     assert "test_creating.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [("hello", r"create\(\[text\]\)"), ({"a": [1, 2]}, "from_arrow"), (Counter("ab"), r"d\.items\(\)"), (5, "one element")],
+)
+def test_one_value_is_not_taken_for_many(value: Any, hint: str) -> None:
+    with pytest.raises(PlanError, match=rf"one {type(value).__name__}(.|\n)*declared test_creating.py(.|\n)*{hint}"):
+        Pipeline().create(value)

@@ -56,3 +56,12 @@ def test_wrong_options_are_shown_at_the_users_line(cell: Cell) -> None:
 
 def test_a_preview_that_fails_says_why() -> None:
     assert "not computed: map failed: ZeroDivisionError" in Pipeline().create([0]).map(lambda n: 1 // n)._repr_html_()
+
+
+def test_a_plan_is_shown_line_by_line() -> None:
+    numbers = Pipeline().create([1]).map(abs)
+    shown: list[str] = []
+    explained = numbers.explain()
+    explained._repr_pretty_(SimpleNamespace(text=shown.append), False)  # type: ignore[attr-defined]
+    assert shown == [explained] and shown[0].startswith("== Logical\n")
+    assert explained._repr_html_() is None and numbers.explain("svg")._repr_html_().startswith("<svg")  # type: ignore[attr-defined]
