@@ -81,7 +81,7 @@ def _place(token: Token) -> tuple[int, int]:
 def _of_the_constant(found: exp.Expr | None) -> exp.Expr | None:
     """DATE '2000-02-29'::TIMESTAMP casts the date. The parser has cast the text first, and what that gave to a date."""
     casts: list[exp.Expr] = []
-    one = found
+    one: Any = found
     while isinstance(one, exp.Cast):
         casts.append(one)
         one = one.this
