@@ -212,7 +212,9 @@ def test_extremes_of_any_values(pairs: list[Any]) -> None:
 
 
 Steps = list[tuple[str, int, int]]  # what it does, and the collections before it that it reads: as input, and as side input
-tangles = st.lists(st.tuples(st.sampled_from(["step", "beside", "distinct", "flatten"]), st.integers(0, 99), st.integers(0, 99)), max_size=9)
+tangles = st.lists(
+    st.tuples(st.sampled_from(["step", "beside", "distinct", "flatten"]), st.integers(0, 99), st.integers(0, 99)), max_size=9
+)
 
 
 def tangled(p: Pipeline, steps: Steps) -> PCollection[Any]:
