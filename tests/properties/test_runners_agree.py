@@ -212,20 +212,20 @@ def test_extremes_of_any_values(pairs: list[Any]) -> None:
 
 
 Steps = list[tuple[str, int, int]]  # what it does, and the collections before it that it reads: as input, and as side input
-tangles = st.lists(
-    st.tuples(st.sampled_from(["step", "beside", "distinct", "flatten"]), st.integers(0, 99), st.integers(0, 99)), max_size=9
-)
+doing = st.sampled_from(["beside", "beside", "beside", "step", "distinct", "flatten"])
+tangles = st.lists(st.tuples(doing, st.integers(0, 7), st.integers(0, 7)), min_size=5, max_size=9)
 
 
 def tangled(p: Pipeline, steps: Steps) -> PCollection[Any]:
     """Every collection of a plan in which steps of one input are side inputs of steps of another, in any direction that has an order."""
-    made: list[PCollection[Any]] = [p.create([1, 2, 3], label="a"), p.create([4, 5], label="b").distinct(), p.create([6], label="c")]
+    roots: list[PCollection[Any]] = [p.create([1, 2, 3], label="a"), p.create([4, 5], label="b").distinct(), p.create([6], label="c")]
+    made = [*roots, *(root.map(lambda v: v + 10) for root in roots)]
     for what, one, other in steps:
         x, y = made[one % len(made)], made[other % len(made)]
         if what == "step":
             made.append(x.map(lambda v: (v * 3 + 1) % 101))
         elif what == "beside":
-            made.append(x.map(lambda v, all_: (v * 7 + sum(all_)) % 101, y.as_list()))
+            made.append(roots[one % 3].map(lambda v, all_: (v * 7 + sum(all_)) % 101, y.as_list()))
         else:
             made.append(x.distinct() if what == "distinct" else x.flatten(y))
     first, *others = [c.map(lambda v, n=n: (n, v)) for n, c in enumerate(made)]

@@ -95,6 +95,7 @@ def _groups(heads: list[ParallelDo]) -> list[list[ParallelDo]]:
 def _resolved(root: Node, new: dict[int, Node], done: dict[int, Node]) -> Node:
     """The node's replacement, over inputs that are replaced themselves."""
     stack = [root]
+    seen: set[int] = set()
     while stack:
         node = stack[-1]
         target = new.get(id(node), node)
@@ -104,5 +105,8 @@ def _resolved(root: Node, new: dict[int, Node], done: dict[int, Node]) -> Node:
         if id(node) not in done and not waiting:
             done[id(node)] = target.with_inputs(tuple(done[id(child)] for child in target.inputs))
         elif waiting:
+            if id(node) in seen:  # what it waited for came back to it: `insert_fusion_blocks` keeps passes from that
+                raise AssertionError(f"the pass of {node.label} waits for itself")
+            seen.add(id(node))
             stack.extend(waiting)
     return done[id(root)]
