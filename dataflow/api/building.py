@@ -43,6 +43,10 @@ def check_callable(verb: str, function: Any, origin: Origin, sides: int = 0) -> 
     """The function can be called with one element, and the side inputs if there are any."""
     if not callable(function):
         raise plan_error(f"{verb} needs a function, not {show(type(function))}", origin)
+    if any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None)))):  # noqa: B004 - not whether, but of what kind
+        name = getattr(function, "__qualname__", type(function).__name__)
+        hint = "await in an ordinary function: asyncio.run(many(batch)) in one that map_batches calls waits for a batch at once"
+        raise plan_error(f"{verb} needs a function that gives its result, and {name} is async", origin, hint)
     if sides:
         try:
             inspect.signature(function).bind(None, *[None] * sides)

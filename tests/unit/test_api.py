@@ -146,6 +146,16 @@ def test_labels_are_unique_by_themselves() -> None:
     assert "map str-2" in text and "map str-3" in text
 
 
+def test_an_async_function_is_refused_by_every_verb() -> None:
+    async def fetch(value: int) -> int:
+        return value
+
+    numbers = Pipeline().create([1])
+    for verb in ("map", "filter", "flat_map", "map_batches"):
+        with pytest.raises(PlanError, match=f"{verb} needs a function that gives its result, and .*fetch is async"):
+            getattr(numbers, verb)(fetch)
+
+
 def test_errors_where_they_are_written() -> None:
     p = Pipeline(**QUIET)
     with pytest.raises(PlanError, match="map needs a function"):
