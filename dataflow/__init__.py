@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         any_horizontal,
         coalesce,
         col,
+        concat_list,
         concat_str,
         cume_dist,
         dense_rank,
@@ -54,9 +55,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Counter", "DataflowError", "DoFn", "Outputs", "PCollection", "PGroupedTable", "PObject", "PTable", "Pipeline", "Tagged",
-    "all_columns", "all_horizontal", "any_horizontal", "coalesce", "col", "concat_str", "counter", "cume_dist", "dense_rank", "duration",
-    "len_", "lit", "max_horizontal", "min_horizontal", "ntile", "param", "percent_rank", "rank", "row_number", "struct", "sum_horizontal",
-    "when",
+    "all_columns", "all_horizontal", "any_horizontal", "coalesce", "col", "concat_list", "concat_str", "counter", "cume_dist", "dense_rank",
+    "duration", "len_", "lit", "max_horizontal", "min_horizontal", "ntile", "param", "percent_rank", "rank", "row_number", "struct",
+    "sum_horizontal", "when",
 ]  # fmt: skip
 
 __version__ = "0.1.0"

@@ -13,9 +13,9 @@ from dataflow.expr.nodes import Aggregate, AllColumns, Call, Case, Cast, Column,
 from dataflow.expr.types import type_from
 
 __all__ = [
-    "all_columns", "all_horizontal", "any_horizontal", "coalesce", "col", "concat_str", "cume_dist", "dense_rank", "duration", "len_",
-    "lit",
-    "max_horizontal", "min_horizontal", "ntile", "percent_rank", "rank", "row_number", "struct", "sum_horizontal", "when",
+    "all_columns", "all_horizontal", "any_horizontal", "coalesce", "col", "concat_list", "concat_str", "cume_dist", "dense_rank",
+    "duration", "len_", "lit", "max_horizontal", "min_horizontal", "ntile", "percent_rank", "rank", "row_number", "struct", "sum_horizontal",
+    "when",
 ]  # fmt: skip
 
 
@@ -181,6 +181,18 @@ def concat_str(*columns: Any, separator: str = "", ignore_nulls: bool = False) -
     [{'s': 'x-z'}]
     """
     return Expr(Call("concat_str", as_nodes(columns), (("separator", separator), ("ignore_nulls", ignore_nulls))))
+
+
+def concat_list(*columns: Any) -> Expr:
+    """One list of several values of a row: names and expressions. Of a list among them its items; a null one makes all null.
+
+    >>> from dataflow import Pipeline
+    >>> Pipeline().create([{"a": 1, "b": None, "l": [7, 8]}]).select(x=concat_list("a", "b"), y=concat_list("l", "a")).collect()
+    [{'x': [1, None], 'y': [7, 8, 1]}]
+    """
+    if not columns:
+        raise ValueError("a list needs a column: concat_list('a', 'b')")
+    return Expr(Call("concat_list", as_nodes(columns)))
 
 
 def struct(*columns: Any, **named: Any) -> Expr:

@@ -305,7 +305,7 @@ _INFIX = {
     "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "and": "&", "or": "|", "xor": "^",
 }  # fmt: skip
 
-_FREE = ("coalesce", "struct", "duration", "concat_str", "sum_horizontal", "min_horizontal", "max_horizontal")
+_FREE = ("coalesce", "struct", "duration", "concat_str", "concat_list", "sum_horizontal", "min_horizontal", "max_horizontal")
 
 
 def show(node: Any) -> str:

@@ -56,6 +56,13 @@ def _concat(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.
     return pl.concat_list([as_type(Lowered(_list(arg), list_of(arg.type.args[0])), kind) for arg in args])
 
 
+def _listed(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
+    """One value is one item, a null too; lists are joined, and null if one is."""
+    lists = [arg.type.name in ("list", "array") for arg in args]
+    joined = [Lowered(_list(arg), list_of(arg.type.args[0])) if is_list else arg for arg, is_list in zip(args, lists, strict=True)]
+    return pl.concat_list([as_type(arg, kind if is_list else kind.args[0]) for arg, is_list in zip(joined, lists, strict=True)])
+
+
 def _struct(args: list[Lowered], options: Mapping[str, Any], kind: DType) -> pl.Expr:
     return pl.struct([arg.expr.alias(name) for name, arg in zip(options["names"], args, strict=True)])
 
@@ -75,7 +82,8 @@ KERNELS: dict[str, Kernel] = {
     "list.sort": _of(lambda x, o: x.list.sort(descending=o["descending"], nulls_last=o["nulls_last"])),
     "list.unique": _of(lambda x, o: x.list.unique(maintain_order=True)),
     "list.n_unique": _of(lambda x, o: x.list.drop_nulls().list.n_unique(), to=True),
-    "list.contains": _contains, "list.concat": _concat, "list.join": _of(lambda x, o: x.list.join(o["separator"], ignore_nulls=True)),
+    "list.contains": _contains, "list.concat": _concat, "concat_list": _listed,
+    "list.join": _of(lambda x, o: x.list.join(o["separator"], ignore_nulls=True)),
     "list.any": _of(lambda x, o: x.cast(pl.List(pl.Boolean)).list.any()),
     "list.all": _of(lambda x, o: x.cast(pl.List(pl.Boolean)).list.all()),
     "list.sum": _sum, "list.mean": _mean, "list.min": _of(lambda x, o: x.list.min()), "list.max": _of(lambda x, o: x.list.max()),

@@ -85,7 +85,9 @@ def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for 
         case exp.Array():
             items = [of.expr(one) for one in node.expressions]
             if not all(isinstance(one, Literal) for one in items):
-                refuse(node, "a list of columns is not supported", "a list of constants is")
+                if any(of.type(one).name in ("list", "array") for one in items):
+                    refuse(node, "a list of lists of columns is not supported", "a || b makes one list of two")
+                return Call("concat_list", tuple(items))
             return Literal([one.value for one in items if isinstance(one, Literal)])
         case exp.Struct():
             return _struct(of, node)

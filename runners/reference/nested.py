@@ -37,6 +37,12 @@ def _contains(site: Any, items: list[Any] | None, wanted: Any) -> bool | None:
     return identity(fit(wanted, kind)) in [identity(fit(item, kind)) for item in items]
 
 
+def _listed(site: Any, *values: Any) -> list[Any] | None:
+    """One value is one item, a null too; lists are joined, and null if one is."""
+    parts = [value if kind.name in ("list", "array") else [value] for kind, value in zip(site.types, values, strict=True)]
+    return None if None in parts else [item for part in parts for item in part]
+
+
 def _aggregate(name: str) -> Callable[..., Any]:
     return lambda site, items: AGGREGATE_MEANINGS[name](items, site.types[0].args[0], {})
 
@@ -52,6 +58,7 @@ MEANINGS: dict[str, Callable[..., Any]] = {
     "list.sort": _sort,
     "list.unique": lambda site, a: different(a), "list.n_unique": _aggregate("n_unique"), "list.contains": _contains,
     "list.concat": lambda site, *lists: [item for one in lists for item in one],
+    "concat_list": _listed,
     "list.join": lambda site, a: site.options["separator"].join(item for item in a if item is not None),
     "list.any": _aggregate("any"), "list.all": _aggregate("all"), "list.sum": _aggregate("sum"), "list.mean": _aggregate("mean"),
     "list.min": _aggregate("min"), "list.max": _aggregate("max"),

@@ -135,6 +135,7 @@ TWO = {
 THREE = {"is_between", "clip", "replace"}
 MANY = {
     "and", "or", "coalesce", "is_in", "min_horizontal", "max_horizontal", "sum_horizontal", "concat_str", "str.concat", "list.concat",
+    "concat_list",
 }  # fmt: skip
 # Elsewhere tested: what needs a text that is JSON, and numbers that Python's mathematics rounds otherwise
 LEFT_OUT = {"str.json_decode", "str.reverse", "map.len", "map.keys", "map.values", "map.get", "map.contains_key"}

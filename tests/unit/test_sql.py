@@ -394,6 +394,7 @@ def test_a_scan_takes_only_the_columns_that_the_text_names() -> None:
         ("select (select sum(x.id) from u) from t x", "columns of the query around alone", (1, 16), "aggregate there"),
         ("select s, (select max(v) from u where u.a > t.a) from t group by s", "'t.a' is neither in GROUP BY", (1, 11), "any_value"),
         ("select 1 from t left join u on exists (select 1 from e where e.a = t.a + u.a)", "reads both tables", (1, 32), "compared"),
+        ("select [items] from l", "a list of lists of columns", (1, 8), "||"),
         ("select [1] || id from t", "with a list, not with int32", (1, 8), "items ||"),
         ("select s & 1 from t", "& takes integers, not string", (1, 8), "AND"),
         ("select id << 1 from t", "<< is not supported", (1, 8), "x * 8"),

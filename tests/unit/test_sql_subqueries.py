@@ -73,6 +73,8 @@ select bool_or(list_contains(['a'], 'a')) b, max(len('abc')) from t where id > 5
 select li || [9] a, list_concat(li, [9]) b, list_concat(li, li, null) c, list_sum(li) d
 from (select case when id > 1 then [1, 2] end li from t);
 select list(id) over (order by id rows between 2 preceding and 1 preceding) from t;
+select [id, null, k + 1, 7] a, [s, 'x'] b, [1, id] || [k] c, list_sum([id, k]) d from t;
+select k, list([id, k] order by id) from t group by k;
 select list(id order by id) a, array_agg(id) filter (where id > 5) b from t;
 """
 

@@ -40,6 +40,10 @@ def _concat(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
     return meeting(tuple(list_of(kind.args[0]) if kind != NULL else kind for kind in types))
 
 
+def _listed(types: tuple[DType, ...], options: Mapping[str, Any]) -> DType:
+    return list_of(meeting(tuple(kind.args[0] if is_list(kind) else kind for kind in types)))
+
+
 def _only(kind: DType) -> Callable[[DType], DType]:
     def check(item: DType) -> DType:
         if item not in (kind, NULL):
@@ -114,6 +118,7 @@ OPERATIONS: dict[str, Operation] = {
     "list.all": _of_list(_only(BOOL)),
     "list.sum": _of_list(_as("sum")), "list.mean": _of_list(_as("mean")), "list.min": _of_list(_as("min")),
     "list.max": _of_list(_as("max")),
+    "concat_list": Operation(_listed, own_nulls=True),
     # structs
     "struct.field": Operation(_field), "struct.rename_fields": Operation(_renamed), "struct": Operation(_struct, own_nulls=True),
     # maps
