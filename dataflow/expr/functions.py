@@ -14,8 +14,8 @@ from dataflow.expr.types import type_from
 
 __all__ = [
     "all_columns", "all_horizontal", "any_horizontal", "coalesce", "col", "concat_list", "concat_str", "cume_dist", "dense_rank",
-    "duration", "len_", "lit", "max_horizontal", "min_horizontal", "ntile", "percent_rank", "rank", "row_number", "struct", "sum_horizontal",
-    "when",
+    "duration", "len_", "lit", "max_horizontal", "min_horizontal", "ntile", "percent_rank", "rank", "row_number", "struct",
+    "sum_horizontal", "when",
 ]  # fmt: skip
 
 
