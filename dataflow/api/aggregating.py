@@ -74,7 +74,7 @@ class Aggregating(Deferred[T]):
         """How many elements there are.
 
         >>> from dataflow import Pipeline
-        >>> Pipeline().create("abc").size().get()
+        >>> Pipeline().create([3, 1, 2]).size().get()
         3
         """
         from dataflow.algebra.aggregators import Count
