@@ -95,7 +95,7 @@ def _of_node(node: Relation, given: list[dict[str, Origins]], inputs: Sequence[S
                 keys_ = plainly({str(at): expr for at, expr in enumerate(exprs)}, of)
                 found.used.update(*keys_.values())
             if node.how in ("semi", "anti", "mark"):
-                out = left
+                out = {**left, node.suffix: _MADE} if node.how == "mark" else left
             else:
                 shared = shared_keys(node)
                 beside = {(n + node.suffix if n in left else n): of for n, of in right.items() if n not in shared}
@@ -123,10 +123,10 @@ def _of_node(node: Relation, given: list[dict[str, Origins]], inputs: Sequence[S
             return {name: _MADE if name in columns else of for name, of in first.items()}
         case Unnest(columns=columns):
             read(map(Column, columns), first)
-            return {name: of for name, of in first.items() if name not in columns}  # the fields are made
+            return {name: first[name] if name in first and name not in columns else _MADE for name in node.schema or {}}
         case Unpivot(on=on, index=index):
             read(map(Column, on), first)
-            return {name: first[name] for name in index}
+            return {**{name: first[name] for name in index}, node.name: _MADE, node.value: _MADE}
         case Union():
             names = dict.fromkeys(name for part in given for name in part)
             return {name: _either([part[name] for part in given if name in part]) for name in names}

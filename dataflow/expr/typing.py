@@ -47,7 +47,7 @@ from dataflow.expr.types import (
     struct_of,
 )  # fmt: skip
 
-__all__ = ["ExprError", "fitted", "type_of", "type_of_call", "type_of_value"]
+__all__ = ["ExprError", "fitted", "is_loose", "type_of", "type_of_call", "type_of_value"]
 
 
 class ExprError(Exception):
@@ -171,16 +171,21 @@ def fitted(args: tuple[ExprNode, ...], types: tuple[DType, ...]) -> tuple[DType,
     An int beside a column of integers, floats or decimals takes that column's type if it fits there; a float does beside
     floats, and beside decimals too if it is written with few digits, as 0.05 is.
     """
-    others = [kind for arg, kind in zip(args, types, strict=True) if not _is_loose(arg) and kind != NULL]
+    others = [kind for arg, kind in zip(args, types, strict=True) if not is_loose(arg) and kind != NULL]
     if not others or len(others) == len(types):
         return types
     meet = others[0]
     for kind in others[1:]:
         meet = promoted(meet, kind) or meet
-    return tuple(_fit(arg, kind, meet) if _is_loose(arg) else kind for arg, kind in zip(args, types, strict=True))
+    return tuple(_fit(arg, kind, meet) if is_loose(arg) else kind for arg, kind in zip(args, types, strict=True))
 
 
-def _is_loose(node: ExprNode) -> bool:
+def is_loose(node: ExprNode) -> bool:
+    """Whether an expression is a number without a type, which takes that of what it meets.
+
+    >>> is_loose(Literal(1)), is_loose(Literal("a")), is_loose(Literal(1, FLOAT64))
+    (True, False, False)
+    """
     return isinstance(node, Literal) and node.type is None and type(node.value) in (int, float)
 
 

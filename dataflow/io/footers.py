@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["answered", "is_exact", "no_nulls"]
+__all__ = ["answered", "is_exact", "no_nulls", "places_of"]
 
 
 def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[str, str | None]]) -> pa.Table | None:
@@ -24,7 +24,7 @@ def answered(metas: Iterator[Any], layout: pa.Schema, asked: Mapping[str, tuple[
     least: dict[str, Any] = {}
     most: dict[str, Any] = {}
     for meta in metas:
-        places = _places(meta)
+        places = places_of(meta)
         rows += meta.num_rows
         for group in (meta.row_group(at) for at in range(meta.num_row_groups)):
             for name in columns:
@@ -59,8 +59,8 @@ def no_nulls(meta: Any, names: Iterable[str]) -> frozenset[str]:
     >>> sorted(no_nulls(pq.ParquetFile(out).metadata, ["a", "b", "c"]))
     ['a']
     """
-    places = _places(meta)
-    asked = [name for name in names if name in places and "." not in name]
+    places = places_of(meta)
+    asked = [name for name in names if name in places]
     found = {name for name in asked if meta.schema.column(places[name]).max_definition_level == 0}  # which has no way to say null
     maybe = [name for name in asked if name not in found]
     for group in (meta.row_group(at) for at in range(meta.num_row_groups)) if maybe else ():
@@ -69,9 +69,10 @@ def no_nulls(meta: Any, names: Iterable[str]) -> frozenset[str]:
     return frozenset(found).union(maybe)
 
 
-def _places(meta: Any) -> dict[str, int]:
-    """Where the columns of a file are, by their paths."""
-    return {meta.schema.column(at).path: at for at in range(meta.num_columns)}
+def places_of(meta: Any) -> dict[str, int]:
+    """Where the columns of a file are, by their paths. A name with a dot may be that of a field in a struct, so there is none."""
+    paths = [meta.schema.column(at).path for at in range(meta.num_columns)]
+    return {path: at for at, path in enumerate(paths) if "." not in path}
 
 
 def is_exact(kind: pa.DataType) -> bool:

@@ -130,7 +130,7 @@ class ParquetSource(ColumnarSource):
         and of its first row in it, how many rows, their bytes in memory as far as they are read, the least and the greatest value. None
         where they do not, where the groups are not in order of it, which the first of many footers tell, or where the kernel cannot scan
         the files."""
-        from dataflow.io.footers import is_exact
+        from dataflow.io.footers import is_exact, places_of
 
         layout = self.columns()
         at = layout.get_field_index(column)
@@ -141,7 +141,7 @@ class ParquetSource(ColumnarSource):
         found: list[tuple[int, int, int, int, int, Any, Any]] = []
         for file, meta in enumerate(map(self._metadata, self.files())):
             share = leaf_bytes(meta, self.only, dict(self.fields)) / max(1, leaf_bytes(meta, None, {})) if self.only is not None else 1.0
-            place = next((at for at in range(meta.num_columns) if meta.schema.column(at).path == column), None)
+            place = places_of(meta).get(column)
             first = 0
             for number in range(meta.num_row_groups):
                 group = meta.row_group(number)

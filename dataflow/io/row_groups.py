@@ -7,6 +7,7 @@ from typing import Any
 
 from dataflow.io.files import FileInfo
 from dataflow.io.footer_reader import opened_footer
+from dataflow.io.footers import places_of
 from dataflow.io.remembered import metadata_of
 from dataflow.record import record
 
@@ -40,7 +41,7 @@ def bounds_of(paths: Sequence[str], versions: Sequence[str], rows: tuple[int, in
             meta = metadata_of(FileInfo(path, 0, version), opened_footer)
         except OSError:  # whoever reads it will say so
             return None
-        at = next((at for at in range(meta.num_columns) if meta.schema.column(at).path == column), None)
+        at = places_of(meta).get(column)
         if at is None:
             return None
         first = 0

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dataflow.expr.nodes import Call, Column, ExprNode, has_apply, has_window, transform
+from dataflow.expr.nodes import Call, Cast, Column, ExprNode, Literal, children, has_apply, has_window, transform, walk
+from dataflow.expr.types import STRING, DType, Schema, promoted
+from dataflow.expr.typing import is_loose, type_of
 
-__all__ = ["conjunction", "conjuncts", "is_movable", "renamed"]
+__all__ = ["conjunction", "conjuncts", "is_movable", "may_fail", "meant", "renamed", "tells_equals_apart"]
+
+_LONG = ("str.repeat", "str.pad_start", "str.pad_end")  # a text may become too long
+_AS_VALUES = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "equal_missing", "not_equal_missing", "is_in",
+              "is_between", "is_null", "is_not_null", "is_nan")  # fmt: skip
 
 
 def conjuncts(predicate: ExprNode) -> list[ExprNode]:
@@ -44,6 +50,52 @@ def is_movable(condition: ExprNode) -> bool:
     True
     """
     return not has_apply(condition) and not has_window(condition)
+
+
+def may_fail(condition: ExprNode, schema: Schema) -> bool:
+    """Whether a condition is an error for some values, so that it must not be asked of records that another step leaves out.
+
+    >>> may_fail(Cast(Column("s"), DType("int64")), {"s": STRING}), may_fail(Cast(Column("s"), DType("int64"), strict=False), {"s": STRING})
+    (True, False)
+    """
+    for one in walk(condition):
+        match one:
+            case Cast(inner, to, True):
+                have = type_of(inner, schema)
+                if to != STRING and promoted(have, to) != to:
+                    return True
+            case Call(operation, _, options):
+                if operation in _LONG or ("strict", True) in options:
+                    return True
+    return False
+
+
+def tells_equals_apart(condition: ExprNode) -> bool:
+    """Whether a condition may differ for values that are equal: 0.0 and -0.0 are where they are only compared.
+
+    >>> above = Call("greater", (Column("x"), Literal(0)))
+    >>> tells_equals_apart(above), tells_equals_apart(Call("greater", (Call("divide", (Literal(1.0), Column("x"))), Literal(0))))
+    (False, True)
+    """
+    if isinstance(condition, Column):
+        return True
+    if isinstance(condition, Call) and condition.operation in _AS_VALUES:
+        return any(tells_equals_apart(one) for one in condition.args if not isinstance(one, Column))
+    return any(map(tells_equals_apart, children(condition)))
+
+
+def meant(exprs: Mapping[str, ExprNode], schema: Mapping[str, DType] | None) -> dict[str, ExprNode]:
+    """What columns are, to be written in their place: a number without a type would take that of what it meets there.
+
+    >>> meant({"x": Literal(1), "y": Column("a")}, {"x": DType("int64"), "y": STRING}) == {
+    ...     "x": Literal(1, DType("int64")), "y": Column("a")}
+    True
+    """
+    kinds = schema or {}
+    return {
+        name: Literal(one.value, kinds[name]) if is_loose(one) and isinstance(one, Literal) and name in kinds else one
+        for name, one in exprs.items()
+    }
 
 
 def renamed(expr: ExprNode, names: Mapping[str, str]) -> ExprNode:

@@ -7,9 +7,10 @@ approx_quantile(x) by k    ──>   quantile_of_sketches(#0) by k     of   ( qu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from dataflow.expr.nodes import Aggregate, Alias, Call, Cast, Column, ExprNode, Literal, Window, transform, walk
+from dataflow.expr.nodes import Aggregate, Alias, Call, Cast, Column, ExprNode, Literal, Window, rebuilt, transform, walk
 from dataflow.expr.types import FLOAT64, Schema, decimal_of
 from dataflow.expr.typing import type_of
 from dataflow.plan.columns_out import aggregates_of, named, schema_of
@@ -35,7 +36,8 @@ def halves(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], 
     """An aggregation as one of parts and one of their results; None if some aggregate needs all values at once."""
     partials: dict[Aggregate, str] = {}
     merges: dict[Aggregate, str] = {}
-    taken = set(named(node.keys, tuple(schema)))
+    keys = named(node.keys, tuple(schema))
+    taken = set(keys)
 
     def fresh(found: dict[Aggregate, str], one: Aggregate) -> Column:
         name = f"#{len(found)}"
@@ -71,7 +73,7 @@ def halves(node: GroupAggregate, schema: Schema) -> tuple[tuple[ExprNode, ...], 
         for name, expr in aggregates_of(node, tuple(schema)).items():
             if any(isinstance(w, Window) for w in walk(expr)):
                 return None
-            results.append(Alias(transform(expr, halve), name))
+            results.append(Alias(transform(_by_name(expr, keys), halve), name))
     except _Whole:
         return None
     finals = Finals(tuple((name, one) for one, name in merges.items()), tuple(results))
@@ -102,7 +104,7 @@ def distinct_first(node: GroupAggregate, schema: Schema) -> tuple[GroupAggregate
         return Aggregate(_MERGE[one.function], (Column(partials.setdefault(one, f"{value} {len(partials)}")),))
 
     try:
-        results = tuple(Alias(transform(expr, outer), name) for name, expr in named(node.aggs, tuple(schema)).items())
+        results = tuple(Alias(transform(_by_name(expr, names), outer), name) for name, expr in named(node.aggs, tuple(schema)).items())
     except _Whole:
         return None
     first = replace(node, keys=(*node.keys, Alias(found[0].args[0], value)), aggs=tuple(Alias(one, name) for one, name in partials.items()))
@@ -110,6 +112,23 @@ def distinct_first(node: GroupAggregate, schema: Schema) -> tuple[GroupAggregate
     second = replace(node, keys=tuple(Column(name) for name in names), aggs=results)
     assert first.schema is not None
     return first, replace(second, schema=schema_of(second, (first.schema,)))
+
+
+def _by_name(expr: ExprNode, keys: Mapping[str, ExprNode]) -> ExprNode:
+    """An expression of aggregates in which the keys stand under the names that they have behind the first half."""
+    names = {key: name for name, key in keys.items() if key != Column(name) and not isinstance(key, Literal)}
+    if not names:
+        return expr
+
+    def told(one: ExprNode) -> ExprNode:
+        if one in names:
+            return Column(names[one])
+        return one if isinstance(one, Aggregate) else rebuilt(one, told)
+
+    try:
+        return told(expr)
+    except RecursionError:
+        raise _Whole from None
 
 
 def _of_different(one: Aggregate) -> bool:

@@ -69,15 +69,19 @@ def _schema(node: Node) -> Any:
 def _source(node: Node) -> tuple[Any, dict[str, str | None]] | None:
     """The table over a read that is all there is below but choices of columns, and the column of it that each name means, None for
     what is computed."""
-    if isinstance(node, Table) and isinstance(node.input, Read) and node.schema is not None:
-        return node, {name: name for name in node.schema}
-    if not isinstance(node, Project) or (below := _source(node.input)) is None:
+    steps: list[Project] = []
+    while isinstance(node, Project):
+        if any(isinstance(one, Window) for expr in node.exprs for one in walk(expr)):
+            return None
+        steps.append(node)
+        node = node.input
+    if not isinstance(node, Table) or not isinstance(node.input, Read) or node.schema is None:
         return None
-    if any(isinstance(one, Window) for expr in node.exprs for one in walk(expr)):
-        return None
-    table, known = below
-    new = {name: known[expr.name] if isinstance(expr, Column) else None for name, expr in named(node.exprs, tuple(known)).items()}
-    return table, {**(known if node.keep else {}), **new}
+    known: dict[str, str | None] = {name: name for name in node.schema}
+    for step in reversed(steps):
+        new = {name: known[expr.name] if isinstance(expr, Column) else None for name, expr in named(step.exprs, tuple(known)).items()}
+        known = {**(known if step.keep else {}), **new}
+    return node, known
 
 
 def _asked(exprs: dict[str, ExprNode], meanings: dict[str, str | None]) -> dict[Aggregate, Asked] | None:

@@ -9,7 +9,7 @@ with an aggregation of everything, of which nothing is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from dataflow.expr.nodes import AllColumns, Column, ExprNode, columns_of, walk
@@ -61,7 +61,8 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
     for node in order:
         wanted = needed.get(id(node))
         inputs = tuple(new[id(child)] for child in node.inputs)
-        if isinstance(node, Union) and wanted:
+        if isinstance(node, Union) and wanted is not None:
+            wanted = wanted or _one(node)
             inputs = tuple(_alike(part, wanted, inner_label(node.label, f"part {at}")) for at, part in enumerate(inputs, 1))
         made = _spelled_out(node).with_inputs(inputs)
         if isinstance(made, Project) and made.keep and wanted is None and made.schema is not None:
@@ -71,7 +72,7 @@ def prune_columns(plan: Plan, remarks: Remarks) -> Plan:
             assert isinstance(made, Relation)
             assert made.schema is not None
             if len(wanted) < len(made.schema) and (isinstance(made, Table) or any(isinstance(r, Join) for r in readers[id(node)])):
-                kept = tuple(name for name in made.schema if name in wanted) or (_narrowest(made),)
+                kept = tuple(name for name in made.schema if name in wanted) or (_narrowest(made.schema),)
                 schema = {name: made.schema[name] for name in kept}
                 if isinstance(made, Table):
                     remarks.say(f"pruned: of {node.label} only {', '.join(kept[:12])}{' …' if len(kept) > 12 else ''}")
@@ -124,10 +125,9 @@ def _wanted(exprs: dict[str, ExprNode], wanted: Names, may_be_none: bool) -> dic
     return found if found or may_be_none else dict([next(iter(exprs.items()))])
 
 
-def _narrowest(node: Relation) -> str:
+def _narrowest(schema: Mapping[str, DType]) -> str:
     """One column that is cheap to carry, where only the number of rows matters."""
-    assert node.schema
-    return min(node.schema, key=lambda name: (node.schema[name].is_nested, node.schema[name].name in ("string", "binary")))  # type: ignore[index]
+    return min(schema, key=lambda name: (schema[name].is_nested, schema[name].name in ("string", "binary")))
 
 
 def _names(exprs: Iterable[ExprNode]) -> Names:
@@ -166,8 +166,9 @@ def _asked(node: Relation, wanted: Names | None) -> list[Names | None]:
             if left is None or right is None:
                 return [None, None]
             renamed = {(name + node.suffix if name in left else name): name for name in right}
+            forced = _forced(renamed, asked)
             return [
-                {**{n: None for n in asked if n in left}, **dict.fromkeys((node.left_on, *node.left_by))},
+                {**{n: None for n in left if n in asked or n in forced}, **dict.fromkeys((node.left_on, *node.left_by))},
                 {**{renamed[n]: None for n in asked if n in renamed}, **dict.fromkeys((node.right_on, *node.right_by))},
             ]
         case OrderBy(keys=order):
@@ -185,12 +186,25 @@ def _asked(node: Relation, wanted: Names | None) -> list[Names | None]:
             return [dict.fromkeys((*on, *index))]
         case Union(parts=parts):
             found: list[Names | None] = []
+            asked = asked or _one(node)
             for part in parts:
                 have = _known(part)
                 found.append({name: None for name in asked if name in have} if have is not None else None)
             return found
         case _:
             return [None for _ in node.inputs]
+
+
+def _one(node: Union) -> Names:
+    """One column of a union of which none is read, the same of each part; none if the parts have none in common."""
+    parts = [_known(part) or {} for part in node.parts]
+    shared = {name: kind for name, kind in (node.schema or {}).items() if all(name in part for part in parts)}
+    return {_narrowest(shared): None} if shared else {}
+
+
+def _forced(renamed: dict[str, str], asked: Names) -> Names:
+    """The left columns that must stay: one of the right that comes out under a suffixed name has it only while they are there."""
+    return {renamed[name]: None for name in asked if name in renamed and renamed[name] != name}
 
 
 def _of_sides(node: Join, asked: Names) -> list[Names | None]:
@@ -200,8 +214,7 @@ def _of_sides(node: Join, asked: Names) -> list[Names | None]:
     shared = shared_keys(node)
     renamed = {(name + node.suffix if name in left else name): name for name in right if name not in shared}
     every = {**asked, **(_names([node.residual]) if node.residual is not None else {})}
-    # a column that comes out under a suffixed name keeps it only while the left side has the plain one
-    forced = {renamed[name]: None for name in every if name in renamed and renamed[name] != name}
+    forced = _forced(renamed, every)
     ours = {name: None for name in left if name in every or name in forced or name in shared}
     theirs = {renamed[name]: None for name in every if name in renamed}
     return [{**ours, **_names(node.left_on)}, {**theirs, **_names(node.right_on), **dict.fromkeys(shared)}]

@@ -21,7 +21,7 @@ from dataclasses import replace
 from dataflow.expr.nodes import Aggregate, Alias, Column, ExprNode, columns_of, has_apply, has_window, transform, walk
 from dataflow.optimizer.asked_groups import asked_groups
 from dataflow.optimizer.cardinality import estimate
-from dataflow.optimizer.conditions import renamed
+from dataflow.optimizer.conditions import meant, renamed
 from dataflow.optimizer.estimates import columns_that_matter, estimates
 from dataflow.optimizer.halves import halves
 from dataflow.optimizer.rule import Plan, Remarks
@@ -184,7 +184,7 @@ def _meant(expr: ExprNode, path: list[Project]) -> ExprNode:
     """An expression over selects, written in the columns below them."""
     for node in path:
         have = tuple(node.input.schema or ()) if isinstance(node.input, Relation) else ()
-        new = named(node.exprs, have)
+        new = meant(named(node.exprs, have), node.schema)
         expr = transform(expr, lambda one, new=new: new.get(one.name, one) if isinstance(one, Column) else one)  # type: ignore[misc]
     return expr
 

@@ -20,10 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from dataflow.expr.nodes import Call, Column, ExprNode, Window, columns_of, transform, walk
+from dataflow.expr.nodes import Call, Column, ExprNode, Window, columns_of, has_apply, transform, walk
 from dataflow.expr.types import DType, Schema
 from dataflow.expr.typing import type_of
-from dataflow.optimizer.conditions import conjuncts, is_movable
+from dataflow.optimizer.conditions import conjuncts, is_movable, may_fail, meant, tells_equals_apart
 from dataflow.optimizer.implied import implied
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.columns_out import named, sides_of
@@ -113,16 +113,22 @@ class _Pusher:
             return self.where(node, conditions, asked)
         match node:
             case Where(input=below, predicate=predicate):
+                late = [one for one in conditions if has_apply(one) or may_fail(one, schema)]  # for the records that this one leaves alone
+                if late:
+                    return self.where(self.sink(node, [one for one in conditions if one not in late], asked), late, asked)
                 return self.sink(below, list(dict.fromkeys([*conjuncts(predicate), *conditions])), asked)
             case Project():
                 return self.through(node, conditions, self.meanings(node), asked)
             case OrderBy(limit=None):
                 return self.through(node, conditions, _same(schema), asked)
             case Distinct(columns=columns):
-                return self.through(node, conditions, _same(columns if columns is not None else schema), asked)
+                free, bound = _by_value(conditions, schema)
+                return self.where(self.through(node, free, _same(columns if columns is not None else schema), asked), bound, asked)
             case GroupAggregate(sets=None) if node.keys:
-                keys = named(node.keys, tuple(_schema(node.input)))
-                return self.through(node, conditions, {name: expr for name, expr in keys.items() if is_movable(expr)}, asked)
+                keys = meant(named(node.keys, tuple(_schema(node.input))), schema)
+                free, bound = _by_value(conditions, schema)
+                pushed = self.through(node, free, {name: expr for name, expr in keys.items() if is_movable(expr)}, asked)
+                return self.where(pushed, bound, asked)
             case Explode(columns=columns):
                 return self.through(node, conditions, _same(name for name in schema if name not in columns), asked)
             case Unnest(columns=columns):
@@ -170,7 +176,7 @@ class _Pusher:
         new = named(node.exprs, have)
         all_ = {**({name: Column(name) for name in have} if node.keep else {}), **new}
         apart = _partition(node.exprs)
-        return {name: expr for name, expr in all_.items() if is_movable(expr) and (apart is None or expr in apart)}
+        return meant({name: expr for name, expr in all_.items() if is_movable(expr) and (apart is None or expr in apart)}, node.schema)
 
     def through(self, node: Relation, conditions: list[ExprNode], meanings: dict[str, ExprNode], asked: Relation) -> Node:
         """Past a node of one input, those whose columns mean something below."""
@@ -203,7 +209,7 @@ class _Pusher:
         keys: list[tuple[ExprNode, ExprNode]] = []
         for one in conditions:
             used = columns_of(one)
-            if not used or not is_movable(one):
+            if not used or not is_movable(one) or may_fail(one, node.schema or {}):
                 stay.append(one)
             elif node.how in _LEFT and all(name in sides.left for name in used):
                 left.append(one)
@@ -249,6 +255,9 @@ class _Sides:
         used = columns_of(condition)
         if self.node.how in ("cross", "right", "full") or not used or not all(name in pairs for name in used):
             return None
+        have = _schema(self.node.right if of_right else self.node.left)
+        if may_fail(condition, have) or _by_value([condition], have)[1]:
+            return None  # for a value that the other side alone has it may be an error, or differ from that of an equal one
         return _substituted(condition, pairs)
 
     def key_of(self, condition: ExprNode) -> tuple[ExprNode, ExprNode] | None:
@@ -263,6 +272,14 @@ class _Sides:
                     return None  # as keys the two columns would come out as one
                 return one, key
         return None
+
+
+def _by_value(conditions: list[ExprNode], schema: Schema) -> tuple[list[ExprNode], list[ExprNode]]:
+    """Conditions that are the same for all values that are one key, and those that may not be: of floats, 0.0 and -0.0."""
+    bound = [
+        one for one in conditions if any(schema[name].is_float for name in columns_of(one) if name in schema) and tells_equals_apart(one)
+    ]
+    return [one for one in conditions if one not in bound], bound
 
 
 def _known(node: Node) -> list[ExprNode]:

@@ -29,6 +29,7 @@ from dataflow.record import record
 
 __all__ = ["push_limits"]
 
+DEEPEST = 100  # steps that a limit goes down at once: a loop of a user's may make thousands, each a few calls on Python's stack
 _KEEPS_LEFT = ("left", "single", "mark", "cross")
 _Keys = tuple[SortKey, ...]  # of a top n; none for a limit
 
@@ -56,7 +57,7 @@ def _pushed(node: Node, shared: set[int]) -> Node:
     match node:
         case Limit(input=below, count=int(count), offset=offset):
             first = _Pusher(node, shared).first(below, count + offset, ())
-            if isinstance(first, Limit) and first.count == count + offset:  # it went nowhere, or copies of it did
+            if isinstance(first, Limit) and not first.offset and first.count == count + offset:  # it went nowhere, or copies of it did
                 return node.with_inputs((first.input,))
             return replace(node, input=first) if offset else first
         case OrderBy(input=below, limit=int(count), keys=keys):
@@ -73,19 +74,31 @@ class _Pusher:
     limit: Relation
     shared: set[int]
     placed: int = 0
+    depth: int = 0
 
     def first(self, node: Node, count: int, keys: _Keys) -> Node:
         """The first ``count`` records of a node, by the keys if there are any."""
-        if self.may_enter(node):
-            match node:
-                case OrderBy(limit=None) if not keys:
-                    return self.first(node.input, count, node.keys)
-                case Limit(count=int(fewer)) if not keys:
-                    return replace(node, count=min(fewer, count))
-                case Project() | Unnest() if (there := _keys_below(node, keys)) is not None and isinstance(node.input, Relation):
-                    return node.with_inputs((self.first(node.input, count, there),))
-                case _:
-                    node = self.fewer(node, count, keys)
+        if self.depth < DEEPEST and self.may_enter(node):
+            self.depth += 1
+            try:
+                return self._entered(node, count, keys)
+            finally:
+                self.depth -= 1
+        return self._here(node, count, keys)
+
+    def _entered(self, node: Node, count: int, keys: _Keys) -> Node:
+        match node:
+            case OrderBy(limit=None) if not keys:
+                return self.first(node.input, count, node.keys)  # type: ignore[attr-defined]
+            case Limit(count=int(fewer)) if not keys:
+                return replace(node, count=min(fewer, count))
+            case Project() | Unnest() if (there := _keys_below(node, keys)) is not None and isinstance(node.input, Relation):
+                return node.with_inputs((self.first(node.input, count, there),))
+            case _:
+                return self._here(self.fewer(node, count, keys), count, keys)
+
+    def _here(self, node: Node, count: int, keys: _Keys) -> Node:
+        """The limit right above a node."""
         self.placed += 1
         label = inner_label(self.limit.label, "first", self.placed)
         schema = node.schema if isinstance(node, Relation) else self.limit.schema

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from dataflow.expr.nodes import Call, Case, Cast, ExprNode, Literal, SortKey, transform
 from dataflow.expr.types import BOOL, DATE, Schema
-from dataflow.expr.typing import ExprError, type_of
+from dataflow.expr.typing import ExprError, is_loose, type_of
 from dataflow.optimizer.rule import Plan, Remarks
 from dataflow.plan.nodes import Node, Relation
 from dataflow.plan.relational import GroupAggregate, Join, OrderBy, Project, Where
@@ -70,10 +70,18 @@ def simplified(expr: ExprNode, schema: Schema) -> ExprNode:
     """An expression of the same value and type, simpler where it can be."""
     try:
         kind = type_of(expr, schema)
-        new = transform(expr, _simpler)
+        new = transform(expr, lambda one: _as_it_was(one, _simpler(one), schema))
         return new if type_of(new, schema) == kind else expr
     except ExprError:  # `all()` stands in it, whose columns are not one by one here
         return expr
+
+
+def _as_it_was(node: ExprNode, found: ExprNode, schema: Schema) -> ExprNode:
+    """What a node became, of the node's type: a branch that is left over may have another, or, as a number, that of what it meets."""
+    if found is node or not isinstance(node, (Case, Call)) or (isinstance(node, Call) and node.operation != "coalesce"):
+        return found
+    kind = type_of(node, schema)
+    return Cast(found, kind) if is_loose(found) or type_of(found, schema) != kind else found
 
 
 def _simpler(node: ExprNode) -> ExprNode:
@@ -96,8 +104,8 @@ def _simpler(node: ExprNode) -> ExprNode:
             return _cases(node, branches, otherwise)
         case Cast(Literal(str() as text), to) if to == DATE:
             return _date(text, node)
-        case Cast(Cast(inner, first), to, strict) if first == to:
-            return Cast(inner, to, strict)
+        case Cast(Cast(_, first) as inner, to) if first == to:
+            return inner
         case _:
             return node
 
@@ -116,7 +124,7 @@ def _cases(node: Case, branches: tuple[tuple[ExprNode, ExprNode], ...], otherwis
 def _date(text: str, node: ExprNode) -> ExprNode:
     """The date of a text in the one form that means the same everywhere; any other is left to fail, or not, where it runs."""
     try:
-        return Literal(dt.date.fromisoformat(text)) if len(text) == 10 else node
+        return Literal(dt.date.fromisoformat(text)) if len(text) == 10 and text[4] == text[7] == "-" else node
     except ValueError:
         return node
 
