@@ -81,6 +81,8 @@ def _special(of: Expressions, node: exp.Expr) -> ExprNode | None:
             return refuse(node, "<< is not supported in SQL here", "x * 8 for x << 3")
         case exp.BitwiseRightShift():
             return refuse(node, ">> is not supported in SQL here", "floor(x / 8) for x >> 3")
+        case exp.Explode() | exp.Unnest():
+            return refuse(node, "unnest stands alone in SELECT, or in FROM", "SELECT u.v + 1 FROM t, unnest(t.items) u(v)")
         case exp.Placeholder() | exp.Parameter():
             return refuse(node, "there is no value for this placeholder", "put the value into the text, or join a table that holds it")
         case exp.Collate():

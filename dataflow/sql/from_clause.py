@@ -14,7 +14,8 @@ from typing import Literal as OneOf
 
 from sqlglot import exp
 
-from dataflow.expr.nodes import Alias, Call, Column, ExprNode, Literal
+from dataflow.expr.nodes import Alias, Call, Cast, Column, ExprNode, Literal
+from dataflow.expr.types import BOOL, NULL
 from dataflow.plan.nodes import Node
 from dataflow.plan.relational import Explode
 from dataflow.sql.attach import attached, filtered, needs
@@ -217,16 +218,18 @@ def _fold(of: Expressions, group: Group, where: list[ExprNode]) -> tuple[list[No
     nodes: list[Node] = []
     parts: list[ExprNode] = []
     for place, piece in enumerate(group.pieces):
+        later = group.pieces[place + 1 :]
+        kept = all(one.how not in ("right", "full") for one in later)  # no row is filled up with nulls after WHERE has been asked of it
         if piece.how == "inner" and not piece.lateral and piece.items is None:
             if isinstance(piece.right, Group):
-                more, conditions = _fold(of, piece.right, where)
+                more, conditions = _fold(of, piece.right, where if kept else [])
                 nodes += more
                 parts += conditions
             elif piece.right is not None:
                 nodes.append(piece.right)
             parts += piece.on
             continue
-        safe = piece.how not in ("right", "full") and all(later.how not in ("right", "full") for later in group.pieces[place + 1 :])
+        safe = kept and piece.how not in ("right", "full")
         known = {name for node in nodes for name in schema(node)}
         usable = [part for part in where if safe and (wanted := needs(of, part)) and wanted <= known]
         where[:] = [part for part in where if part not in usable]
@@ -264,11 +267,28 @@ def _outer(of: Expressions, left: Node, right: Node, how: How, piece: Piece) -> 
             continue
         if has_query:
             left, right, part = _beside(of, left, right, part, piece)
+        elif (unknown := wanted - mine - theirs - _around(of)) and (name := min(unknown)):
+            column = of.places.get(Column(name))
+            refuse(
+                column if column is not None else piece.at,
+                f"ON of a {piece.how.upper()} JOIN names {name.split('#')[0]!r}, which is of neither of its tables",
+                "tables before a comma or outside of the brackets are joined later: write JOIN instead of the comma, or say it in WHERE",
+            )
         if isinstance(part, Call) and part.operation == "equal" and (pair := _pair(part, mine, theirs)) is not None:
             pairs.append(pair)
         elif part != Literal(True):
-            residual.append(part)
+            residual.append(Cast(part, BOOL) if of.build.type_of(part) == NULL else part)
     return of.build.join(left, right, how, pairs, residual=residual)
+
+
+def _around(of: Expressions) -> frozenset[str]:
+    """The columns of the queries around this one, which it may read."""
+    found: set[str] = set()
+    scope = of.scope.parent
+    while scope is not None:
+        found.update(unique for source in scope.sources for _, unique in source.columns)
+        scope = scope.parent
+    return frozenset(found)
 
 
 def _beside(of: Expressions, left: Node, right: Node, part: ExprNode, piece: Piece) -> tuple[Node, Node, ExprNode]:

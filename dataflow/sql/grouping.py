@@ -84,6 +84,8 @@ def _refuse_single(at: exp.Expr | None, name: str) -> None:
 def _places(of: Expressions, node: exp.Expr, keys: list[ExprNode], items: list[tuple[str, ExprNode]]) -> tuple[int, ...]:
     if isinstance(node, exp.Tuple):
         return tuple(place for one in node.expressions for place in _places(of, one, keys, items))
+    if isinstance(node, exp.Paren):
+        return _places(of, node.this, keys, items)
     if isinstance(node, exp.Literal) and not node.is_string:
         if not node.name.isdigit() or not 1 <= int(node.name) <= len(items):
             refuse(node, f"GROUP BY {node.name[:20]}: there are {len(items)} columns in SELECT")

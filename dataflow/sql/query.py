@@ -63,7 +63,11 @@ class Context:
         for one in clause.expressions:
             name = one.alias
             if clause.args.get("recursive") and any(table.name.lower() == name.lower() for table in one.this.find_all(exp.Table)):
-                refuse(one, f"WITH RECURSIVE is not supported: {name!r} reads itself", "dataflow.graph has iterate() for repeated steps")
+                refuse(
+                    one,
+                    f"WITH RECURSIVE is not supported: {name!r} reads itself",
+                    "loop in Python: c = p.sql(…, last=c), as often as it takes",
+                )
             if any(other is not one and other.alias.lower() == name.lower() for other in clause.expressions):
                 refuse(one, f"two WITH queries are called {name!r}", "give one another name")
             planned = inside.query(one.this, parent)

@@ -114,7 +114,7 @@ def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for 
 def _all_lists(of: Expressions, parts: list[ExprNode]) -> ExprNode:
     """list_concat leaves nulls out."""
     kinds = [of.type(part) for part in parts]
-    known = [(part, kind) for part, kind in zip(parts, kinds) if kind != NULL]
+    known = [(part, kind) for part, kind in zip(parts, kinds) if kind != NULL and part != Literal(None, kind)]
     filled = [part if isinstance(part, Literal) else Call("coalesce", (part, Literal([], kind))) for part, kind in known]
     return Call("list.concat", tuple(filled)) if filled else Literal(None)
 

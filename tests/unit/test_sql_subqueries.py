@@ -78,12 +78,38 @@ select k, list([id, k] order by id) from t group by k;
 select list(id order by id) a, array_agg(id) filter (where id > 5) b from t;
 """
 
+# what stands in brackets, or in a query within, beside joins that fill up with nulls
+NESTED = """
+with x as (select 1 id), y as (select 2 id), z as (select 9 id) select x.id, z.id zid from y join (x left join y y2 on x.id =
+y2.id) on true full join z on z.id = x.id where x.id = 1;
+with x as (select 1 id), y as (select 2 id), z as (select 9 id) select x.id, z.id zid from y join (x semi join x x2 on x.id =
+x2.id) on true full join z on z.id = x.id where x.id = 1;
+with x as (select 1 id), y as (select 2 id), z as (select 1 id) select x.id, z.id zid from y join (x left join y y2 on x.id =
+y2.id) on true right join z on z.id = x.id where x.id is null;
+select t.k, (select count(*) from range(3) v(i) where i = 1) from t;
+select count(*) from t cross join (select 1 q from range(5) v(k) where k > 1) y;
+select count(*) from t cross join (select 1 q from (values (1,'b'),(2,'c')) v(k,s) where s = 'b') y;
+select t.k from t left join u on null;
+select t.k from t right join u on null;
+select t.k from t full join u on null;
+select t.k from t anti join u on null;
+select list_concat(null::int[], [1]) q;
+select k, count(*) from t group by (k);
+select k, count(*) from t group by (1);
+select k, count(*) from t group by grouping sets ((1), ());
+select k, s, count(*) from t group by rollup ((1), s);
+select x.id from t x where exists (select 1 from u y left join u z on z.id = x.id and y.id = z.id where z.id is not null);
+select x.id, q.id qid from t x, lateral (select y.id from u y left join u z on z.id = x.id where y.k = x.k) q;
+select x.id from t x where (select count(*) from u y left join u z on z.k = y.k and y.id = x.id) > 2;
+select a.id from t a left join t b on true, lateral (select 1 w from u c left join u d on d.id = a.id) q
+"""
+
 
 def rows(found: list[Any]) -> list[str]:
     return sorted(map(str, found))
 
 
-@pytest.mark.parametrize("text", [one.strip() for one in (CROSSED + GROUPED + WINDOWS + ON + CONSTANTS).split(";") if one.strip()])
+@pytest.mark.parametrize("text", [one.strip() for one in (CROSSED + GROUPED + WINDOWS + ON + CONSTANTS + NESTED).split(";") if one.strip()])
 def test_every_way_gives_what_duckdb_gives(text: str) -> None:
     database = duckdb.connect()
     database.register("t", T)

@@ -179,7 +179,9 @@ class _Pusher:
         return meant({name: expr for name, expr in all_.items() if is_movable(expr) and (apart is None or expr in apart)}, node.schema)
 
     def through(self, node: Relation, conditions: list[ExprNode], meanings: dict[str, ExprNode], asked: Relation) -> Node:
-        """Past a node of one input, those whose columns mean something below."""
+        """Past a node of one input, those whose columns mean something below; where it is no relation, its columns are not at hand."""
+        if not isinstance(node.inputs[0], Relation):
+            return self.where(node, conditions, asked)
         below, stay = [], []
         for one in conditions:
             if columns_of(one) and is_movable(one) and all(name in meanings for name in columns_of(one)):
