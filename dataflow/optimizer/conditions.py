@@ -67,6 +67,8 @@ def may_fail(condition: ExprNode, schema: Schema) -> bool:
             case Call(operation, _, options):
                 if operation in _LONG or ("strict", True) in options:
                     return True
+            case _:
+                continue
     return False
 
 
