@@ -252,6 +252,7 @@ class Cluster:
         """Take in the agents that are there, and what is held."""
         limit = time.monotonic() + wait
         while True:
+            self.link.check()
             for node, (one, place) in list(self.coming.items()):
                 if ray.wait([place], timeout=0)[0]:
                     del self.coming[node]

@@ -20,7 +20,7 @@ from runners.ray.security import insecurity
 from runners.ray.settings import RaySettings, check_address
 from runners.ray.tls import uses_tls
 
-__all__ = ["is_same", "join", "joined_here", "last_line"]
+__all__ = ["connection", "is_same", "join", "joined_here", "last_line"]
 
 PATIENCE = 10.0
 
@@ -43,7 +43,7 @@ def join(settings: RaySettings) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     host, port = _host(real)
     remote = bool(host) and not _is_here(host)
-    if host and (remote or address not in (None, "auto")):
+    if host:  # Ray takes minutes to notice that nobody is there
         _knock(host, port)
     if remote and not settings.insecure and (lack := insecurity(f"{host}:{port}")):
         raise DataflowError(
@@ -65,16 +65,22 @@ def join(settings: RaySettings) -> None:
     finally:
         if level != logging.NOTSET:
             logger.setLevel(level)
-    _joined.add(ray.get_runtime_context().get_job_id())
+    _joined.add(connection())
     _quiet()
 
 
 def joined_here() -> bool:
     """Whether it was `join` that connected this process, and not its user."""
-    return bool(ray.is_initialized()) and ray.get_runtime_context().get_job_id() in _joined
+    return bool(ray.is_initialized()) and connection() in _joined
 
 
-_joined: set[str] = set()  # Ray's names of our connections
+def connection() -> tuple[str, str, str]:
+    """What tells the connection that this process has to a cluster from any other; the first job of every cluster has the same name."""
+    context = ray.get_runtime_context()
+    return context.get_job_id(), str(context.gcs_address), str(context.get_worker_id())
+
+
+_joined: set[tuple[str, str, str]] = set()  # our connections
 
 
 def last_line(text: str) -> str:

@@ -15,6 +15,7 @@ import ray
 from dataflow.shard.places import connect
 from runners.ray.failures import head_lost, left
 from runners.ray.files import FileServer
+from runners.ray.joining import connection
 from runners.ray.transport import FlightTransport
 
 __all__ = ["Link", "linked"]
@@ -28,7 +29,7 @@ class Link:
 
     def __init__(self) -> None:
         context = ray.get_runtime_context()
-        self.job, self.node, self.head = context.get_job_id(), str(context.get_node_id()), str(context.gcs_address)
+        self.connection, self.node, self.head = connection(), str(context.get_node_id()), str(context.gcs_address)
         self.address = ray.util.get_node_ip_address()
         self.token = secrets.token_hex(16)
         self.server = FileServer(self.address, self.token, [])
@@ -41,7 +42,7 @@ class Link:
     def connected(self) -> bool:
         """Whether this is still what Ray is connected to."""
         with contextlib.suppress(Exception):  # another thread may be leaving just now
-            return bool(ray.is_initialized()) and ray.get_runtime_context().get_job_id() == self.job
+            return bool(ray.is_initialized()) and connection() == self.connection
         return False
 
     def check(self) -> None:

@@ -242,7 +242,17 @@ class ClusterPool(WorkerPool):
         return cannot_start(death.how)
 
     def _suited(self, worker: PooledWorker, queued: Any) -> bool:
-        return worker.resources == queued.program.resources and worker not in self.leaving and _machine(worker).stays
+        return self._usable(worker, queued.program.resources) and not (queued.attempt.number and self._tried(worker, queued))
+
+    def _usable(self, worker: PooledWorker, asked: Resources | None) -> bool:
+        return worker.resources == asked and worker not in self.leaving and _machine(worker).stays
+
+    def _tried(self, worker: PooledWorker, queued: Any) -> bool:
+        """Whether what runs again ran on this worker's machine, and there are others: the machine may be why it failed, or was slow."""
+        places = {one.body.place for one in self.workers if queued.attempt.task in one.ran}
+        if worker.body.place not in places:
+            return False
+        return any(one.body.place not in places and self._usable(one, queued.program.resources) for one in self.workers)
 
     def _nearest(self, worker: PooledWorker) -> Queued:
         first = self.queue[0]

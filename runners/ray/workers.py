@@ -163,6 +163,16 @@ def _in_rays_thread(call: Callable[[], Any]) -> Future[Any]:
     return found
 
 
+def _forget() -> None:
+    """In a child of a fork: the thread is its parent's."""
+    global _calls
+    _calls = queue.SimpleQueue()
+    _threads.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
 def _serve() -> None:
     while True:
         found, call = _calls.get()

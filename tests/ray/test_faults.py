@@ -395,6 +395,28 @@ def test_fault_11_a_straggler_is_overtaken_by_a_backup_attempt(tmp_path: Path, o
     assert whole(tmp_path / "out") == list(range(1200))
 
 
+def test_fault_25_a_machine_whose_disk_is_full_does_not_end_the_run(tmp_path: Path, options: Options) -> None:
+    """It fails at once and so is always idle; what failed there goes to another."""
+    fills, full = once(tmp_path / "fills"), tmp_path / "full"
+
+    def work(n: int) -> int:
+        import errno
+        import os
+        import time
+
+        if n == 10 and fills():
+            full.write_text(str(os.getppid()))  # the agent of this machine
+        if full.exists() and full.read_text() == str(os.getppid()):
+            raise OSError(errno.ENOSPC, "No space left on device", "/spill/x")
+        time.sleep(0.002)
+        return n
+
+    p = Pipeline()
+    numbers(p, 1200, 24).map(work).write_jsonl(str(tmp_path / "out"))
+    result = p.run(**options)
+    assert whole(tmp_path / "out") == list(range(1200)) and result.retries >= 1
+
+
 def test_fault_12_one_key_with_half_of_the_values(tmp_path: Path, options: Options) -> None:
     pairs = [(0 if n % 2 else n, n) for n in range(40_000)]
     grouped = Pipeline().create(pairs).redistribute(6).as_table().group_by_key(partitions=6).map_groups(lambda key, values: sum(values))

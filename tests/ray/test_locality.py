@@ -68,3 +68,18 @@ def test_a_worker_has_of_those_that_wait_the_one_with_most_bytes_on_its_machine(
     again = queued(3, "b", 10, 1)
     pool.queue.appendleft(again)
     assert pool._nearest(worker("a")) is again
+
+
+def test_what_runs_again_goes_to_another_machine_while_there_is_one(pool: Any) -> None:
+    program: Any = SimpleNamespace(phase="p", resources=None)
+    a, also_a, b = worker("a"), worker("a"), worker("b")
+    pool.workers = [a, also_a, b]
+    a.ran.add("map/0")
+    first, again = (Queued(AttemptId("map/0", number), program, lambda: None, ()) for number in (0, 1))  # type: ignore[arg-type,return-value]
+    assert pool._suited(also_a, first) and pool._suited(b, again)
+    assert not pool._suited(a, again) and not pool._suited(also_a, again)
+    pool.leaving = {b}
+    assert pool._suited(also_a, again)
+    pool.leaving = set()
+    b.ran.add("map/0")
+    assert pool._suited(also_a, again) and pool._suited(b, again)
