@@ -94,6 +94,7 @@ class ClusterPool(WorkerPool):
         self.known: dict[str, Machine] = {}  # by place
         self.gone: set[str] = set()
         self.starting: dict[int, tuple[Machine, Resources | None]] = {}
+        self.missed: Counter[Machine] = Counter()  # how many workers on it did not start, one after the other
         self.launched: dict[int, float] = {}  # when those of them that have not come in yet were started
         self.seats: dict[Machine, Counter[Resources | None]] = {}  # workers that are there or coming, by what their steps ask for
         self.leaving: set[PooledWorker] = set()  # take no more, as others need what they hold
@@ -214,9 +215,14 @@ class ClusterPool(WorkerPool):
         if machine is None:
             return
         self._seats(machine)[asked] -= 1
-        self.misstarts += 1
-        if self.misstarts >= MISSTARTS:
+        self.missed[machine] += 1
+        if self.missed[machine] < MISSTARTS:
+            return
+        how = f"{how} (on {machine.address})"
+        if not any(one is not machine for one in self.staying()):
             raise cannot_start(how)
+        _log.warning("a machine of the Ray cluster is left, as no worker starts there: %s", how)
+        self._gone(machine)
 
     def _enter(self, number: int, connection: socket.socket) -> None:
         """A worker has come in."""
@@ -227,6 +233,7 @@ class ClusterPool(WorkerPool):
             return
         body = _RemoteProcess(machine, os.path.join(machine.folder, self.run, f"worker-{number}"))
         worker = PooledWorker(body, Channel(connection), asked)
+        self.missed.pop(machine, None)
         self._add(worker)
         with contextlib.suppress(OSError):  # if it has died, its socket says so
             transport = ("runners.ray.transport", "FlightTransport", (machine.place,), self.cluster.token)

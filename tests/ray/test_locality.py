@@ -1,8 +1,8 @@
-"""An attempt runs where most of its bytes are, if a worker there has nothing to do; a worker has of those that wait what is nearest."""
+"""Which machine has an attempt: where most of its bytes are, if a worker there is idle; another one, if it failed on that."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
-from dataflow.driving.pool import PooledWorker, Queued
+from dataflow.driving.pool import MISSTARTS, PooledWorker, Queued
+from dataflow.errors import DataflowError
 from dataflow.physical.program import ShuffleInput, TaskInput
 from dataflow.scheduling.events import AttemptId
 from dataflow.shard.runfile import Block, RunFile
@@ -83,3 +84,19 @@ def test_what_runs_again_goes_to_another_machine_while_there_is_one(pool: Any) -
     pool.leaving = set()
     b.ran.add("map/0")
     assert pool._suited(also_a, again) and pool._suited(b, again)
+
+
+def test_a_machine_where_no_worker_starts_is_left_while_there_are_others(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = (worker(place).body.machine for place in ("a", "b"))
+    pool.missed, pool.launched, pool.seats, left = Counter(), {}, {bad: Counter(), good: Counter()}, []
+    pool.cluster = SimpleNamespace(machines={"a": bad, "b": good})
+    monkeypatch.setattr(pool, "_gone", left.append)
+    for number in range(MISSTARTS):
+        assert left == []
+        pool.starting = {number: (bad, None)}
+        pool._not_started(number, "no room")
+    assert left == [bad]
+    pool.cluster.machines = {"a": bad}
+    pool.starting = {9: (bad, None)}
+    with pytest.raises(DataflowError, match="no room"):
+        pool._not_started(9, "no room")
