@@ -123,7 +123,7 @@ def _of_node(node: Relation, given: list[dict[str, Origins]], inputs: Sequence[S
             return {name: _MADE if name in columns else of for name, of in first.items()}
         case Unnest(columns=columns):
             read(map(Column, columns), first)
-            return {name: first[name] if name in first and name not in columns else _MADE for name in node.schema or {}}
+            return {name: first[name] if name in first and name not in columns else _MADE for name in node.schema or first}
         case Unpivot(on=on, index=index):
             read(map(Column, on), first)
             return {**{name: first[name] for name in index}, node.name: _MADE, node.value: _MADE}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dataflow.expr.nodes import Call, Cast, Column, ExprNode, Literal, children, has_apply, has_window, transform, walk
 from dataflow.expr.types import STRING, DType, Schema, promoted
-from dataflow.expr.typing import is_loose, type_of
+from dataflow.expr.typing import ExprError, is_loose, type_of
 
 __all__ = ["conjunction", "conjuncts", "is_movable", "may_fail", "meant", "renamed", "tells_equals_apart"]
 
@@ -61,7 +61,10 @@ def may_fail(condition: ExprNode, schema: Schema) -> bool:
     for one in walk(condition):
         match one:
             case Cast(inner, to, True):
-                have = type_of(inner, schema)
+                try:
+                    have = type_of(inner, schema)
+                except ExprError:  # a column of one side that is not in the join's result
+                    return True
                 if to != STRING and promoted(have, to) != to:
                     return True
             case Call(operation, _, options):
