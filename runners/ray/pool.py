@@ -26,7 +26,7 @@ from typing import Any
 import ray
 
 from dataflow.driving.pool import MISSTARTS, Death, PooledWorker, Queued, WorkerPool
-from dataflow.driving.sending import MANY, Indices
+from dataflow.driving.sending import Indices
 from dataflow.errors import DataflowError, Report
 from dataflow.execution.task import Attempt
 from dataflow.plan.steps import Resources
@@ -34,9 +34,10 @@ from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost,
 from dataflow.shard.places import is_shared, read_range, remove_file
 from dataflow.shard.runfile import RunFile
 from dataflow.worker import Channel
+from runners.ray.choosing import nearest, ran_here
 from runners.ray.cluster import Cluster
 from runners.ray.door import Door
-from runners.ray.failures import cannot_start
+from runners.ray.failures import cannot_start, in_our_words
 from runners.ray.holding import Holding
 from runners.ray.leaving import Leaving
 from runners.ray.machine import Machine
@@ -106,6 +107,7 @@ class ClusterPool(WorkerPool):
         self._made = 0
         self._looked = 0.0
         self._homeless, self._said = 0.0, False
+        self.why = ""  # why machines are missing, as far as Ray tells
         self._look()
 
     @property
@@ -185,7 +187,7 @@ class ClusterPool(WorkerPool):
             self._said = True
             _log.warning("waiting for the Ray cluster: other jobs hold what a step asks for: %s", asked or "1 cpu")
         if since > HOMELESS and not busy:
-            text = f"no machine of the Ray cluster has, or has left, what a step asks for: {asked or '1 cpu'}"
+            text = f"no machine of the Ray cluster has, or has left, what a step asks for: {asked or '1 cpu'}{self.why}"
             raise DataflowError(Report(text, hint="`ray status` tells what they have, and what other jobs hold of it"))
 
     def _launch(self, one: Machine, asked: Resources | None) -> None:
@@ -204,7 +206,7 @@ class ClusterPool(WorkerPool):
         if isinstance(error, ray.exceptions.RayTaskError):
             self._not_started(number, str(error))
         elif error is not None:
-            self._gone(one)
+            self._went(one, error)
         elif number in self.starting:
             self.launched[number] = time.monotonic()
 
@@ -249,17 +251,13 @@ class ClusterPool(WorkerPool):
         return cannot_start(death.how)
 
     def _suited(self, worker: PooledWorker, queued: Any) -> bool:
-        return self._usable(worker, queued.program.resources) and not (queued.attempt.number and self._tried(worker, queued))
+        asked, (task, number) = queued.program.resources, queued.attempt
+        if not self._usable(worker, asked):
+            return False
+        return not number or not ran_here(task, worker, self.workers, lambda one: self._usable(one, asked))
 
     def _usable(self, worker: PooledWorker, asked: Resources | None) -> bool:
         return worker.resources == asked and worker not in self.leaving and _machine(worker).stays
-
-    def _tried(self, worker: PooledWorker, queued: Any) -> bool:
-        """Whether what runs again ran on this worker's machine, and there are others: the machine may be why it failed, or was slow."""
-        places = {one.body.place for one in self.workers if queued.attempt.task in one.ran}
-        if worker.body.place not in places:
-            return False
-        return any(one.body.place not in places and self._usable(one, queued.program.resources) for one in self.workers)
 
     def _nearest(self, worker: PooledWorker) -> Queued:
         first = self.queue[0]
@@ -270,13 +268,7 @@ class ClusterPool(WorkerPool):
         return max(those, key=lambda one: sum(file.stored for file in one.files if file.place == place), default=first)
 
     def _best(self, idle: list[PooledWorker], attempt: Attempt) -> PooledWorker:
-        given = attempt.input
-        if len(idle) == 1 or len(given.files if given.shuffle is None else given.shuffle.files) > MANY:
-            return idle[0]  # of a large shuffle every machine has about as much
-        near: Counter[str] = Counter()
-        for place, _, _, length in given.ranges():
-            near[place] += length
-        return max(idle, key=lambda worker: near[worker.body.place])
+        return nearest(idle, attempt)
 
     def _sent(self, worker: PooledWorker, attempt: Attempt) -> Attempt:
         given = attempt.input
@@ -362,8 +354,8 @@ class ClusterPool(WorkerPool):
         """The agent of a dead worker says how it ended, or does not say."""
         if worker not in self.dying:
             return
-        if done.exception() is not None:
-            self._gone(_machine(worker))
+        if (error := done.exception()) is not None:
+            self._went(_machine(worker), error)
             return
         del self.dying[worker]
         death, machine = done.result(), _machine(worker)
@@ -400,6 +392,12 @@ class ClusterPool(WorkerPool):
         elif answer == "here":
             for failed in self.doubted.pop(one, []):
                 super()._failed(failed)
+
+    def _went(self, machine: Machine, error: BaseException) -> None:
+        """A machine's agent has ended, and Ray says why: it may have been out of memory."""
+        self.why = f"; of the last that went Ray says: {in_our_words(error, machine.address).report.sentence}"
+        _log.warning("a machine of the Ray cluster is gone%s", self.why)
+        self._gone(machine)
 
     def _gone(self, machine: Machine) -> None:
         """A machine is gone, with its workers and its files."""
