@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from dataflow.expr.nodes import Aggregate, Call, Case, Cast, ExprNode, Literal, SortKey, has_aggregate, has_window
+from dataflow.expr.nodes import Aggregate, Call, Cast, ExprNode, Literal, SortKey, has_aggregate, has_window
 from dataflow.sql.calls import written
 from dataflow.sql.errors import refuse
 from dataflow.sql.functions import AGGREGATES
-from dataflow.sql.trees import chained, rewritten
+from dataflow.sql.trees import chained, if_any, rewritten
 
 if TYPE_CHECKING:
     from dataflow.sql.expressions import Expressions
@@ -76,21 +76,13 @@ def aggregate(of: Expressions, node: exp.Expr, where: ExprNode | None = None) ->
 
 def _known(of: Expressions, node: exp.Expr, where: ExprNode | None) -> ExprNode:
     function, options = AGGREGATES[type(node)]
-    inner = node.this
-    order: tuple[SortKey, ...] = ()
-    if isinstance(inner, exp.Order):
-        order = tuple(sort_key(of, one) for one in inner.expressions)
-        inner = inner.this
-    inner, distinct = _different(of, inner, node)
+    order = _order(of, node.this)
+    inner, distinct = _different(of, node.this, node)
     for key, more in node.args.items():
         if key != "this" and isinstance(more, exp.Expr) and not isinstance(more, exp.Boolean):
             refuse(more, f"{_name(of, node)} takes one argument here", "arg_max(x, by) for the value beside the greatest")
     found = Aggregate(function, (_plain(of.expr(inner), node),), where, order, options, distinct)
-    if function != "collect":
-        return found
-    return Case(
-        ((Call("greater", (Aggregate("len", (), where), Literal(0))), found),), Literal(None)
-    )  # null of no rows, and not an empty list
+    return if_any(Aggregate("len", (), where), found) if function == "collect" else found  # no empty list of no rows
 
 
 def _name(of: Expressions, node: exp.Expr) -> str:
@@ -103,9 +95,18 @@ def _argument(of: Expressions, node: exp.Expr) -> tuple[ExprNode, bool]:
     return _plain(of.expr(inner), node), distinct
 
 
+def _order(of: Expressions, inner: exp.Expr) -> tuple[SortKey, ...]:
+    """The keys of ORDER BY within an aggregate's brackets."""
+    return tuple(sort_key(of, one) for one in inner.expressions) if isinstance(inner, exp.Order) else ()
+
+
+def _unordered(inner: Any) -> Any:
+    """What is aggregated, without its ORDER BY."""
+    return inner.this if isinstance(inner, exp.Order) else inner
+
+
 def _different(of: Expressions, inner: exp.Expr, node: exp.Expr) -> tuple[exp.Expr, bool]:
-    if isinstance(inner, exp.Order):  # whose result no order changes
-        inner = inner.this
+    inner = _unordered(inner)
     if not isinstance(inner, exp.Distinct):
         return inner, False
     if len(inner.expressions) != 1:
@@ -126,16 +127,13 @@ def _and(one: ExprNode | None, two: ExprNode) -> ExprNode:
 
 
 def _of_some(function: str, arg: ExprNode, distinct: bool, where: ExprNode | None) -> ExprNode:
-    some = Call("greater", (Aggregate("count", (arg,), where), Literal(0)))
-    return Case(((some, Aggregate(function, (arg,), where, distinct=distinct)),), Literal(None))
+    return if_any(Aggregate("count", (arg,), where), Aggregate(function, (arg,), where, distinct=distinct))
 
 
 def _count(of: Expressions, node: exp.Count, where: ExprNode | None) -> ExprNode:
-    inner = node.this
+    inner = _unordered(node.this)
     if inner is None or isinstance(inner, exp.Star):
         return Aggregate("len", (), where)
-    if isinstance(inner, exp.Order):
-        inner = inner.this
     if isinstance(inner, exp.Distinct):
         return _count_different(of, inner.expressions, where, node)
     if node.expressions:
@@ -178,16 +176,11 @@ def _quantile(arg: ExprNode, distinct: bool, fraction: object, where: ExprNode |
 
 def _joined(of: Expressions, node: exp.GroupConcat, where: ExprNode | None) -> ExprNode:
     """string_agg: null of nothing."""
-    inner, separator = node.this, of.constant(node.args.get("separator"), "the separator")
-    order: tuple[SortKey, ...] = ()
-    if isinstance(inner, exp.Order):
-        order = tuple(sort_key(of, one) for one in inner.expressions)
-        inner = inner.this
-    inner, distinct = _different(of, inner, node)
+    separator, order = of.constant(node.args.get("separator"), "the separator"), _order(of, node.this)
+    inner, distinct = _different(of, node.this, node)
     arg = _plain(of.expr(inner), node)
     options = (("separator", "," if separator is None else str(separator)),)
-    some = Call("greater", (Aggregate("count", (arg,), where), Literal(0)))
-    return Case(((some, Aggregate("join", (arg,), where, order, options, distinct)),), Literal(None))
+    return if_any(Aggregate("count", (arg,), where), Aggregate("join", (arg,), where, order, options, distinct))
 
 
 def _value_at(of: Expressions, arg: ExprNode, distinct: bool, q: float, where: ExprNode | None) -> ExprNode:

@@ -17,7 +17,7 @@ from sqlglot import exp
 from dataflow.expr.nodes import Call, Case, Cast, ExprNode, Literal, columns_of
 from dataflow.expr.types import BOOL, NULL, STRING, DType
 from dataflow.expr.typing import ExprError
-from dataflow.sql import aggregates, calls, literals, subqueries, texts, times, windows
+from dataflow.sql import aggregates, calls, concatenation, literals, subqueries, texts, times, windows
 from dataflow.sql.building import Builder
 from dataflow.sql.errors import SqlError, refuse
 from dataflow.sql.scope import Scope
@@ -36,7 +36,7 @@ _ARITHMETIC: dict[type[exp.Expr], str] = {
 _BITS: dict[type[exp.Expr], tuple[str, str]] = {
     exp.BitwiseAnd: ("and", "&"), exp.BitwiseOr: ("or", "|"), exp.BitwiseXor: ("xor", "xor()"), exp.BitwiseNot: ("not", "~"),
 }  # fmt: skip
-_MANY = (exp.Any, exp.All)
+_QUANTIFIERS = (exp.Any, exp.All)
 COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "equal", exp.NEQ: "not_equal", exp.LT: "less", exp.LTE: "less_equal", exp.GT: "greater", exp.GTE: "greater_equal",
     exp.NullSafeEQ: "equal_missing", exp.NullSafeNEQ: "not_equal_missing",
@@ -68,7 +68,9 @@ class Expressions:
 
     def _subquery(self, node: exp.Expr) -> ExprNode | None:
         """What a subquery's expression became where it was written before; None for any other node."""
-        written = isinstance(node, (exp.Subquery, exp.Exists)) or node.args.get("query") is not None or isinstance(node.expression, _MANY)
+        written = (
+            isinstance(node, (exp.Subquery, exp.Exists)) or node.args.get("query") is not None or isinstance(node.expression, _QUANTIFIERS)
+        )
         if not (written and self.aliases_first):
             return None
         if node not in self._known:
@@ -133,7 +135,7 @@ class Expressions:
             case exp.Cast() | exp.TryCast():
                 return self._cast(node)
             case exp.DPipe() | exp.Concat() | exp.ConcatWs():
-                return self._concat(node)
+                return concatenation.concatenated(self, node)
             case exp.Exists():
                 return subqueries.exists(self, node)
             case exp.Subquery() | exp.Select() | exp.SetOperation():
@@ -141,7 +143,7 @@ class Expressions:
             case exp.Window():
                 return windows.window(self, node)
             case exp.Bracket():
-                return self._item(node)
+                return texts.item(self, node)
             case exp.Dot():
                 return Call("struct.field", (self.expr(node.this),), (("name", node.name),))
             case _ if not isinstance(node, (exp.Grouping, exp.GroupingId)) and (found := aggregates.aggregate(self, node)) is not None:
@@ -212,7 +214,7 @@ class Expressions:
 
     def _comparison(self, node: exp.Expr) -> ExprNode:
         for side in (node.expression, node.this):
-            if isinstance(side, _MANY):
+            if isinstance(side, _QUANTIFIERS):
                 return subqueries.quantified(self, node, side)
         return self.compared(COMPARISONS[type(node)], node.this, node.expression, node)
 
@@ -348,68 +350,6 @@ class Expressions:
         if isinstance(value, Literal) and value.value is None:
             return Literal(None, kind)
         return Cast(value, kind, strict=not isinstance(node, exp.TryCast))
-
-    def _concat(self, node: exp.Expr) -> ExprNode:
-        if isinstance(node, exp.DPipe):
-            parts: list[ExprNode] = []
-            stack = [node]
-            while stack:
-                one = stack.pop()
-                if isinstance(one, exp.DPipe):
-                    stack.extend((one.expression, one.this))
-                else:
-                    parts.append(self.expr(one))
-            if any(self.type(part).name in ("list", "array") for part in parts):
-                return self._joined_lists(parts, node)
-            return chained("str.concat", [self._as_text(part) for part in parts])
-        given = node.expressions
-        if len(given) < (2 if isinstance(node, exp.ConcatWs) else 1):
-            refuse(node, f"{node.key} needs more arguments")
-        if isinstance(node, exp.ConcatWs):
-            return self._joined(given[0], [self._text(one) for one in given[1:]])
-        return chained("str.concat", [Call("coalesce", (self._text(one), Literal(""))) for one in given])  # concat() leaves nulls out
-
-    def _joined(self, separator: exp.Expr, parts: list[ExprNode]) -> ExprNode:
-        """concat_ws leaves nulls out, with their separators; but without a separator it is null."""
-        between = self.constant(separator, "the separator of concat_ws")
-        known = tuple(part for part in parts if self.type(part) != NULL)
-        if between is None or not known:
-            return Literal(None, STRING) if between is None else Literal("")
-        return Call("concat_str", known, (("separator", literals.as_text(between)), ("ignore_nulls", True)))
-
-    def _joined_lists(self, parts: list[ExprNode], node: exp.Expr) -> ExprNode:
-        """Of lists || makes one, and with a null null."""
-        kinds = [self.type(part) for part in parts]
-        wrong = next((kind for kind in kinds if kind.name not in ("list", "array", "null")), None)
-        if wrong is not None:
-            refuse(node, f"a list is put together with a list, not with {wrong}", "items || [x]")
-        return Literal(None, kinds[0]) if NULL in kinds else Call("list.concat", tuple(parts))
-
-    def _text(self, node: exp.Expr) -> ExprNode:
-        return self._as_text(self.expr(node))
-
-    def _as_text(self, found: ExprNode) -> ExprNode:
-        if isinstance(found, Literal) and found.value is not None:
-            return Literal(literals.as_text(found.value))
-        return found if self.type(found) in (STRING, NULL) else Cast(found, STRING)
-
-    def _item(self, node: exp.Expr) -> ExprNode:
-        value = self.expr(node.this)
-        index: Any = node.expressions[0] if len(node.expressions) == 1 else None
-        if isinstance(index, exp.Slice):
-            return texts.sliced(self, node.this, index.this, index.expression, node)
-        if index is None:
-            refuse(node, "an item of a list has one number", "items[1]")
-        if self.type(value).name == "struct":
-            return Call("struct.field", (value,), (("name", self.constant(index, "a field's name")),))
-        place, kind = self.constant(index, "an item's number"), self.type(value)
-        if type(place) is int and (kind == STRING or kind.name in ("list", "array")):
-            if place == 0:  # which there is not
-                return Call("str.head", (value,), (("n", 0),)) if kind == STRING else Literal(None, kind.args[0])
-            place -= place > 0  # SQL counts from 1, and from the end from -1
-            if kind == STRING:
-                return Call("str.slice", (value,), (("offset", place), ("length", 1)))
-        return Call("list.get", (value,), (("index", place),))
 
 
 def _unqualified(text: str) -> str:

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from dataflow.expr.nodes import Call, Case, ExprNode, Literal
-from dataflow.expr.types import INT64, NULL
+from dataflow.expr.types import INT64, STRING
+from dataflow.sql.concatenation import lists_concatenated
 from dataflow.sql.errors import refuse
+from dataflow.sql.trees import if_any
 
 if TYPE_CHECKING:
     from dataflow.sql.expressions import Expressions
 
-__all__ = ["on_text", "sliced"]
+__all__ = ["item", "on_text"]
 
 
-_OF_SOME = {
-    "list_sum": "list.sum",
-    "list_bool_and": "list.all",
-    "list_bool_or": "list.any",
-}  # null of nothing, where ours are 0, true, false
+# null of nothing, where ours are 0, true, false
+_OF_SOME = {"list_sum": "list.sum", "list_bool_and": "list.all", "list_bool_or": "list.any"}
 
 
 def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for every function
@@ -102,21 +101,12 @@ def on_text(of: Expressions, node: exp.Expr) -> ExprNode | None:  # one arm for 
         case exp.ArrayDistinct():
             return Call("list.unique", (Call("list.drop_nulls", (of.expr(node.this),)),))
         case exp.ArrayConcat():
-            return _all_lists(of, [of.expr(one) for one in (node.this, *node.expressions)])
+            return lists_concatenated(of, node)
         case exp.Anonymous() if (operation := _OF_SOME.get(str(node.this).lower())) and len(node.expressions) == 1:
             value = of.expr(node.expressions[0])
-            some = Call("greater", (Call("list.len", (Call("list.drop_nulls", (value,)),)), Literal(0)))
-            return Case(((some, Call(operation, (value,))),), Literal(None))
+            return if_any(Call("list.len", (Call("list.drop_nulls", (value,)),)), Call(operation, (value,)))
         case _:
             return None
-
-
-def _all_lists(of: Expressions, parts: list[ExprNode]) -> ExprNode:
-    """list_concat leaves nulls out."""
-    kinds = [of.type(part) for part in parts]
-    known = [(part, kind) for part, kind in zip(parts, kinds) if kind != NULL and part != Literal(None, kind)]
-    filled = [part if isinstance(part, Literal) else Call("coalesce", (part, Literal([], kind))) for part, kind in known]
-    return Call("list.concat", tuple(filled)) if filled else Literal(None)
 
 
 def _slice(value: ExprNode, start: Any, length: Any, node: exp.Expr) -> ExprNode:
@@ -128,6 +118,27 @@ def _slice(value: ExprNode, start: Any, length: Any, node: exp.Expr) -> ExprNode
     if start == 0 and length is not None:
         length = max(0, length - 1)
     return Call("str.slice", (value,), (("offset", max(0, start - 1)), ("length", length)))
+
+
+def item(of: Expressions, node: exp.Bracket) -> ExprNode:
+    """items[2], both of lists and of text; a field of a struct."""
+    value = of.expr(node.this)
+    index: Any = node.expressions[0] if len(node.expressions) == 1 else None
+    if isinstance(index, exp.Slice):
+        return sliced(of, node.this, index.this, index.expression, node)
+    if index is None:
+        refuse(node, "an item of a list has one number", "items[1]")
+    kind = of.type(value)
+    if kind.name == "struct":
+        return Call("struct.field", (value,), (("name", of.constant(index, "a field's name")),))
+    place = of.constant(index, "an item's number")
+    if type(place) is int and (kind == STRING or kind.name in ("list", "array")):
+        if place == 0:  # which there is not
+            return Call("str.head", (value,), (("n", 0),)) if kind == STRING else Literal(None, kind.args[0])
+        place -= place > 0  # SQL counts from 1, and from the end from -1
+        if kind == STRING:
+            return Call("str.slice", (value,), (("offset", place), ("length", 1)))
+    return Call("list.get", (value,), (("index", place),))
 
 
 def sliced(of: Expressions, value: exp.Expr, start: exp.Expr | None, end: exp.Expr | None, node: exp.Expr) -> ExprNode:

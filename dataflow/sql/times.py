@@ -201,11 +201,9 @@ def _difference(of: Expressions, node: exp.Expr) -> ExprNode:
     unit = node.args["unit"].name.lower() if node.args.get("unit") is not None else "day"
     end, start = of.expr(node.this), of.expr(node.expression)
     years = Call("subtract", (Call("dt.year", (end,)), Call("dt.year", (start,))))
-    if unit == "day":
-        return _days(Call("dt.date", (end,)), Call("dt.date", (start,)))
-    if unit == "week":  # of seven days each, whatever day they begin on
+    if unit in ("day", "week"):  # of seven days, whatever day it begins on
         days = _days(Call("dt.date", (end,)), Call("dt.date", (start,)))
-        return Call("floor_divide", (days, Literal(7)), (("toward_zero", True),))
+        return days if unit == "day" else Call("floor_divide", (days, Literal(7)), (("toward_zero", True),))
     if unit == "year":
         return years
     if unit in ("month", "quarter"):

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from dataflow.expr.nodes import Call, ExprNode, Literal, SortKey
+from dataflow.expr.nodes import Call, Case, ExprNode, Literal, SortKey
 from dataflow.expr.types import BOOL
 
-__all__ = ["both", "chained", "conjuncts", "disjuncts", "flattened", "rewritten"]
+__all__ = ["both", "chained", "conjuncts", "disjuncts", "flattened", "if_any", "rewritten"]
 
 
 def flattened(expr: ExprNode, operation: str) -> list[ExprNode]:
@@ -61,6 +61,11 @@ def chained(operation: str, parts: Sequence[ExprNode]) -> ExprNode:
 def both(parts: Sequence[ExprNode]) -> ExprNode:
     """All of them; true if there are none."""
     return chained("and", parts) if parts else Literal(True, BOOL)
+
+
+def if_any(count: ExprNode, found: ExprNode) -> ExprNode:
+    """What was found of some values; null if there were none."""
+    return Case(((Call("greater", (count, Literal(0))), found),), Literal(None))
 
 
 def rewritten(expr: ExprNode, change: Callable[[ExprNode], ExprNode | None]) -> ExprNode:
