@@ -1,4 +1,5 @@
-"""Conditions: which of them must all hold, and one of them all, whether one may be checked elsewhere, and what it is under other names."""
+"""Conditions: which of them must all hold, and one of them all, whether one may be checked elsewhere (it may fail, or tell equal values
+apart), and what it is under other names and in the place of columns that are computed."""
 
 from __future__ import annotations
 

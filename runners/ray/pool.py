@@ -95,7 +95,7 @@ class ClusterPool(WorkerPool):
         self.known: dict[str, Machine] = {}  # by place
         self.gone: set[str] = set()
         self.starting: dict[int, tuple[Machine, Resources | None]] = {}
-        self.missed: Counter[Machine] = Counter()  # how many workers on it did not start, one after the other
+        self.misstarts_on: Counter[Machine] = Counter()  # how many workers on it did not start, one after the other
         self.launched: dict[int, float] = {}  # when those of them that have not come in yet were started
         self.seats: dict[Machine, Counter[Resources | None]] = {}  # workers that are there or coming, by what their steps ask for
         self.leaving: set[PooledWorker] = set()  # take no more, as others need what they hold
@@ -107,7 +107,7 @@ class ClusterPool(WorkerPool):
         self._made = 0
         self._looked = 0.0
         self._homeless, self._said = 0.0, False
-        self.why = ""  # why machines are missing, as far as Ray tells
+        self.last_gone = ""  # what Ray says of the machine that went last
         self._look()
 
     @property
@@ -187,7 +187,8 @@ class ClusterPool(WorkerPool):
             self._said = True
             _log.warning("waiting for the Ray cluster: other jobs hold what a step asks for: %s", asked or "1 cpu")
         if since > HOMELESS and not busy:
-            text = f"no machine of the Ray cluster has, or has left, what a step asks for: {asked or '1 cpu'}{self.why}"
+            text = f"no machine of the Ray cluster has, or has left, what a step asks for: {asked or '1 cpu'}"
+            text += f"; of the last that went Ray says: {self.last_gone}" if self.last_gone else ""
             raise DataflowError(Report(text, hint="`ray status` tells what they have, and what other jobs hold of it"))
 
     def _launch(self, one: Machine, asked: Resources | None) -> None:
@@ -217,8 +218,8 @@ class ClusterPool(WorkerPool):
         if machine is None:
             return
         self._seats(machine)[asked] -= 1
-        self.missed[machine] += 1
-        if self.missed[machine] < MISSTARTS:
+        self.misstarts_on[machine] += 1
+        if self.misstarts_on[machine] < MISSTARTS:
             return
         how = f"{how} (on {machine.address})"
         if not any(one is not machine for one in self.staying()):
@@ -235,7 +236,7 @@ class ClusterPool(WorkerPool):
             return
         body = _RemoteProcess(machine, os.path.join(machine.folder, self.run, f"worker-{number}"))
         worker = PooledWorker(body, Channel(connection), asked)
-        self.missed.pop(machine, None)
+        self.misstarts_on.pop(machine, None)
         self._add(worker)
         with contextlib.suppress(OSError):  # if it has died, its socket says so
             transport = ("runners.ray.transport", "FlightTransport", (machine.place,), self.cluster.token)
@@ -395,8 +396,8 @@ class ClusterPool(WorkerPool):
 
     def _went(self, machine: Machine, error: BaseException) -> None:
         """A machine's agent has ended, and Ray says why: it may have been out of memory."""
-        self.why = f"; of the last that went Ray says: {in_our_words(error, machine.address).report.sentence}"
-        _log.warning("a machine of the Ray cluster is gone%s", self.why)
+        self.last_gone = in_our_words(error, machine.address).report.sentence
+        _log.warning("a machine of the Ray cluster is gone: %s", self.last_gone)
         self._gone(machine)
 
     def _gone(self, machine: Machine) -> None:

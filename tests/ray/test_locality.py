@@ -88,7 +88,7 @@ def test_what_runs_again_goes_to_another_machine_while_there_is_one(pool: Any) -
 
 def test_a_machine_where_no_worker_starts_is_left_while_there_are_others(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bad, good = (worker(place).body.machine for place in ("a", "b"))
-    pool.missed, pool.launched, pool.seats, left = Counter(), {}, {bad: Counter(), good: Counter()}, []
+    pool.misstarts_on, pool.launched, pool.seats, left = Counter(), {}, {bad: Counter(), good: Counter()}, []
     pool.cluster = SimpleNamespace(machines={"a": bad, "b": good})
     monkeypatch.setattr(pool, "_gone", left.append)
     for number in range(MISSTARTS):

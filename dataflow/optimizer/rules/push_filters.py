@@ -113,7 +113,7 @@ class _Pusher:
             return self.where(node, conditions, asked)
         match node:
             case Where(input=below, predicate=predicate):
-                late = [one for one in conditions if has_apply(one) or may_fail(one, schema)]  # for the records that this one leaves alone
+                late = [one for one in conditions if has_apply(one) or may_fail(one, schema)]  # asked of what this one leaves, no more
                 if late:
                     return self.where(self.sink(node, [one for one in conditions if one not in late], asked), late, asked)
                 return self.sink(below, list(dict.fromkeys([*conjuncts(predicate), *conditions])), asked)
