@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dataflow.api.base import Deferred
 from dataflow.collector import patient_collector
 from dataflow.plan.explain import as_mermaid, as_svg, as_text
-from dataflow.plan.nodes import Node, View
+from dataflow.plan.nodes import Node, View, ViewKind
 from dataflow.plan.origin import Origin, caller
 from dataflow.plan.types import show as show_type
 
@@ -26,10 +26,10 @@ class Results(Deferred[T]):
     """The part of `PCollection` that runs the pipeline to look at elements."""
 
     @contextmanager
-    def _elements(self, limit: int | None, options: dict[str, Any]) -> Generator[Any]:
+    def _elements(self, limit: int | None, options: dict[str, Any], kind: ViewKind = "list") -> Generator[Any]:
         with patient_collector():
             label = self.pipeline.labels.unique("view")
-            view = View(label=label, origin=caller(), element=self.node.element, input=self.node, kind="list", limit=limit)
+            view = View(label=label, origin=caller(), element=self.node.element, input=self.node, kind=kind, limit=limit)
             with self.pipeline.evaluate((view,), options) as (elements,):
                 yield elements
 
@@ -131,7 +131,7 @@ class Results(Deferred[T]):
 
         there = {"runner": "ray", "address": address} if options.get("runner", "ray") == "ray" else {}
         datasets = ray_data()
-        with self._elements(None, {**options, **there}) as elements:
+        with self._elements(None, {**options, **there}, "stored") as elements:
             tables = datasets.stored_tables(elements.files, address)
         return datasets.dataset_of(tables, self._nothing)
 
@@ -224,8 +224,8 @@ def explained(plan: tuple[Node, ...], form: str = "text", cut: Any = None, count
 
 
 def looked_at(pipeline: Pipeline, node: Node, origin: Origin) -> View:
-    """The end of a plan that gives a node's elements, and writes nothing."""
-    return View(label=pipeline.labels.unique("view"), origin=origin, element=node.element, input=node, kind="iterable")
+    """The end of a plan that would give a node's elements, which nobody reads, and writes nothing."""
+    return View(label=pipeline.labels.unique("view"), origin=origin, element=node.element, input=node, kind="stored")
 
 
 def analyzed(pipeline: Pipeline, views: tuple[Node, ...], form: str, options: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from dataflow.physical.phases import PhysicalPlan
 from dataflow.physical.preflight import preflight
 from dataflow.physical.program import SourceRoot
 from dataflow.physical.stages import plan_phases
-from dataflow.plan.nodes import Node
+from dataflow.plan.nodes import Node, View
 from dataflow.scheduling.events import Policy, Workers
 from dataflow.scheduling.job import Job
 from dataflow.scheduling.result import RunResult
@@ -113,13 +113,13 @@ class Driver:
     def evaluate(self, plan: tuple[Node, ...]) -> Generator[list[Any]]:
         """Run a plan whose outputs are views, and give their values; iterables are good within the context."""
         with self._job(plan) as job:
-            self.result = job.run()
+            self.result = job.run([node.label for node in plan if not (isinstance(node, View) and node.kind == "stored")])
             yield [self._value(job, node) for node in plan if node.label in job.plan.views]
 
     @staticmethod
     def _value(job: Job, node: Node) -> Any:
         side = job.side(node.label)
-        return KeptIterable(side.files) if side.kind in ("iterable", "list") else load_side(side)
+        return KeptIterable(side.files) if side.kind in ("iterable", "list", "stored") else load_side(side)
 
     @contextmanager
     def _job(self, plan: tuple[Node, ...]) -> Generator[Job]:

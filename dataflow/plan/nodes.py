@@ -28,7 +28,7 @@ __all__ = [
     "Port", "Query", "Read", "Redistribute", "Relation", "SideInput", "Sort", "TaggedOutput", "View", "ViewKind", "Write",
 ]  # fmt: skip
 
-ViewKind = Literal["singleton", "list", "dict", "iterable", "records"]
+ViewKind = Literal["singleton", "list", "dict", "iterable", "records", "stored"]
 
 
 class SourceShape(Protocol):
@@ -174,7 +174,8 @@ class Redistribute(_OneInput):
 
 @record(kw_only=True)
 class View(_OneInput):
-    """A whole collection as one value: a side input, or the value of a PObject; as "records", a table for a query.
+    """A whole collection as one value: a side input, or the value of a PObject; as "records", a table for a query;
+    as "stored", files that stay where the run left them.
 
     ``singleton`` of an empty collection is ``default()``. ``limit``: that many elements are enough.
     """

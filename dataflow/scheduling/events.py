@@ -3,6 +3,7 @@
 Scheduler ──start(attempt)──> Workers ──> Begun, Progress…, then one of Finished, Failed, Died, Lost
           ──cancel(attempt)─>
           ──expect(left)────>             (what more of them could do)
+          ──bring(files)────> PlaceMoved  (what somebody is going to read here)
 
 They are named tuples because a run makes hundreds of thousands, and the classes themselves are made at every start.
 """
@@ -16,8 +17,8 @@ from dataflow.errors import Report
 from dataflow.record import record
 
 __all__ = [
-    "AttemptId", "Begun", "Clock", "Died", "Event", "Failed", "FailureKind", "Finished", "Left", "Lost", "News", "PlaceLost", "PlaceMoved",
-    "Progress", "Task", "Workers",
+    "AttemptId", "Begun", "Clock", "Died", "Event", "Failed", "FailureKind", "FileLost", "Finished", "Left", "Lost", "News", "PlaceLost",
+    "PlaceMoved", "Progress", "Task", "Workers",
 ]  # fmt: skip
 
 
@@ -91,6 +92,13 @@ class PlaceLost(NamedTuple):
     place: str
 
 
+class FileLost(NamedTuple):
+    """A file that a task wrote is bad or gone, and the place is there."""
+
+    producer: str
+    how: str
+
+
 class PlaceMoved(NamedTuple):
     """The files of a place that is about to go were copied: by their paths there, at which place and path each is now."""
 
@@ -116,7 +124,7 @@ class Left(NamedTuple):
 
 
 Event = Begun | Finished | Failed | Died | Lost | Progress
-News = Event | PlaceLost | PlaceMoved
+News = Event | FileLost | PlaceLost | PlaceMoved
 
 
 class Clock(Protocol):
@@ -148,6 +156,10 @@ class Workers(Protocol):
 
     def expect(self, left: Sequence[Left]) -> None:
         """What is left to do, group by group, for workers that can become more or fewer."""
+        ...
+
+    def bring(self, files: Sequence[Any]) -> Sequence[News]:
+        """Copy files of other places to this process, as far as it can; the news say where they are now, and what else happened."""
         ...
 
     def hang_report(self, attempt: AttemptId) -> str:

@@ -1,7 +1,7 @@
 """A job: the phases of a plan, each turned into tasks when what it reads is whole, and one commit at the end.
 
     phases ──(inputs whole)──> tasks ──Scheduler──> manifests ──> shuffles, kept files, files of sinks
-                                                                     └──(no phase left)──> Commit
+                                                                     └──(no phase left)──> results brought here ──> Commit
 
 How many tasks a phase has depends on the bytes it reads, never on the number of workers, so the same input gives the
 same files on any machine. The reader of a shuffle is planned when the shuffle is whole, from the sizes that are there.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +42,7 @@ class Job:
     """Runs a physical plan. ``workers`` are given by the runner; everything else is decided here."""
 
     def __init__(self, plan: PhysicalPlan, options: JobOptions, workers: Workers, clock: Clock) -> None:
-        self.plan, self.clock = plan, clock  # the plan is another one when sizes have decided (`_decided`)
+        self.plan, self.workers, self.clock = plan, workers, clock  # the plan is another one when sizes have decided (`_decided`)
         self.accounts = Accounts(options, {s.step.label: s.step.on_error for p in plan.phases for s in all_steps(p.program.tree)})
         self.state, self.result = self.accounts.state, self.accounts.result
         self.commit: Any = _commit_of(options.run, list(plan.sinks))
@@ -79,17 +79,14 @@ class Job:
 
     # -- the run
 
-    def run(self) -> RunResult:
-        """Run to the end and commit, or leave every target as it was."""
+    def run(self, results: Sequence[str] = ()) -> RunResult:
+        """Run to the end and commit, or leave every target as it was. ``results``: the views that this process is going to read."""
         begun = self.clock.now()
         try:
             self.commit.begin()
-            while self.waiting or self.open or self.lineage.remaking:
-                self._open_phases()
-                self.scheduler.run(until=self._something_whole)
-                if self.stop.is_set():
-                    raise KeyboardInterrupt
-                self._close_phases()
+            self._finish_phases()
+            while self._bring(results):  # something went before it could be brought
+                self._finish_phases()
             self.accounts.skipped.check_rates()
             self._commit()
         except KeyboardInterrupt:
@@ -118,6 +115,23 @@ class Job:
         self.result.compared = self.scheduler.compared
         self.result.log = self.scheduler.log
         return self.result
+
+    def _finish_phases(self) -> None:
+        while self.waiting or self.open or self.lineage.remaking:
+            self._open_phases()
+            self.scheduler.run(until=self._something_whole)
+            if self.stop.is_set():
+                raise KeyboardInterrupt
+            self._close_phases()
+
+    def _bring(self, results: Sequence[str]) -> bool:
+        """Have results that lie elsewhere brought here, before they can be lost. Whether some were, and are to be made again."""
+        away = [file for name in results if name in self.plan.views for file in self.files.kept(name) if file.place]
+        if away:
+            self.state.phase = "bringing results"
+            for event in self.workers.bring(away):
+                self.scheduler.hear(event)
+        return bool(self.lineage.remaking)
 
     def _something_whole(self) -> bool:
         return self.stop.is_set() or any(not tasks for tasks in self.open.values())

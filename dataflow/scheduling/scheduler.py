@@ -13,7 +13,7 @@ test runs it in simulated time from a seed, and a run on a cluster differs only 
 A task that is to run `twice` is not done when its first attempt is: the result is held, the task goes to the end of the queue (where
 another worker is likely to take it), and the second result is compared and thrown away.
 
-The life of a task: `add` puts it in the queue; `_fill` starts it when a slot is free; its events come to `_on_event`;
+The life of a task: `add` puts it in the queue; `_fill` starts it when a slot is free; its events come to `hear`;
 its result is handed to `done`, exactly once, whatever number of attempts there were. Where `ready` says that a group's input is being
 made again, its tasks stand aside (`parked`) until it says otherwise.
 
@@ -23,7 +23,7 @@ Nothing here may look at all tasks for one event: a run has hundreds of thousand
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -33,6 +33,7 @@ from dataflow.scheduling.events import (
     Clock,
     Died,
     Failed,
+    FileLost,
     Finished,
     Lost,
     News,
@@ -97,6 +98,7 @@ class Scheduler:
         self.delayed: list[tuple[float, str]] = []  # a heap: not before when
         self.parked: dict[str, list[str]] = {}  # by group: what waits for files that are made again
         self.groups: dict[str, Group] = {}
+        self.lost: Counter[str] = Counter()  # how often a file of a task was found to be
         self.active = 0
         self.idle_deaths = 0
         self.wide = self.widest = 0  # how many attempts may run, and the most since a task was done: they die with their machines at once
@@ -143,7 +145,7 @@ class Scheduler:
         while self.states and not (until and until()):
             self._fill()
             for event in self.workers.wait(self._patience()):
-                self._on_event(event)
+                self.hear(event)
             now = self.clock.now()
             if now >= self._next_backup_check:
                 self._next_backup_check = now + 0.2
@@ -216,10 +218,17 @@ class Scheduler:
 
     # -- events
 
-    def _on_event(self, event: News) -> None:
+    def hear(self, event: News) -> None:
+        """Something has happened."""
         if isinstance(event, PlaceLost):
             self.log.append(f"{event.place} is gone, and the files there")
             self.place_lost(event.place)
+            return
+        if isinstance(event, FileLost):
+            self.log.append(f"a file of {event.producer} is lost: {event.how}")
+            self.lost[event.producer] += 1
+            if self.lost[event.producer] < self.policy.attempts:  # else who reads it says what is wrong
+                self.corrupt(event.producer, self.clock.now())
             return
         if isinstance(event, PlaceMoved):
             self.log.append(f"{event.place} is about to go, and {len(event.where)} files there were copied")

@@ -171,6 +171,10 @@ class SimMachines:
             self._leave(hand)
         self.apart += perf_counter() - since
 
+    def bring(self, files: Sequence[Any]) -> list[News]:
+        """Nothing: nobody reads what was simulated."""
+        return []
+
     def hang_report(self, attempt: AttemptId) -> str:
         """What stands for a stack."""
         return f"{attempt} hangs in a simulation"

@@ -41,7 +41,7 @@ from typing import Any
 
 from dataflow.errors import Report, StepError
 from dataflow.record import record
-from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, Progress, Task
+from dataflow.scheduling.events import AttemptId, Died, Event, Failed, Finished, Left, News, Progress, Task
 
 __all__ = ["SimClock", "SimResult", "SimWorkers", "Weather", "halves"]
 
@@ -157,6 +157,10 @@ class SimWorkers:
 
     def expect(self, left: Sequence[Left]) -> None:
         """Nothing: there are as many slots as there are."""
+
+    def bring(self, files: Sequence[Any]) -> list[News]:
+        """Nothing: there is one place."""
+        return []
 
     def hang_report(self, attempt: AttemptId) -> str:
         """What stands for a stack."""

@@ -7,7 +7,7 @@ in this process, and a small input that grew goes to the pool.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.driving.folders import Folder
 from dataflow.driving.in_process import InProcess
@@ -70,6 +70,10 @@ class LocalWorkers:
 
     def expect(self, left: Sequence[Left]) -> None:
         """Nothing: there are as many workers as the user said."""
+
+    def bring(self, files: Sequence[Any]) -> Sequence[News]:
+        """Nothing: all files are here."""
+        return ()
 
     def hang_report(self, attempt: AttemptId) -> str:
         return self.pool.hang_report(attempt) if self.pool is not None else ""

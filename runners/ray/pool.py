@@ -382,6 +382,11 @@ class ClusterPool(WorkerPool):
         else:
             super()._failed(failed)
 
+    def doubt(self, one: Machine) -> None:
+        """Find out whether a machine is there that did not answer."""
+        self.doubted.setdefault(one, [])
+        self._ask(one)
+
     def _ask(self, one: Machine) -> None:
         """Have another thread find out whether a machine is there."""
         answer = self.cluster.transport.answer

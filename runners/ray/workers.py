@@ -22,6 +22,7 @@ from dataflow.scheduling.work import Work
 from runners.ray.settings import INSIDE, RaySettings
 
 if TYPE_CHECKING:
+    from dataflow.shard.runfile import RunFile
     from runners.ray.autoscaling import Autoscaling
     from runners.ray.cluster import Cluster
     from runners.ray.pool import ClusterPool
@@ -101,6 +102,16 @@ class RayWorkers:
         """What is left to do, by which the cluster may grow; told to it once it is there."""
         if self.autoscaling is not None:
             self.autoscaling.expect(left)
+
+    def bring(self, files: Sequence[RunFile]) -> Sequence[News]:
+        """Copy files of the machines to this one."""
+        if self.pool is None:
+            return ()
+        from runners.ray.bringing import bring
+        from runners.ray.failures import said_by_ray
+
+        with said_by_ray(self.pool.cluster.link.check):
+            return bring(self.pool, files)
 
     def hang_report(self, attempt: AttemptId) -> str:
         """The stack of an attempt's worker."""

@@ -222,7 +222,7 @@ def _one(step: Step, row: Any, sides: list[Any]) -> Iterable[Any]:
 def _view(node: View, rows: list[Any]) -> Any:
     rows = rows[: node.limit] if node.limit is not None else rows
     match node.kind:
-        case "list" | "iterable":
+        case "list" | "iterable" | "stored":
             return list(rows)
         case "dict":
             return dict(rows)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +200,44 @@ def test_fault_16_a_machine_killed_in_the_last_of_many_phases(
         rows = last.collect(**options)
     assert sorted(map(tuple, rows)) == sorted(expected)
     assert any("is gone, and the files there" in line for line in jobs[-1].scheduler.log)
+
+
+@pytest.mark.parametrize("what", ["machine", "file", "block"])
+def test_fault_16_results_that_are_lost_before_they_were_read_are_made_again(
+    tmp_path: Path, options: Options, four: Any, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runners.ray import bringing
+
+    def slowly(n: int) -> int:
+        import time
+
+        time.sleep(0.004)
+        return n
+
+    bring = bringing.bring
+    rounds: list[int] = []
+
+    def after_a_loss(pool: Any, files: Sequence[Any]) -> Any:
+        rounds.append(len(files))
+        far = next((file for file in files if file.place not in pool.cluster.transport.here), None)  # all machines are this one
+        if len(rounds) == 1 and what == "machine":
+            for process in processes_of(four):
+                kill(process, signal.SIGKILL)
+        elif len(rounds) == 1 and what == "file":
+            os.remove(far.path)
+        elif len(rounds) == 1:
+            with open(far.path, "r+b") as file:
+                file.seek(far.blocks[0].length // 2)
+                file.write(b"no longer what it was")
+        return bring(pool, files)
+
+    monkeypatch.setattr(bringing, "bring", after_a_loss)
+    with watched_jobs() as jobs:
+        rows = numbers(Pipeline(), 1200, 12).map(slowly).collect(**options)
+    assert sorted(rows) == list(range(1200))
+    assert 1 <= rounds[1] < rounds[0], "what was there stays there"
+    said = "is gone, and the files there" if what == "machine" else "is lost: "
+    assert any(said in line for line in jobs[-1].scheduler.log)
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ class Run:
         """Let what is still on its way arrive."""
         for _ in range(5000):
             for event in self.workers.wait(1.0):
-                self.scheduler._on_event(event)
+                self.scheduler.hear(event)
             if not self.workers._heap:
                 return
 
@@ -263,10 +263,10 @@ def test_fault_04_the_end_of_a_hung_attempt_that_comes_back_is_not_taken_twice()
     scheduler._fill()
     scheduler._hung(scheduler.states[task.id], 0, 60.0)
     scheduler._fill()
-    scheduler._on_event(Finished(AttemptId(task.id, 0), "zombie"))
+    scheduler.hear(Finished(AttemptId(task.id, 0), "zombie"))
     assert done == [] and thrown == ["zombie"]
-    scheduler._on_event(Finished(AttemptId(task.id, 1), "second"))
-    scheduler._on_event(Finished(AttemptId(task.id, 0), "zombie again"))
+    scheduler.hear(Finished(AttemptId(task.id, 1), "second"))
+    scheduler.hear(Finished(AttemptId(task.id, 0), "zombie again"))
     assert done == ["second"] and thrown == ["zombie", "zombie again"]
 
 
@@ -460,7 +460,7 @@ def test_fault_06_a_machine_that_goes_with_all_it_ran_is_one_misfortune():
     run.workers.slots = 1
     for attempt in lost:
         run.workers.cancel(attempt)
-        run.scheduler._on_event(Lost(attempt, "its machine is gone"))
+        run.scheduler.hear(Lost(attempt, "its machine is gone"))
     run.go()
     assert sorted(task.id for task, _ in run.done) == [task.id for task in plain(64)]
 

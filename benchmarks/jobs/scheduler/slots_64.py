@@ -31,6 +31,9 @@ class SimWorkers:
     def expect(self, left: Sequence[Left]) -> None:
         """Nothing: the slots are as many as they are."""
 
+    def bring(self, files: Any) -> list[Event]:
+        return []
+
     def hang_report(self, attempt: AttemptId) -> str:
         return ""
 
