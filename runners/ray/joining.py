@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from dataflow.errors import DataflowError, Report
-from runners.ray.security import insecurity
+from runners.ray.security import insecurity, keeps_token, show_token
 from runners.ray.settings import RaySettings, check_address
 from runners.ray.tls import uses_tls
 
@@ -52,6 +52,9 @@ def join(settings: RaySettings) -> None:
                 hint="start it with RAY_AUTH_MODE=token or RAY_USE_TLS=1, or say runner option insecure=True",
             )
         )
+    if remote and not settings.insecure and keeps_token():  # it checks tokens, and would not see ours
+        hint = "set RAY_AUTH_MODE=token: without it, a token is shown to clusters of this machine alone"
+        raise DataflowError(Report(f"the Ray cluster at {real} wants a token, and this process does not show the one it has", hint=hint))
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if not host and real != "auto":
         options["include_dashboard"] = False
@@ -59,6 +62,8 @@ def join(settings: RaySettings) -> None:
     level = logger.level
     logger.setLevel(logging.ERROR)  # what concerns the user becomes an error of ours
     try:
+        if host and not remote and keeps_token():
+            show_token()
         ray.init(address, **options)
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise _not_joined(error) from error

@@ -7,6 +7,7 @@ else a request with a token that is made up ─┬─ answered ─────�
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
@@ -15,7 +16,7 @@ import threading
 
 from runners.ray.tls import uses_tls
 
-__all__ = ["insecurity"]
+__all__ = ["insecurity", "keeps_token", "show_token"]
 
 PATIENCE = 20.0
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -39,11 +40,23 @@ def insecurity(address: str) -> str:
     return "" if _refuses(address) else "does not check tokens, or does not say so"
 
 
-def _has_token() -> bool:
-    """Whether this process shows one."""
-    mode = os.environ.get("RAY_AUTH_MODE", "").lower()
+def keeps_token() -> bool:
+    """Whether this process has a token, and nobody said whether it is to be shown. Ray shows it to a cluster that it finds on this machine,
+    and to none whose address it is told."""
     kept = os.path.exists(os.path.expanduser("~/.ray/auth_token"))
-    return mode == "token" or (not mode and (kept or any(os.environ.get(name) for name in TOKENS)))
+    return not os.environ.get("RAY_AUTH_MODE") and (kept or any(os.environ.get(name) for name in TOKENS))
+
+
+def show_token() -> None:
+    """Have Ray show it from now on."""
+    with contextlib.suppress(ImportError):  # a Ray that has no such rule
+        from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+def _has_token() -> bool:
+    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token" or keeps_token()
 
 
 def _refuses(address: str) -> bool:

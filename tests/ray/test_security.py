@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 SCRIPT = """
 import runners.ray.joining as joining
-joining._is_here = lambda host: False
+if not {here}:
+    joining._is_here = lambda host: False
 from dataflow import Pipeline
 try:
     print("ran", Pipeline().create([1]).map(str).collect(runner="ray", mode="cluster", progress=False, **{options!r}))
@@ -43,10 +44,10 @@ def home(tmp_path: Path) -> dict[str, str]:
     return {**kept, "HOME": str(tmp_path)}
 
 
-def said(environment: dict[str, str], **options: Any) -> str:
-    """What a driver says."""
+def said(environment: dict[str, str], here: bool = False, **options: Any) -> str:
+    """What a driver says. ``here``: the machine may be what it is."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(options=options)], env=environment, capture_output=True, text=True, timeout=150
+        [sys.executable, "-c", SCRIPT.format(options=options, here=here)], env=environment, capture_output=True, text=True, timeout=150
     )
     return done.stdout or done.stderr[-2000:]
 
@@ -113,6 +114,10 @@ def test_a_cluster_with_a_token_is_used_with_it_and_not_without(home: dict[str, 
         text = said(token(BAD), address=address)
         assert "uthenticat" in text and "RAY_AUTH_TOKEN" in text
         assert "would be used without authentication" in said(home, address=address)
+        (Path(home["HOME"]) / ".ray").mkdir()
+        (Path(home["HOME"]) / ".ray" / "auth_token").write_text(GOOD)  # as `ray get-auth-token --generate` does
+        assert "set RAY_AUTH_MODE=token" in said(home, address=address)
+        assert said(home, here=True, address=address).startswith("ran ['1']")
 
 
 def certified(folder: Path, name: str = "c") -> dict[str, str]:
