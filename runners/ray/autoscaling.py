@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import logging
 import math
 import time
+import weakref
 from collections.abc import Callable, Sequence
 
 from dataflow.errors import DataflowError
@@ -25,8 +27,9 @@ from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import Left
 from dataflow.scheduling.work import Work
 from runners.ray.holding import amounts
+from runners.ray.link import Link
 
-__all__ = ["Autoscaling", "bundles_for", "request_machines"]
+__all__ = ["Autoscaling", "bundles_for", "launching", "request_machines"]
 
 Bundle = dict[str, float]
 
@@ -56,6 +59,34 @@ def request_machines(bundles: list[Bundle]) -> None:
     from ray.autoscaler.sdk import request_resources
 
     request_resources(bundles=bundles)
+
+
+def launching(link: Link) -> bool:
+    """Whether Ray's autoscaler, if there is one, says that machines are coming. It is asked at most every two seconds."""
+    now = time.monotonic()
+    if now - _looked.get(link, (-math.inf, False))[0] >= PAUSE:
+        _looked[link] = (now, link.head_answers() and _launches(link.head))
+    return _looked[link][1]
+
+
+def _launches(head: str) -> bool:
+    with contextlib.suppress(Exception):  # how its status is read is Ray's own affair, and this is a matter of patience
+        from ray.autoscaler.v2.utils import is_autoscaler_v2
+
+        if is_autoscaler_v2():
+            from ray.autoscaler.v2.sdk import get_cluster_status
+
+            found = get_cluster_status(head)
+            return bool(found.pending_launches or found.pending_nodes)
+        from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        report = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or b"{}").get("autoscaler_report") or {}
+        return bool(report.get("pending_launches") or report.get("pending_nodes"))
+    return False
+
+
+_looked: weakref.WeakKeyDictionary[Link, tuple[float, bool]] = weakref.WeakKeyDictionary()
 
 
 class Autoscaling:

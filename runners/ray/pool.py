@@ -27,7 +27,7 @@ import ray
 
 from dataflow.driving.pool import MISSTARTS, Death, PooledWorker, Queued, WorkerPool
 from dataflow.driving.sending import Indices
-from dataflow.errors import DataflowError, Report
+from dataflow.errors import DataflowError
 from dataflow.execution.task import Attempt
 from dataflow.plan.steps import Resources
 from dataflow.scheduling.events import AttemptId, Event, Failed, Finished, Lost, News, PlaceLost
@@ -39,6 +39,7 @@ from runners.ray.cluster import Cluster
 from runners.ray.door import Door
 from runners.ray.failures import cannot_start, in_our_words
 from runners.ray.holding import Holding
+from runners.ray.homes import Homes
 from runners.ray.leaving import Leaving
 from runners.ray.machine import Machine
 from runners.ray.mailbox import Mailbox
@@ -51,8 +52,6 @@ _log = logging.getLogger("dataflow")
 ASK = 0.25  # seconds between looks at the machines
 ANSWER = 5.0
 ENTRY = 30.0  # seconds from the start of a worker until it has come in
-HOMELESS = 60.0  # seconds that a step waits for a machine that may come
-SAY = 5.0  # seconds after which it says that it waits
 IDLE = 0.5  # seconds to tear down for a worker that has nothing to do, and makes room
 WINDOW = 16  # attempts that wait, of which a worker has the one with most of its bytes on its machine
 GONE = "its machine is gone"
@@ -106,8 +105,7 @@ class ClusterPool(WorkerPool):
         self.lacking: dict[Resources | None, int] = {}  # for how many workers there was no room
         self._made = 0
         self._looked = 0.0
-        self._homeless, self._said = 0.0, False
-        self.last_gone = ""  # what Ray says of the machine that went last
+        self.homes = Homes(self)
         self._look()
 
     @property
@@ -123,6 +121,10 @@ class ClusterPool(WorkerPool):
     def staying(self) -> list[Machine]:
         """The machines that have not said that they go."""
         return [one for one in list(self.cluster.machines.values()) if one.stays]
+
+    def left_at_work(self) -> list[Machine]:
+        """The machines that go, and have attempts that may end there before."""
+        return [one for one in map(_machine, [worker for worker in self.workers if worker.busy is not None]) if not one.stays]
 
     def has_on(self, one: Machine) -> bool:
         """Whether workers are on a machine, or are coming or dying there."""
@@ -143,7 +145,7 @@ class ClusterPool(WorkerPool):
             self.leaving.clear()
         for asked in sorted(wanted, key=lambda asked: asked is None):
             homes = [one for one in machines if one.room(asked, {})]
-            self._check_home(asked, homes)
+            self.homes.found(asked) if homes else self.homes.lacks(asked)
             count = wanted[asked] - sum(kind == asked for _, kind in self.starting.values())
             count -= sum(w.busy is None and w.resources == asked and w not in self.leaving for w in self.workers)
             while count > 0 and homes:
@@ -175,21 +177,6 @@ class ClusterPool(WorkerPool):
                 worker.channel.send("stop")
         self._let_go(worker)
         _machine(worker).call("kill", _body(worker).name, IDLE if worker.busy is None else 0.0)
-
-    def _check_home(self, asked: Resources | None, homes: list[Machine]) -> None:
-        """A step waits a while for a machine that has what it asks for; where one has and others hold it, until they give it back."""
-        before = self._homeless
-        self._homeless = 0.0 if homes or self.cluster.waits() else self._homeless or time.monotonic()
-        if not self._homeless:
-            return
-        since, busy = time.monotonic() - self._homeless, self.cluster.could_hold(asked)
-        if before and busy and since > SAY and not self._said:
-            self._said = True
-            _log.warning("waiting for the Ray cluster: other jobs hold what a step asks for: %s", asked or "1 cpu")
-        if since > HOMELESS and not busy:
-            text = f"no machine of the Ray cluster has, or has left, what a step asks for: {asked or '1 cpu'}"
-            text += f"; of the last that went Ray says: {self.last_gone}" if self.last_gone else ""
-            raise DataflowError(Report(text, hint="`ray status` tells what they have, and what other jobs hold of it"))
 
     def _launch(self, one: Machine, asked: Resources | None) -> None:
         if not self.cluster.taking.enter(one, asked, self.run):
@@ -401,8 +388,8 @@ class ClusterPool(WorkerPool):
 
     def _went(self, machine: Machine, error: BaseException) -> None:
         """A machine's agent has ended, and Ray says why: it may have been out of memory."""
-        self.last_gone = in_our_words(error, machine.address).report.sentence
-        _log.warning("a machine of the Ray cluster is gone: %s", self.last_gone)
+        self.homes.last_gone = in_our_words(error, machine.address).report.sentence
+        _log.warning("a machine of the Ray cluster is gone: %s", self.homes.last_gone)
         self._gone(machine)
 
     def _gone(self, machine: Machine) -> None:
