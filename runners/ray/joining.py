@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from dataflow.errors import DataflowError, Report
-from runners.ray.security import insecurity, keeps_token, show_token
+from runners.ray.security import checks_tokens, insecurity, keeps_token, show_token
 from runners.ray.settings import RaySettings, check_address
 from runners.ray.tls import uses_tls
 
@@ -62,9 +62,9 @@ def join(settings: RaySettings) -> None:
     level = logger.level
     logger.setLevel(logging.ERROR)  # what concerns the user becomes an error of ours
     try:
-        if host and not remote and keeps_token():
+        if host and not remote and keeps_token() and checks_tokens(f"{host}:{port}"):  # to one that does not, a token would be in the way
             show_token()
-        ray.init(address, **options)
+        ray.init(real if host else address, **options)  # what Ray finds itself it would show the token in any case
     except (RuntimeError, ConnectionError, ValueError) as error:
         raise _not_joined(error) from error
     finally:

@@ -16,7 +16,7 @@ import threading
 
 from runners.ray.tls import uses_tls
 
-__all__ = ["insecurity", "keeps_token", "show_token"]
+__all__ = ["checks_tokens", "insecurity", "keeps_token", "show_token"]
 
 PATIENCE = 20.0
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -37,7 +37,7 @@ def insecurity(address: str) -> str:
         return ""
     if not _has_token():
         return "would be used without authentication"
-    return "" if _refuses(address) else "does not check tokens, or does not say so"
+    return "" if checks_tokens(address) else "does not check tokens, or does not say so"
 
 
 def keeps_token() -> bool:
@@ -59,7 +59,7 @@ def _has_token() -> bool:
     return os.environ.get("RAY_AUTH_MODE", "").lower() == "token" or keeps_token()
 
 
-def _refuses(address: str) -> bool:
+def checks_tokens(address: str) -> bool:
     """Whether a cluster refuses a token that nobody has given."""
     own = {name: value for name, value in os.environ.items() if name not in TOKENS}
     environment = {**own, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}

@@ -70,6 +70,20 @@ def test_who_says_so_may_use_it(machines: Any, home: dict[str, str], folder_of_m
     assert said(home, address=machines.address, insecure=True, spill_folder=str(folder_of_machines)).startswith("ran ['1']")
 
 
+def keep_token(home: dict[str, str]) -> None:
+    """As `ray get-auth-token --generate` does, and Ray where it starts a cluster itself."""
+    (Path(home["HOME"]) / ".ray").mkdir()
+    (Path(home["HOME"]) / ".ray" / "auth_token").write_text(GOOD)
+
+
+def test_a_token_that_is_kept_is_not_in_the_way_where_none_is_checked(
+    machines: Any, home: dict[str, str], folder_of_machines: Path
+) -> None:
+    keep_token(home)
+    where = {**home, "RAY_ADDRESS": machines.address}
+    assert said(where, here=True, address="auto", spill_folder=str(folder_of_machines)).startswith("ran ['1']")
+
+
 @contextmanager
 def head(environment: dict[str, str], folder: Path) -> Iterator[str]:
     """The address of a cluster of one machine, started as its people would."""
@@ -114,8 +128,7 @@ def test_a_cluster_with_a_token_is_used_with_it_and_not_without(home: dict[str, 
         text = said(token(BAD), address=address)
         assert "uthenticat" in text and "RAY_AUTH_TOKEN" in text
         assert "would be used without authentication" in said(home, address=address)
-        (Path(home["HOME"]) / ".ray").mkdir()
-        (Path(home["HOME"]) / ".ray" / "auth_token").write_text(GOOD)  # as `ray get-auth-token --generate` does
+        keep_token(home)
         assert "set RAY_AUTH_MODE=token" in said(home, address=address)
         assert said(home, here=True, address=address).startswith("ran ['1']")
 
