@@ -116,8 +116,12 @@ class Agent:
             for path in paths:
                 new = os.path.join(folder, f"moved-{self.adopted}-{os.path.basename(path)}")
                 self.adopted += 1
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     copied(partial(transport.read, place, path), new)
+                except FileNotFoundError:
+                    if transport.answer(place) != "here":
+                        break  # gone before its time; each of the others would take half a minute to say so
+                else:
                     found[path] = new
         return found
 

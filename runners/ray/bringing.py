@@ -67,8 +67,8 @@ class _Bringing:
 
     def goes_on(self) -> bool:
         """Whether something may still come; while the machine does not answer, it is asked after."""
-        if self.silent and self.machine not in self.pool.doubted:
-            self.pool.doubt(self.machine)
+        if self.silent and self.machine not in self.pool.doubts:
+            self.pool.doubts.about(self.machine)
         return not self.ended.is_set() and self.place not in self.pool.gone
 
     def _run(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -277,6 +278,10 @@ class Cluster:
             one.end()
             if getattr(error, "_actor_init_failed", False) or "creation task" in str(error):
                 reason = last_line(str(error))
+                if self._begun and self.machines:  # others are at work, and one that came late is no reason to end that
+                    _log.warning("a machine of the Ray cluster is left, as it cannot run this: %s", reason)
+                    self.refusals[one.node] = REFUSALS
+                    return
                 hint = _FOLDER if "cannot use spill_folder" in reason else _INSTALL
                 raise DataflowError(Report(f"a machine of the cluster cannot run this: {reason}", hint=hint)) from error
             self.refusals[one.node] = self.refusals.get(one.node, 0) + 1  # gone again
@@ -312,6 +317,7 @@ class Cluster:
         return made.remote([self._packages], self.given, (self.token, address, self.settings.spill_folder, int(full["CPU"])))
 
 
+_log = logging.getLogger("dataflow")
 _join = join
 _lock = threading.Lock()
 _known: list[Cluster] = []

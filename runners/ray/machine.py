@@ -10,11 +10,15 @@ from typing import Any
 
 import ray
 
+from dataflow.driving.pool import Death
+from dataflow.errors import DataflowError
 from dataflow.plan.steps import Resources
 from runners.ray.holding import Holding, amounts, room
 from runners.ray.link import Link
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "RemoteProcess"]
+
+ANSWER = 5.0
 
 
 @dataclass(eq=False)
@@ -90,3 +94,26 @@ class Machine:
             ray.kill(self.agent)
         self.cores.give()
         self.other.give()
+
+
+class RemoteProcess:
+    """A worker process, through the agent of its machine."""
+
+    def __init__(self, machine: Machine, name: str) -> None:
+        self.machine, self.name, self.place = machine, name, machine.place
+
+    def kill(self) -> None:
+        with contextlib.suppress(DataflowError):  # the connection is gone, and with it the agent and its workers
+            self.machine.call("kill", self.name)
+
+    def end(self, patience: float) -> None:
+        if not patience:
+            self.kill()
+
+    def death(self) -> Death:
+        raise NotImplementedError("the pool asks the agent, and goes on meanwhile")
+
+    def stack(self) -> str:
+        with contextlib.suppress(ray.exceptions.RayError):
+            return str(ray.get(self.machine.call("stack", self.name), timeout=ANSWER))
+        return ""

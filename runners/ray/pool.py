@@ -4,8 +4,7 @@
 a machine goes ─> `Leaving`: no new attempts, its files are copied
 EOF  ─> agent.death ─┬─> how it ended, at which rows ─> Died
                      └─> the agent does not answer either: the machine is gone ─> Lost, PlaceLost
-a file of another machine cannot be read ─> is somebody there? ─┬─> nobody: the machine is gone
-                                                                └─> yes: the file alone is made again
+a file of another machine cannot be read ─> `Doubts`: is somebody there?
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import logging
 import os
 import selectors
 import socket
-import threading
 import time
 from collections import Counter
 from concurrent.futures import Future
@@ -37,11 +35,12 @@ from dataflow.worker import Channel
 from runners.ray.choosing import nearest, ran_here
 from runners.ray.cluster import Cluster
 from runners.ray.door import Door
+from runners.ray.doubts import Doubts
 from runners.ray.failures import cannot_start, in_our_words
 from runners.ray.holding import Holding
 from runners.ray.homes import Homes
 from runners.ray.leaving import Leaving
-from runners.ray.machine import Machine
+from runners.ray.machine import Machine, RemoteProcess
 from runners.ray.mailbox import Mailbox
 from runners.ray.transport import copied
 
@@ -50,34 +49,12 @@ __all__ = ["ClusterPool"]
 _log = logging.getLogger("dataflow")
 
 ASK = 0.25  # seconds between looks at the machines
-ANSWER = 5.0
 ENTRY = 30.0  # seconds from the start of a worker until it has come in
+BUSY = 90.0  # seconds in which an agent does what it was asked before, such as copying files, and says how a worker ended
 IDLE = 0.5  # seconds to tear down for a worker that has nothing to do, and makes room
 WINDOW = 16  # attempts that wait, of which a worker has the one with most of its bytes on its machine
 GONE = "its machine is gone"
-
-
-class _RemoteProcess:
-    """A worker process, through the agent of its machine."""
-
-    def __init__(self, machine: Machine, name: str) -> None:
-        self.machine, self.name, self.place = machine, name, machine.place
-
-    def kill(self) -> None:
-        with contextlib.suppress(DataflowError):  # the connection is gone, and with it the agent and its workers
-            self.machine.call("kill", self.name)
-
-    def end(self, patience: float) -> None:
-        if not patience:
-            self.kill()
-
-    def death(self) -> Death:
-        raise NotImplementedError("the pool asks the agent, and goes on meanwhile")
-
-    def stack(self) -> str:
-        with contextlib.suppress(ray.exceptions.RayError):
-            return str(ray.get(self.machine.call("stack", self.name), timeout=ANSWER))
-        return ""
+UNREACHED = "its machine cannot be reached now"
 
 
 class ClusterPool(WorkerPool):
@@ -95,11 +72,11 @@ class ClusterPool(WorkerPool):
         self.gone: set[str] = set()
         self.starting: dict[int, tuple[Machine, Resources | None]] = {}
         self.misstarts_on: Counter[Machine] = Counter()  # how many workers on it did not start, one after the other
-        self.launched: dict[int, float] = {}  # when those of them that have not come in yet were started
+        self.launched: dict[int, float] = {}  # when they were started, or will have been at the latest
         self.seats: dict[Machine, Counter[Resources | None]] = {}  # workers that are there or coming, by what their steps ask for
         self.leaving: set[PooledWorker] = set()  # take no more, as others need what they hold
-        self.dying: dict[PooledWorker, None] = {}  # of which it is being asked how they ended
-        self.doubted: dict[Machine, list[Failed]] = {}  # attempts that could not read a file of a machine
+        self.dying: dict[PooledWorker, float] = {}  # of which it is being asked how they ended, and since when
+        self.doubts = Doubts(self.mail, cluster.transport.answer, self._gone, super()._failed)
         self.going: dict[str, Leaving] = {}  # by place
         self.entered: dict[Holding, Machine] = {}  # what workers of this run use, or did a while ago
         self.lacking: dict[Resources | None, int] = {}  # for how many workers there was no room
@@ -184,7 +161,7 @@ class ClusterPool(WorkerPool):
         self.entered.update(dict.fromkeys(one.parts(asked), one))
         number = self._made
         self._made += 1
-        self.starting[number] = (one, asked)
+        self.starting[number], self.launched[number] = (one, asked), time.monotonic() + BUSY
         self._seats(one)[asked] += 1
         gpus = asked.gpus if asked is not None else 0.0
         self.mail.when(one.call("launch", number, self.run, self.door.address, gpus, one.other.gpus), self._launched, one, number)
@@ -193,6 +170,9 @@ class ClusterPool(WorkerPool):
         error = done.exception()
         if isinstance(error, ray.exceptions.RayTaskError):
             self._not_started(number, str(error))
+        elif isinstance(error, ray.exceptions.ActorUnavailableError):
+            self._not_started(number, UNREACHED)
+            self.doubts.about(one)
         elif error is not None:
             self._went(one, error)
         elif number in self.starting:
@@ -221,7 +201,7 @@ class ClusterPool(WorkerPool):
         if machine is None or machine.place in self.gone:
             connection.close()
             return
-        body = _RemoteProcess(machine, os.path.join(machine.folder, self.run, f"worker-{number}"))
+        body = RemoteProcess(machine, os.path.join(machine.folder, self.run, f"worker-{number}"))
         worker = PooledWorker(body, Channel(connection), asked)
         self.misstarts_on.pop(machine, None)
         self._add(worker)
@@ -313,8 +293,9 @@ class ClusterPool(WorkerPool):
         for one in [one for place, one in self.known.items() if current.get(place) is not one]:
             self._gone(one)
         self.known = current
-        for one in self.doubted:
-            self._ask(one)
+        self.doubts.again()
+        for worker in [worker for worker, since in self.dying.items() if time.monotonic() - since > BUSY]:
+            self._unreached(worker)
         for number in [number for number, since in self.launched.items() if time.monotonic() - since > ENTRY]:
             self._not_started(number, f"a worker was started, and did not come to {self.door.address[0]}:{self.door.address[1]}")
         for one in [one for one in current.values() if not one.stays]:
@@ -334,7 +315,7 @@ class ClusterPool(WorkerPool):
             del self.entered[part]
 
     def _mourn(self, worker: PooledWorker) -> None:
-        self.dying[worker] = None
+        self.dying[worker] = time.monotonic()
         body: Any = worker.body
         self.mail.when(body.machine.call("death", body.name), self._told, worker)
 
@@ -342,13 +323,22 @@ class ClusterPool(WorkerPool):
         """The agent of a dead worker says how it ended, or does not say."""
         if worker not in self.dying:
             return
-        if (error := done.exception()) is not None:
+        if isinstance(error := done.exception(), ray.exceptions.ActorUnavailableError):
+            self._unreached(worker)
+            return
+        if error is not None:
             self._went(_machine(worker), error)
             return
         del self.dying[worker]
         death, machine = done.result(), _machine(worker)
         where = f" on machine {machine.address}" + (f", which logs to {machine.log}" if machine.log else "")
         self._died(worker, death._replace(how=f"{death.how}{where}"))
+
+    def _unreached(self, worker: PooledWorker) -> None:
+        """Nobody says how a worker ended."""
+        del self.dying[worker]
+        self._died(worker, Death(UNREACHED, counts=False))
+        self.doubts.about(_machine(worker))
 
     def take(self, event: Event) -> None:
         """An event of an attempt that ran in this process."""
@@ -364,27 +354,9 @@ class ClusterPool(WorkerPool):
         if any(where.startswith(place) for place in self.gone):
             self.news.append(Lost(failed.attempt, "a machine whose files it read is gone"))
         elif one is not None:
-            self.doubted.setdefault(one, []).append(failed)
-            self._ask(one)
+            self.doubts.about(one, failed)
         else:
             super()._failed(failed)
-
-    def doubt(self, one: Machine) -> None:
-        """Find out whether a machine is there that did not answer."""
-        self.doubted.setdefault(one, [])
-        self._ask(one)
-
-    def _ask(self, one: Machine) -> None:
-        """Have another thread find out whether a machine is there."""
-        answer = self.cluster.transport.answer
-        threading.Thread(target=lambda: self.mail.put(self._answered, one, answer(one.place)), daemon=True).start()
-
-    def _answered(self, one: Machine, answer: str) -> None:
-        if one.place not in self.gone and answer == "nobody":
-            self._gone(one)  # Ray itself takes ten seconds or more to say so
-        elif answer == "here":
-            for failed in self.doubted.pop(one, []):
-                super()._failed(failed)
 
     def _went(self, machine: Machine, error: BaseException) -> None:
         """A machine's agent has ended, and Ray says why: it may have been out of memory."""
@@ -405,11 +377,11 @@ class ClusterPool(WorkerPool):
         for worker in dead:
             self._let_go(worker)
         dead += [worker for worker in self.dying if _machine(worker) is machine]
-        self.dying = {worker: None for worker in self.dying if _machine(worker) is not machine}
+        self.dying = {worker: since for worker, since in self.dying.items() if _machine(worker) is not machine}
         self.seats.pop(machine, None)
         self.news += [Lost(worker.busy, GONE) for worker in dead if worker.busy is not None]
         self.news += [Lost(self.orphans.pop(worker).attempt, GONE) for worker in dead if worker in self.orphans]
-        self.news += [Lost(failed.attempt, "a machine whose files it read is gone") for failed in self.doubted.pop(machine, [])]
+        self.news += [Lost(failed.attempt, "a machine whose files it read is gone") for failed in self.doubts.settle(machine)]
         self.news.append(PlaceLost(machine.place))
 
     def close(self) -> None:
@@ -419,8 +391,8 @@ class ClusterPool(WorkerPool):
         self.mail.close()
 
 
-def _body(worker: PooledWorker) -> _RemoteProcess:
-    assert isinstance(worker.body, _RemoteProcess)
+def _body(worker: PooledWorker) -> RemoteProcess:
+    assert isinstance(worker.body, RemoteProcess)
     return worker.body
 
 

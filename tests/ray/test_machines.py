@@ -379,7 +379,90 @@ def test_fault_56_a_machine_that_is_cut_off_for_seconds(tmp_path: Path, options:
         assert result.retries == waited and not [line for line in result.log if "is gone, and the files" in line], result.log
 
 
+def test_fault_17_an_agent_that_cannot_be_reached_for_a_moment_is_no_machine_that_is_gone(
+    tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from concurrent.futures import Future
+
+    from ray.exceptions import ActorUnavailableError
+
+    from runners.ray.machine import Machine
+
+    class Unreached:
+        def future(self) -> Future[Any]:
+            found: Future[Any] = Future()
+            found.set_exception(ActorUnavailableError("the network is busy", None))
+            return found
+
+    failing = ["launch", "death"]
+    call = Machine.call
+
+    def failing_call(self: Any, method: str, *arguments: Any) -> Any:
+        if method in failing:
+            failing.remove(method)
+            return Unreached()
+        return call(self, method, *arguments)
+
+    def deadly(n: int) -> int:
+        import os
+
+        if n == 700:
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(tmp_path / "died", os.O_CREAT | os.O_EXCL))
+                os.kill(os.getpid(), 9)
+        return n
+
+    monkeypatch.setattr(Machine, "call", failing_call)
+    with watched_jobs() as jobs:
+        rows = numbers(Pipeline(), 1200, 6).map(deadly).collect(**options)
+    assert sorted(rows) == list(range(1200))
+    assert failing == []
+    assert not any("is gone" in line for line in jobs[-1].scheduler.log), jobs[-1].scheduler.log
+
+
 # -- 18: machines that cannot run us
+
+
+def test_fault_18_a_machine_that_comes_late_and_cannot_run_us_is_left(
+    tmp_path: Path, options: Options, machines: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from runners.ray import cluster
+
+    late: list[Any] = []
+    made = cluster.Cluster._agent
+
+    def agent(self: Any, node: str, address: str, full: Any) -> Any:
+        given = self.given
+        if late and node == late[0].node_id:
+            self.given = {**given, "versions": {**given["versions"], "pyarrow": "99.0"}}
+        try:
+            return made(self, node, address, full)
+        finally:
+            self.given = given
+
+    monkeypatch.setattr(cluster.Cluster, "_agent", agent)
+
+    def come(over: threading.Event) -> None:
+        until((tmp_path / "begun").exists, 60)
+        late.append(machines.add_node(**NODE))
+        until(lambda: "is left, as it cannot run this" in caplog.text, 60)
+        (tmp_path / "over").touch()
+
+    def waiting(n: int) -> int:
+        import time
+
+        (tmp_path / "begun").touch()
+        while not (tmp_path / "over").exists():
+            time.sleep(0.05)
+        return n
+
+    try:
+        with meanwhile(come):
+            assert sorted(numbers(Pipeline(), 60, 6).map(waiting).collect(**options)) == list(range(60))
+    finally:
+        for node in late:
+            machines.remove_node(node, allow_graceful=False)
+    assert "versions differ: pyarrow 99.0 here" in caplog.text
 
 
 def test_fault_18_other_versions_on_the_machines_are_an_error_before_any_work(
