@@ -58,6 +58,7 @@ class Group:
 def read_from(of: Expressions, context: Context, select: exp.Select) -> list[Group]:
     """The groups of a FROM clause; the scope learns their names."""
     groups: list[Group] = []
+    beside = False  # the last comma stands before what reads the tables on its left, and binds less than the joins after it
     start = select.args.get("from_")
     if start is not None:
         groups.append(_group(of, context, start.this))
@@ -67,8 +68,14 @@ def read_from(of: Expressions, context: Context, select: exp.Select) -> list[Gro
         if not groups:
             refuse(one, "a JOIN without a FROM before it", "FROM a JOIN b ON …")
         if not _is_comma(one):
+            if beside and (how := _how(one)) in ("right", "full"):
+                refuse(
+                    one, f"{how.upper()} JOIN after a comma and unnest(…) or LATERAL", "CROSS JOIN unnest(…), which binds as it is written"
+                )
             _add(of, context, groups[-1], one)
-        elif _looks_left(one.this):
+            continue
+        beside = _looks_left(one.this)
+        if beside:
             groups = [Group([Piece("inner", group) for group in groups])]
             _add(of, context, groups[-1], one)
         else:

@@ -402,6 +402,12 @@ def test_a_scan_takes_only_the_columns_that_the_text_names() -> None:
             "outside of the brackets",
         ),
         ("select unnest(items) + 1 from l", "unnest stands alone", (1, 8), "FROM t, unnest"),
+        (
+            "select i from l, unnest(l.items) as u(i)\nright join t on i = k",
+            "RIGHT JOIN after a comma and unnest",
+            (2, 1),
+            "CROSS JOIN unnest",
+        ),
         ("select [items] from l", "a list of lists of columns", (1, 8), "||"),
         ("select [1] || id from t", "with a list, not with int32", (1, 8), "items ||"),
         ("select s & 1 from t", "& takes integers, not string", (1, 8), "AND"),
