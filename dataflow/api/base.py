@@ -10,7 +10,7 @@ from dataflow.api.building import check_argument, check_callable, name_of, plan_
 from dataflow.plan.nodes import Node, ParallelDo, SideInput
 from dataflow.plan.origin import Origin, caller
 from dataflow.plan.steps import OnError, Step, StepKind
-from dataflow.plan.types import pair_of
+from dataflow.plan.types import pair_of, show
 
 if TYPE_CHECKING:
     from dataflow.api.collection import PCollection
@@ -29,8 +29,48 @@ class Deferred(Generic[T]):
     def __init__(self, pipeline: Pipeline, node: Node) -> None:
         self.pipeline, self.node = pipeline, node
 
+    if not TYPE_CHECKING:  # which knows what is there
+
+        def __getattr__(self, name: str) -> Any:
+            from dataflow.api.elsewhere import said_here
+
+            raise said_here(self, name)
+
+        def __iter__(self) -> Any:
+            from dataflow.api.elsewhere import not_there_yet
+
+            raise not_there_yet(self, "cannot be iterated over")
+
+        def __getitem__(self, key: Any) -> Any:
+            from dataflow.api.elsewhere import not_there_yet
+
+            if isinstance(key, str):
+                raise not_there_yet(self, "has no columns to take", f"a step names them, such as select(col({key!r}))")
+            raise not_there_yet(self, "has no first element or part", "limit(n) is a step, and head(n) computes some elements")
+
+        def __len__(self) -> int:
+            from dataflow.api.elsewhere import not_there_yet
+
+            raise not_there_yet(self, "has no length", "size().get() counts its elements")
+
+    def __bool__(self) -> bool:
+        return True
+
     def _label(self, wanted: str) -> str:
         return self.pipeline.labels.unique(wanted)
+
+    def _check_others(self, verb: str, *others: object) -> None:
+        """That other collections are some, and of the same pipeline."""
+        for other in others:
+            if not isinstance(other, Deferred):
+                hint = "p.create(values) makes one of values"
+                if hasattr(other, "__arrow_c_stream__"):
+                    hint = "p.from_arrow(table) makes one of it"
+                elif isinstance(other, (list, tuple)) and all(isinstance(one, Deferred) for one in other):
+                    hint = f"{verb}(a, b) instead of {verb}([a, b])"
+                raise plan_error(f"{verb} takes another collection, not {show(type(other))}", hint=hint)
+            if other.pipeline is not self.pipeline:
+                raise plan_error("the collections belong to different pipelines", hint="make both from one Pipeline()")
 
     def _collection(self, node: Node) -> PCollection[Any]:
         from dataflow.api.collection import PCollection

@@ -231,9 +231,7 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         >>> p.create([1, 2]).flatten(p.create([2, 3])).collect()
         [1, 2, 2, 3]
         """
-        for other in others:
-            if other.pipeline is not self.pipeline:
-                raise plan_error("the collections belong to different pipelines", hint="make both from one Pipeline()")
+        self._check_others("flatten", *others)
         parts = (self.node, *(other.node for other in others))
         element = self.node.element if all(part.element == self.node.element for part in parts) else None
         node = Flatten(label=self._label(label or "flatten"), origin=caller(), element=element, parts=parts)
@@ -247,6 +245,7 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         >>> p.create([1]).union(p.create([2])).collect()
         [1, 2]
         """
+        self._check_others("union", *others)
         return self.flatten(*others, label=label or "union")
 
     def intersect(self, other: PCollection[T], label: str | None = None) -> PCollection[T]:
@@ -257,6 +256,7 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         >>> p.create([1, 2, 2]).intersect(p.create([2, 3])).collect()
         [2]
         """
+        self._check_others("intersect", other)
         return self._marked(label or "intersect").join(other._marked("other"), "semi", label=label or "intersect").keys().distinct()
 
     def subtract(self, other: PCollection[T], label: str | None = None) -> PCollection[T]:
@@ -267,6 +267,7 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
         >>> p.create([1, 1, 2]).subtract(p.create([2])).collect()
         [1, 1]
         """
+        self._check_others("subtract", other)
         return self._marked(label or "subtract").join(other._marked("other"), "anti", label=label or "subtract").keys()
 
     def partition(self, n: int, fn: Callable[[T], int], label: str | None = None) -> list[PCollection[T]]:

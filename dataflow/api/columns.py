@@ -199,10 +199,7 @@ class Columns(Reshaping[T]):
         kinds = ("inner", "left", "right", "full", "semi", "anti", "cross")
         if how not in kinds:
             raise plan_error(f"there is no {how!r} join; there are {', '.join(kinds)}")
-        if not isinstance(other, Columns):
-            raise plan_error(f"a join needs another collection of records, not {type(other).__name__}")
-        if other.pipeline is not self.pipeline:
-            raise plan_error("the other collection belongs to another pipeline")
+        self._check_others("join", other)
         if on is not None and (left_on is not None or right_on is not None):
             raise plan_error("a join takes either on, or left_on and right_on")
         left, right = (on, on) if on is not None else (left_on, right_on)
@@ -233,6 +230,7 @@ class Columns(Reshaping[T]):
         """
         from dataflow.plan.relational import AsOfJoin
 
+        self._check_others("join_asof", other)
         one, two = (on, on) if on is not None else (left_on, right_on)
         if one is None or two is None:
             raise plan_error("join_asof needs on, or left_on and right_on")
@@ -255,6 +253,7 @@ class Columns(Reshaping[T]):
         """
         from dataflow.plan.relational import Union
 
+        self._check_others("concat", *others)
         if by not in ("name", "position"):
             raise plan_error(f'concat matches columns by "name" or by "position", not by {by!r}')
         if by == "position":
@@ -304,6 +303,13 @@ class Grouping:
 
     def __init__(self, of: Columns[Any], keys: tuple[ExprNode, ...], sets: tuple[tuple[int, ...], ...] | None = None) -> None:
         self.of, self.keys, self.sets = of, keys, sets
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            from dataflow.api.elsewhere import said_here
+
+            raise said_here(self, name, "group")
 
     def agg(self, *exprs: Any, label: str | None = None, **named: Any) -> PCollection[Record]:
         """One record for every group: its keys and these aggregates."""

@@ -43,8 +43,9 @@ class Pipeline(Reading):
         self._columns: dict[int, Any] = {}
         self._tables: dict[int, Node] = {}
 
-    def sql(self, text: str, /, **tables: PCollection[Any] | str) -> PCollection[dict[str, Any]]:
-        """The records of a SELECT over collections of records, named by keyword; a string is a path to read.
+    def sql(self, text: str, /, **tables: Any) -> PCollection[dict[str, Any]]:
+        """The records of a SELECT over tables named by keyword: collections of records, paths to read, or what speaks Arrow, such as a
+        data frame.
 
         >>> p = Pipeline()
         >>> orders = p.create([{"who": "ann", "price": 3}, {"who": "bob", "price": 4}, {"who": "ann", "price": 5}])

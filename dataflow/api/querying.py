@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,8 @@ def _check_files(name: str, table: PCollection[Any], origin: Origin) -> None:
 
 
 def query(pipeline: Pipeline, text: str, tables: Mapping[str, Any]) -> PCollection[dict[str, Any]]:
-    """The collection that a SELECT over collections means. A table that is a string is a path of Parquet, CSV or JSON lines."""
+    """The collection that a SELECT over collections means. A table may also be a path of Parquet, CSV or JSON lines,
+    or what speaks Arrow, such as a data frame."""
     from dataflow.api.collection import PCollection
     from dataflow.sql import SqlError, translate
 
@@ -47,9 +49,14 @@ def query(pipeline: Pipeline, text: str, tables: Mapping[str, Any]) -> PCollecti
         raise plan_error(f"sql needs a text, not {type(text).__name__}", origin)
     nodes, schemas = {}, {}
     for name, given in tables.items():
-        table = _read(pipeline, given) if isinstance(given, str) else given
+        table = given
+        if isinstance(given, (str, os.PathLike)):
+            table = _read(pipeline, os.fspath(given))
+        elif not isinstance(given, PCollection) and hasattr(given, "__arrow_c_stream__"):
+            table = pipeline.from_arrow(given, name)
         if not isinstance(table, PCollection):
-            raise plan_error(f"the table {name!r} is a {type(given).__name__}; it must be a collection of records or a path", origin)
+            what = "it must be a collection of records, a path, or a table or data frame"
+            raise plan_error(f"the table {name!r} is a {type(given).__name__}; {what}", origin)
         if table.pipeline is not pipeline:
             raise plan_error(f"the table {name!r} belongs to another pipeline", origin)
         schema = pipeline.columns(table.node)

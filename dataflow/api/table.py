@@ -142,6 +142,7 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
         """
         if how not in joins._KINDS:
             raise plan_error(f"there is no {how!r} join; there are {', '.join(joins._KINDS)}")
+        self._check_others("join", other)
         return joins.join(self, other, how, label)
 
     def cogroup(self, *others: PTable[K, Any], label: str | None = None) -> PTable[K, tuple[Iterable[Any], ...]]:
@@ -153,6 +154,7 @@ class PTable(PCollection[tuple[K, V]], Generic[K, V]):
         >>> a.cogroup(b).collect()
         [('k', ([1], [2, 3]))]
         """
+        self._check_others("cogroup", *others)
         return joins.cogroup([self, *others], label)
 
 
