@@ -16,8 +16,8 @@ from dataflow.physical.program import ShuffleInput, TaskInput
 from dataflow.scheduling.events import AttemptId
 from dataflow.shard.runfile import Block, RunFile
 from runners.ray.holding import Holding
-from runners.ray.machine import Machine
-from runners.ray.pool import ClusterPool, _RemoteProcess
+from runners.ray.machine import Machine, RemoteProcess
+from runners.ray.pool import ClusterPool
 
 pytestmark = [pytest.mark.ray]
 
@@ -28,7 +28,7 @@ LINK: Any = None  # nobody is asked
 def worker(place: str) -> Any:
     channel: Any = None
     return PooledWorker(
-        _RemoteProcess(Machine(place, None, LINK, Holding(place, {"CPU": 1}), Holding(place, {}), place=place), "worker-0"), channel
+        RemoteProcess(Machine(place, None, LINK, Holding(place, {"CPU": 1}), Holding(place, {}), place=place), "worker-0"), channel
     )
 
 
