@@ -36,6 +36,7 @@ __all__ = ["CsvSource"]
 
 SAMPLE = 1 << 20
 BLOCK = 1 << 22
+HEADER = 1 << 14
 SAMPLED = 8
 
 
@@ -84,10 +85,18 @@ class CsvSource(FileSource):
         edges = [0, *self._boundaries(info, target), info.size]
         return [Split(info.path, a, b, b - a, info.version, layout) for a, b in itertools.pairwise(edges) if b > a]
 
-    def _strays(self, block: bytes) -> bool:
-        """Whether quotes stand inside plain fields (as in ``5" wide``): counting them then says nothing about rows."""
+    def _strays(self, block: bytes, inside: int = 0) -> bool:
+        """Whether quotes stand inside plain fields (as in ``5" wide`` or ``5"``): counting them then says nothing about rows. ``inside``:
+        whether the block begins within quotes."""
+        if b'"' not in block:
+            return False
         mark = re.escape(self.delimiter.encode())
-        return b'"' in block and re.search(rb'[^"\r\n' + mark + rb']"[^"\r\n' + mark + rb"]", block) is not None
+        if re.search(rb'[^"\r\n' + mark + rb']"[^"\r\n' + mark + rb"]", block) is not None:
+            return True
+        bytes_ = np.frombuffer(block, np.uint8)
+        opening = np.flatnonzero(bytes_ == 34)[inside::2]  # a quote of two within quotes closes them, and opens them again
+        before = bytes_[opening[opening > 0] - 1]
+        return not np.isin(before, np.frombuffer(self.delimiter.encode() + b'\r\n"', np.uint8)).all()
 
     def _boundaries(self, info: FileInfo, target: int) -> Iterator[int]:
         """Line ends outside quotes, one after every ``target`` bytes. One pass over the file at memory speed."""
@@ -95,7 +104,7 @@ class CsvSource(FileSource):
         inside, position, wanted = 0, 0, target
         with fs.open(inner) as raw:
             while data := raw.read(BLOCK):
-                if self._strays(data):
+                if self._strays(data, inside):
                     return
                 if position + len(data) <= wanted:
                     inside ^= data.count(b'"') & 1
@@ -177,8 +186,9 @@ class CsvSource(FileSource):
                     raw.seek(split.start)
                 left = split.stop - split.start
             rest, first = b"", split.start == 0
-            if split.start and self.header and self.union:
+            if split.start and self.header:  # the columns of this file may stand in another order than those of the first
                 own = self._header(split.name)
+                self._same_columns(own, names, split.name)
             while True:
                 size = max(BLOCK, len(rest))  # twice as much while no row ends
                 data = self._guarded(split.name, partial(plain.read, size if left < 0 else min(size, left)))
@@ -255,9 +265,12 @@ class CsvSource(FileSource):
             return raw.read()
 
     def _header(self, path: str) -> tuple[str, ...]:
+        data, end = b"", 0
         with self.open(Split(path)) as raw:
-            line = raw.readline()
-        return tuple(self._parse(line, None, Place(path, 1), []).column_names)
+            while not end and (more := raw.read(HEADER)):  # a name may have a line end in it
+                data += more
+                end = _first_row_end(data)
+        return tuple(self._parse(data[:end] or data, None, Place(path, 1), []).column_names)
 
     def _parse(
         self,
@@ -279,6 +292,10 @@ class CsvSource(FileSource):
             names = self.names
         types = {f.name: f.type for f in schema} if schema is not None else {}
         types.update(self.schema)
+        if not names and self.header:
+            data = data.lstrip(b"\r\n")
+            data += b"" if b"\n" in data or not data else b"\n"  # a header alone
+        one = len(names) == 1 if names else self.delimiter.encode() not in _unquoted(data[: _first_row_end(data)] or data)
         try:
             table = pacsv.read_csv(
                 io.BytesIO(data),
@@ -286,7 +303,10 @@ class CsvSource(FileSource):
                     use_threads=False, block_size=max(len(data), 1), encoding=encoding,
                     column_names=list(names) if names else None, autogenerate_column_names=not names and not self.header,
                 ),
-                pacsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=reject),
+                pacsv.ParseOptions(
+                    delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=reject,
+                    ignore_empty_lines=not one,  # which is how a record of one null is written
+                ),
                 pacsv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False),
             )  # fmt: skip
         except pa.ArrowInvalid as error:
@@ -330,6 +350,18 @@ class CsvSource(FileSource):
                 column = pa.nulls(table.num_rows, kind) if value is None else pa.repeat(pa.scalar(value).cast(kind), table.num_rows)
                 table = table.append_column(name, column)
         return Records(table)
+
+
+def _first_row_end(block: bytes) -> int:
+    """Just past the first line end outside quotes of a block that begins outside quotes; 0 where there is none."""
+    at = 0
+    while (end := block.find(b"\n", at) + 1) and block.count(b'"', 0, end) & 1:
+        at = end
+    return end
+
+
+def _unquoted(row: bytes) -> bytes:
+    return re.sub(rb'"[^"]*"', b"", row)
 
 
 def _last_row_end(block: bytes) -> int:

@@ -33,7 +33,10 @@ def tables_of(fs: FileSystem, file: WrittenFile, sink: FileSink) -> Iterator[pa.
                 types = {f.name: f.type for f in file.schema}
                 yield pacsv.read_csv(
                     raw,
-                    convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False),
+                    pacsv.ReadOptions(block_size=1 << 24),
+                    # a record of one null is an empty line
+                    pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(types) != 1),
+                    pacsv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False),
                 )
             case _:
                 import fastavro

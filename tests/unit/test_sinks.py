@@ -599,14 +599,7 @@ def test_structs_within_lists_with_different_fields_become_one_struct(tmp_path):
     assert in_order(read("parquet", tmp_path / "out")) == in_order(expected)
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        "parquet",
-        pytest.param("csv", marks=pytest.mark.xfail(strict=True, reason="gap: a CSV column's types are guessed anew by its reader")),
-        "ipc",
-    ],
-)
+@pytest.mark.parametrize("form", ["parquet", "csv", "ipc"])
 def test_partitioned_parts_with_different_schemas_keep_folder_and_rows(tmp_path, form):
     write(
         None,
