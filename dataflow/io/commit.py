@@ -35,18 +35,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 from typing import Any
 
+from dataflow.errors import OutputError
 from dataflow.io.applying import apply
 from dataflow.io.conforming import conformed
 from dataflow.io.files import FileSystem, join
 from dataflow.io.nothing import empty_file, without_rows
-from dataflow.io.recovery import claim, recover, runs_here
+from dataflow.io.recovery import began, claim, recover, runs_here
 from dataflow.io.sink import FORMATS, FileSink
-from dataflow.io.staging import MANIFEST, MARK, Staged, levels, parent_of, staging_of, write_small
+from dataflow.io.staging import MANIFEST, MARK, Staged, exists_already, holds, levels, parent_of, staging_of, write_small
 
 __all__ = ["Commit", "Staged", "recover", "staging_of"]
+
+_deciding = threading.Lock()  # of the threads of a process; others are kept out by `claim`
 
 
 class Commit:
@@ -63,11 +67,18 @@ class Commit:
 
     def begin(self) -> None:
         """Make the staging folders; whoever else is at work on a target is an error."""
-        owner = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "run": self.run}).encode()
+        owner = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "began": began(os.getpid()), "run": self.run}).encode()
         runs_here.add(self.run)
         for one in self.targets:
             recover(one.fs, one.target, one.sink.options, writing=True)
             claim(one.fs, one.target, one.staging, owner)
+        self._check_absent()
+
+    def _check_absent(self) -> None:
+        """What must not be there may have come since the run was planned: from a commit that `recover` finished, or from others."""
+        for one in self.targets:
+            if one.sink.mode == "error" and holds(one.fs, one.target):
+                raise OutputError(exists_already(one.sink.path))
 
     def stage(self) -> None:
         """Step 1: the winners under final names, the manifest beside them, all on disk."""
@@ -125,6 +136,11 @@ class Commit:
         if not self.targets:
             return
         self.stage()
+        with _deciding:
+            self._check_absent()
+            self._become_visible()
+
+    def _become_visible(self) -> None:
         self.decide()
         for patience in (0.05, 0.2, None):  # decided: what fails now is tried again, not taken back
             try:

@@ -12,7 +12,7 @@ from dataflow.io.applying import apply
 from dataflow.io.files import FileSystem, file_system, join
 from dataflow.io.staging import STAGING, parent_of, read_small, write_small
 
-__all__ = ["recover", "runs_here"]
+__all__ = ["began", "recover", "runs_here"]
 
 runs_here: set[str] = set()  # runs of this process that are not over
 
@@ -60,7 +60,7 @@ def _in_progress(fs: FileSystem, staging: str, target: str, writing: bool) -> bo
     owner = _owner(fs, staging)
     if owner is None:
         return staging.rpartition("dataflow-")[2] in runs_here  # it is just being removed
-    here = owner["pid"] == os.getpid()
+    here = owner["pid"] == os.getpid() and owner.get("host") == os.uname().nodename  # containers all have a process 1
     if not _alive(owner) or (here and owner["run"] not in runs_here):
         return False
     if writing and not here:
@@ -68,7 +68,7 @@ def _in_progress(fs: FileSystem, staging: str, target: str, writing: bool) -> bo
             Report(
                 f"a run is in progress on this target, by pid {owner['pid']} on {owner['host']}",
                 location=target,
-                hint="wait for it, or stop it",
+                hint=f"wait for it, or stop it; if it is no more, remove {staging}",
             )
         )
     return True
@@ -109,9 +109,20 @@ def _owner(fs: FileSystem, staging: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def began(process: int) -> str:
+    """When a process of this machine began, where that can be seen; "" if not."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as stat, open("/proc/sys/kernel/random/boot_id") as boot:
+            return f"{stat.read().rpartition(b')')[2].split()[19].decode()} {boot.read().strip()}"
+    except (OSError, IndexError):
+        return ""
+
+
 def _alive(owner: Mapping[str, Any]) -> bool:
     if owner.get("host") != os.uname().nodename:
         return True  # it cannot be known: better to refuse than to destroy
+    if owner.get("began") and began(int(owner["pid"])) not in ("", owner["began"]):
+        return False  # another process has its number, as after a restart of the machine or the container
     try:
         os.kill(int(owner["pid"]), 0)
     except (ProcessLookupError, ValueError):

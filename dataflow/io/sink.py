@@ -47,9 +47,17 @@ class FileSink:
 
     def files(self) -> tuple[FileSystem, str]:
         """The file system of the target and the path in it."""
-        fs, path = file_system(self.path.rstrip("/"), self.options)
+        fs, path = file_system(self.path.rstrip("/") or "/", self.options)
+        if not fs.can_move_directories:
+            return fs, path
+        path = os.path.abspath(path)  # whoever finishes the commit after a crash may stand in another folder
         # a link to a folder stays a link: what it points to is the target
-        return fs, os.path.realpath(path) if fs.can_move_directories and os.path.islink(path) else path
+        return fs, os.path.realpath(path) if os.path.islink(path) else path
+
+    def place(self) -> str:
+        """What tells the target from any other, however it is spelled. Raises what opening its file system does."""
+        fs, path = self.files()
+        return os.path.realpath(path) if fs.can_move_directories else f"{self.path.partition('://')[0]}://{path}"
 
 
 @record(eq=True)

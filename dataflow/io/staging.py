@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from dataclasses import field
 from typing import Any
 
+from dataflow.errors import Report
 from dataflow.io.files import FileSystem, join
 from dataflow.io.sink import FileSink, WrittenFile
 from dataflow.record import record
 
 __all__ = [
-    "MANIFEST", "MARK", "STAGING", "Staged", "levels", "manifest", "manifest_of", "parent_of", "read_small", "staging_of", "write_small",
+    "MANIFEST", "MARK", "STAGING", "Staged", "exists_already", "holds", "levels", "manifest", "manifest_of", "parent_of", "read_small",
+    "staging_of", "write_small",
 ]  # fmt: skip
 
 MANIFEST = "_MANIFEST.json"
@@ -69,6 +71,18 @@ def levels(root: str, folders: Iterable[str]) -> list[str]:
         for count in range(1, len(parts) + 1):
             found[join(root, "/".join(parts[:count]))] = count
     return sorted(found, key=lambda path: (-found[path], path))
+
+
+def holds(fs: FileSystem, target: str) -> bool:
+    """Whether there is anything at a target, hidden or not, that an empty output of ours would not have."""
+    if not fs.can_move_directories:
+        return fs.exists(target) and bool(fs.find(target))
+    return fs.exists(target) and any(not name.startswith(MARK) for name in fs.names(target))
+
+
+def exists_already(path: str) -> Report:
+    """What is said of an output that must not be there, and is."""
+    return Report(f"the output {path} exists and holds data", hint='mode="overwrite" replaces it whole, mode="append" adds to it')
 
 
 def manifest(fs: FileSystem, target: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dataflow.errors import PreflightError, Report, shorten
 from dataflow.io.files import LocalFiles
+from dataflow.io.staging import exists_already, holds
 from dataflow.physical.phases import PhysicalPlan
 from dataflow.plan.nodes import GroupByKey, Node, Operate, ParallelDo, Read, Sort, View, Write
 from dataflow.plan.traversal import topological
@@ -26,7 +27,7 @@ def preflight(plan: tuple[Node, ...], physical: PhysicalPlan) -> list[Report]:
             case Read(source=source) if hasattr(source, "check"):
                 problems += [_at(node, report) for report in _checked(source)]
             case Write(sink=sink) if hasattr(sink, "path"):
-                path = os.path.abspath(sink.path) if "://" not in sink.path else sink.path.rstrip("/")
+                path = _place(sink)
                 if path in targets:
                     problems.append(
                         _at(node, Report(f"two outputs go to {sink.path}", hint=f"the other is declared at {targets[path].origin}"))
@@ -70,6 +71,13 @@ def _at(node: Node, report: Report) -> Report:
     return replace(report, steps=(node.label,), declared=str(node.origin), declared_text=node.origin.text())
 
 
+def _place(sink: Any) -> str:
+    try:
+        return str(sink.place())
+    except (AttributeError, ImportError, ValueError, OSError):  # it is said below why that cannot be reached
+        return str(sink.path)
+
+
 def _check_target(sink: Any) -> Iterator[Report]:
     if "\0" in sink.path or not sink.path.strip():
         yield Report(f"not a path: {sink.path!r}")
@@ -103,8 +111,10 @@ def _check_target(sink: Any) -> Iterator[Report]:
         if not os.access(parent, os.W_OK | os.X_OK) or not _writable(parent):
             yield Report(f"the output {sink.path} cannot be written: no permission in {parent}")
             return
-    if sink.mode == "error" and fs.exists(target) and fs.find(target):
-        yield Report(f"the output {sink.path} exists and holds data", hint='mode="overwrite" replaces it whole, mode="append" adds to it')
+    if sink.mode == "error" and holds(fs, target):
+        yield exists_already(sink.path)
+    elif sink.mode != "append" and isinstance(fs, LocalFiles) and f"{os.getcwd()}/".startswith(f"{os.path.realpath(target)}/"):
+        yield Report(f"the output {sink.path} is the current folder, or holds it, and would be replaced", hint="name a folder in it")
     if sink.format == "avro":
         try:
             import fastavro as _  # noqa: F401 - only whether it is there

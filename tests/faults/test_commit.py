@@ -340,7 +340,7 @@ class Dead:
         """The owner of what it left is no process any more."""
         gone = in_child_pid()
         for path in folder.rglob("_OWNER"):
-            path.write_text(json.dumps({**json.loads(path.read_text()), "pid": gone}))
+            path.write_text(json.dumps({**json.loads(path.read_text()), "pid": gone, "began": ""}))
 
 
 def in_child_pid():
@@ -461,7 +461,9 @@ def test_fault_58_a_reader_does_not_carry_out_the_commit_of_a_run_that_lives(tmp
     fill(target, "ours")
     commit = commit_of("c0ffee00c0ffee00", [target], "overwrite")
     owner = tmp_path / ".out.dataflow-c0ffee00c0ffee00" / "_OWNER"
-    owner.write_text(json.dumps({**json.loads(owner.read_text()), "pid": os.getppid()}))  # a run of another process, which lives
+    owner.write_text(
+        json.dumps({**json.loads(owner.read_text()), "pid": os.getppid(), "began": ""})
+    )  # a run of another process, which lives
     commit.stage()
     commit.decide()
 
@@ -485,7 +487,7 @@ def test_fault_58_a_reader_may_read_while_another_run_writes(tmp_path):
     fill(target, "ours")
     commit_of("c0ffee00c0ffee00", [target], "overwrite")
     owner = tmp_path / ".out.dataflow-c0ffee00c0ffee00" / "_OWNER"
-    owner.write_text(json.dumps({**json.loads(owner.read_text()), "pid": os.getppid()}))
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "pid": os.getppid(), "began": ""}))
     assert sorted(Pipeline().read_text(str(target)).collect(**QUIET)) == sorted(OLD)
     assert owner.exists()
 
@@ -495,7 +497,7 @@ def test_fault_10_a_second_run_on_a_target_is_told_who_writes_it(tmp_path):
     fill(target, "ours")
     commit_of("c0ffee00c0ffee00", [target], "overwrite")
     owner = tmp_path / ".out.dataflow-c0ffee00c0ffee00" / "_OWNER"
-    owner.write_text(json.dumps({**json.loads(owner.read_text()), "pid": os.getppid()}))
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "pid": os.getppid(), "began": ""}))
     p = Pipeline()
     p.create(NEW).write_text(str(target), mode="overwrite")
     with pytest.raises(OutputError, match=f"pid {os.getppid()}"):
@@ -579,10 +581,10 @@ def test_fault_58_targets_on_different_file_systems_agree_after_a_crash_at_any_s
                     finished = False
             gone = in_child_pid()
             for path in tmp_path.rglob("_OWNER"):
-                path.write_text(json.dumps({**json.loads(path.read_text()), "pid": gone}))
+                path.write_text(json.dumps({**json.loads(path.read_text()), "pid": gone, "began": ""}))
             for path in memory.find("/"):
                 if path.endswith("_OWNER"):
-                    memory.pipe_file(path, json.dumps({**json.loads(memory.cat(path)), "pid": gone}).encode())
+                    memory.pipe_file(path, json.dumps({**json.loads(memory.cat(path)), "pid": gone, "began": ""}).encode())
             for target in targets:
                 recover(*file_system(target))
             found = [*lines(targets[0].removeprefix(f"{tmp_path}/")), *lines(targets[1].removeprefix(f"{tmp_path}/"))]

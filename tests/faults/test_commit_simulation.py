@@ -54,7 +54,7 @@ class Story:
 
     def one_run(self, number):
         draw, disk = self.draw, self.disk
-        mode = draw.choice(("overwrite", "append", "error" if not any(self.holds.values()) else "overwrite"))
+        mode = draw.choice(("overwrite", "append", "error" if not any(map(disk.find, self.targets)) else "overwrite"))
         lines = {target: [f"{target} {number} {i}" for i in range(draw.randint(0, 4))] for target in self.targets}
         before = {target: self.holds.get(target, []) for target in self.targets}
         after = {target: sorted([*(before[target] if mode == "append" else []), *lines[target]]) for target in self.targets}
