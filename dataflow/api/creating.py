@@ -38,7 +38,7 @@ def records_of(values: Iterable[Any], schema: pa.Schema) -> pa.Table:
     """Records as a table of exactly these columns; a column that a record lacks is null."""
     import pyarrow as pa
 
-    from dataflow.io.schema import plain
+    from dataflow.io.schema import as_declared, plain
 
     origin = caller()
     if hasattr(values, "__arrow_c_stream__"):
@@ -52,7 +52,7 @@ def records_of(values: Iterable[Any], schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         try:
-            columns.append(pa.array([row.get(field.name) for row in rows], field.type))
+            columns.append(as_declared([row.get(field.name) for row in rows], field.type))
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise plan_error(f"column {field.name!r} is not {field.type}, as schema= says: {error}", origin) from error
     return pa.Table.from_arrays(columns, schema=schema)

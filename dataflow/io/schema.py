@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,10 +24,11 @@ from dataflow.errors import Report, SchemaError, shorten
 from dataflow.shard.arrow import from_numpy, strings
 from dataflow.shard.batch import Batch, Lines, Pairs, Records, Values
 
-__all__ = ["conform", "plain", "table_of", "unify", "widen"]
+__all__ = ["as_declared", "conform", "plain", "table_of", "unify", "widen"]
 
 _EXACT = 2**53
 _NUMBERS = {int: np.int64, float: np.float64, bool: np.bool_}
+_WHOLE = {int, str, bytes, bool, type(None)}  # of which Arrow cuts none to fit a type
 _KNOWN = {str, int, float, bool, bytes, type(None), dt.datetime, dt.date, dt.timedelta}
 
 
@@ -95,12 +97,13 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
     try:
         kinds = set(map(type, items))
         _refuse_mixes(name, items, kinds)
+        _refuse_mixes_within(name, items, kinds)
         if declared is None and str in kinds and kinds <= {str, type(None)}:
             found = strings(items) if None not in items else pa.array(items, pa.large_string())
             return found.cast(pa.string()) if found.nbytes < 2**31 else found
         if declared is None and len(kinds) == 1 and (dtype := _NUMBERS.get(next(iter(kinds)))):
             return from_numpy(np.array(items, dtype))  # `pa.array` imports pandas
-        return pa.array(items, declared)
+        return pa.array(items) if declared is None else as_declared(items, declared)
     except (
         pa.ArrowInvalid,
         pa.ArrowTypeError,
@@ -114,6 +117,8 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
         names = sorted({type(v).__name__ for v in items if v is not None})
         text = f"column {name!r} has no one type: it holds {', '.join(names[:4])}"
         text += f", and Arrow says: {error}" if len(names) < 2 else ""
+        if declared is not None and len(names) < 2:
+            text = f"column {name!r} is not {declared}, as schema= says: {error}"
         if isinstance(error, OverflowError):
             text = f"column {name!r} holds an integer beyond 64 bits"
         raise SchemaError(
@@ -121,8 +126,45 @@ def _column(name: str, values: Sequence[Any], declared: pa.DataType | None) -> p
         ) from error
 
 
+def as_declared(items: Sequence[Any], declared: pa.DataType) -> pa.Array:
+    """Values in a declared type. What Arrow would cut to fit, such as 1.5 to an integer or a time to its day, is an error of Arrow's."""
+    if set(map(type, items)) <= _WHOLE:
+        return pa.array(items, declared)
+    try:
+        found = pa.array(items)
+        if found.type == declared:
+            return found
+        cast = found.cast(declared)
+    except pa.ArrowNotImplementedError:  # what only the declared type can hold, such as a map
+        return pa.array(items, declared)
+    if _has_days(declared) and not cast.cast(found.type).equals(found):
+        raise pa.ArrowInvalid("a time of day would be lost")
+    return cast
+
+
+def _has_days(kind: pa.DataType) -> bool:
+    """Whether there are dates in a type, to which Arrow cuts times."""
+    return pa.types.is_date(kind) or any(_has_days(kind.field(at).type) for at in range(kind.num_fields))
+
+
+def _refuse_mixes_within(name: str, items: Sequence[Any], kinds: set[type]) -> None:
+    """The same, of what stands in lists and records."""
+    inner: list[Sequence[Any]] = []
+    if list in kinds:
+        inner.append(list(itertools.chain.from_iterable(one for one in items if type(one) is list)))
+    if dict in kinds:
+        dicts = [one for one in items if type(one) is dict]
+        inner += [[one.get(key) for one in dicts] for key in dict.fromkeys(key for one in dicts for key in one)]
+    for some in inner:
+        kinds = set(map(type, some))
+        _refuse_mixes(name, some, kinds)
+        _refuse_mixes_within(name, some, kinds)
+
+
 def _refuse_mixes(name: str, items: Sequence[Any], kinds: set[type]) -> None:
-    """Mixes that Arrow would take, and change: text becomes bytes, local times shift."""
+    """Mixes that Arrow would take, and change: text becomes bytes, times lose their time of day, local times shift."""
+    if dt.date in kinds and dt.datetime in kinds:
+        raise SchemaError(Report(f"column {name!r} has no one type: it holds date, datetime", hint="map the values to one type first"))
     if str in kinds and bytes in kinds:
         raise SchemaError(Report(f"column {name!r} has no one type: it holds bytes, str", hint="map the values to one type first"))
     if dt.datetime in kinds and len({v.tzinfo is None for v in items if isinstance(v, dt.datetime)}) == 2:

@@ -16,6 +16,7 @@ from dataflow.io.open_file import OpenFile
 from dataflow.io.schema import conform, table_of, unify
 from dataflow.io.sink import FORMATS, FileSink, WrittenFile, hive_folder
 from dataflow.io.spelling import spelled
+from dataflow.kernels.carrying import without_views
 from dataflow.shard.batch import Batch, Records
 from dataflow.shard.size import estimated_bytes
 
@@ -136,6 +137,8 @@ def _by_folder(table: pa.Table, names: tuple[str, ...]) -> list[tuple[str, pa.Ta
     folders = [hive_folder(names, row) for row in zip(*columns, strict=True)]
     codes = pa.array(folders, pa.string()).dictionary_encode()
     rest = table.drop_columns(list(names))
+    plain = pa.schema([field.with_type(without_views(field.type)) for field in rest.schema], rest.schema.metadata)
+    rest = rest if plain.equals(rest.schema) else rest.cast(plain)  # Arrow takes no rows of views
     index = codes.indices.to_numpy()
     order = np.argsort(index, kind="stable")
     edges = np.flatnonzero(np.diff(index[order])) + 1

@@ -28,7 +28,7 @@ from dataflow.errors import Report, SchemaError
 from dataflow.expr.types import is_fixed_offset
 from dataflow.shard.arrow import from_numpy, to_numpy
 
-__all__ = ["check_carried", "full_type", "is_plain", "out_of", "returned", "shuffled", "spelled_in_full", "storage_table"]
+__all__ = ["check_carried", "full_type", "is_plain", "out_of", "returned", "shuffled", "spelled_in_full", "storage_table", "without_views"]
 
 _is = pa.types
 
@@ -176,6 +176,19 @@ def spelled_in_full(array: Any) -> Any:
 def full_type(kind: pa.DataType) -> pa.DataType | None:
     """What a view of text or bytes is when it is none; None of other types."""
     return pa.large_string() if _is.is_string_view(kind) else pa.large_binary() if _is.is_binary_view(kind) else None
+
+
+def without_views(kind: pa.DataType) -> pa.DataType:
+    """A type without views of text or bytes anywhere in it: most of Arrow's kernels know none."""
+    if _is.is_struct(kind):
+        return pa.struct([field.with_type(without_views(field.type)) for field in kind])
+    if _is.is_list(kind):
+        return pa.list_(kind.value_field.with_type(without_views(kind.value_type)))
+    if _is.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(without_views(kind.value_type)))
+    if _is.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(without_views(kind.value_type)), kind.list_size)
+    return full_type(kind) or kind
 
 
 def _into(array: Any, touched: bool) -> Any:
