@@ -79,7 +79,7 @@ class RocksStore:
     shared = False
 
     def __init__(self, path: str | os.PathLike[str], *, cache: int | str = "256MiB", read_only: bool = False, create: bool = True) -> None:
-        self.path = os.path.abspath(os.fspath(path))
+        self.path = os.path.realpath(os.fspath(path))  # RocksDB's own lock goes by the name, and a folder may have several
         self.name = f"rocksdb:{os.fspath(path)}"
         self.read_only = read_only
         self._db = open_folder(self.name, self.path, parse_size(cache), read_only, create)
@@ -341,7 +341,11 @@ class RocksStore:
             keys = {family: self._families[family].property_int_value("rocksdb.estimate-num-keys") or 0 for family in FAMILIES}
         except Exception as reason:
             self._refuse("read", reason)
-        return Sizes(sum(entry.stat().st_size for entry in os.scandir(self.path) if entry.is_file()), keys)
+        size = 0
+        for entry in os.scandir(self.path):
+            with contextlib.suppress(FileNotFoundError):  # compacted away just now
+                size += entry.stat().st_size if entry.is_file() else 0
+        return Sizes(size, keys)
 
     def close(self) -> None:
         """Let go of the folder. Scans and snapshots end with it. Twice is no error."""

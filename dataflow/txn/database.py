@@ -208,7 +208,12 @@ class Database:
             except _AGAIN:
                 made.append(None)
             except Exception as error:
-                failure = error
+                try:
+                    t.close()
+                except SnapshotTooOldError:
+                    made.append(None)  # it may have failed over what was collected while it read
+                else:
+                    failure = error
             t.rollback()
         return made, failure
 
@@ -249,8 +254,15 @@ class Database:
         4
         """
 
+        if not isinstance(column, str):
+            how = ': write @db.observer("column") above the function' if callable(column) else ""
+            raise ValueError(f"a column is named by a str, not by {column!r}{how}")
+
         def registered(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.observers.register(Observer(name or function.__name__, column, runnable(function), together))
+            own = name or getattr(function, "__name__", "")
+            if not own:
+                raise ValueError(f"{function!r} has no name to keep its progress by: give it one, by name=…")
+            self.observers.register(Observer(own, column, runnable(function), together))
             return function
 
         return registered

@@ -38,7 +38,7 @@ def note_key(observer: str, row: Any, column: str | None = None) -> bytes:
 
 def set_aside(store: Store, observer: Observer, rows: Collection[Any], error: Exception) -> None:
     """Note what failed."""
-    text = f"{type(error).__name__}: {_said(error)}".encode()
+    text = f"{type(error).__name__}: {_said(error)}".encode("utf-8", "backslashreplace")
     store.write([Edit("meta", note_key(observer.name, row, observer.column), text) for row in rows], sync=False)
 
 
@@ -92,4 +92,7 @@ def circle(observer: Observer, row: Any, names: tuple[str, ...], longest: int) -
 
 
 def _said(error: Exception) -> str:
-    return redact(str(error))[:300]
+    try:
+        return redact(str(error))[:300]
+    except Exception as reason:  # as of an integer of too many digits
+        return f"(what it says cannot be shown: {type(reason).__name__})"

@@ -66,16 +66,16 @@ def claim(store: Store, column: str, names: Collection[str]) -> None:
 
 
 def forget(store: Store, column: str, name: str) -> bool:
-    """An observer is gone for good. Whether it was the last: then its column is not observed any more."""
+    """An observer is gone for good, or has never run. Whether none is left: then its column is not observed any more."""
     left: set[str] = set()
 
     def without(known: set[str]) -> set[str] | None:
         nonlocal left
         left = known - {name}
-        return left or (None if known else known)
+        return left or None
 
-    before = _change(store, column, without)
-    return bool(before) and not left
+    _change(store, column, without)
+    return not left
 
 
 def _change(store: Store, column: str, change: Callable[[set[str]], set[str] | None]) -> set[str]:

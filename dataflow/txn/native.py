@@ -263,10 +263,10 @@ class NativeEngine:
 
     def _conflict(self, intent: Intent, refused: ConflictError) -> ConflictError:
         """The conflict with the cell that was changed, as far as that can be told."""
-        where = min(intent.writes)
+        keys = sorted({*intent.writes, *intent.holds})
+        where = keys[0]
         why = refused.report.sentence
-        found = self.store.get_many("data", list(intent.writes))
-        for key, packed in zip(intent.writes, found, strict=True):
+        for key, packed in zip(keys, self.store.get_many("data", keys), strict=True):
             if packed and int.from_bytes(packed[:TIME], "big") > intent.start >= 0:
                 where, why = key, f"another transaction committed it at {int.from_bytes(packed[:TIME], 'big')}"
         return ConflictError(

@@ -42,11 +42,13 @@ class OnePhase:
     def commit(self, intent: Intent) -> int | TransactionError:
         """Make all changes visible at one time, and give it, or what is in the way."""
         keys = {*intent.writes, *intent.holds}
-        with self._changed:
-            while not self._marked.isdisjoint(keys):
-                self._changed.wait()
-            self._marked |= keys
-        try:
+        marked: set[bytes] = set()
+        try:  # what comes behind `with` is Ctrl-C's, too
+            with self._changed:
+                while not self._marked.isdisjoint(keys):
+                    self._changed.wait()
+                marked = keys
+                self._marked |= keys
             check_age(self._ground.store, intent.start)
             attempt = 0
             while True:
@@ -62,7 +64,7 @@ class OnePhase:
             return too_old
         finally:
             with self._changed:
-                self._marked -= keys
+                self._marked -= marked
                 self._changed.notify_all()
 
     def _unlocked(self, keys: set[bytes]) -> bool:

@@ -181,8 +181,8 @@ class FileOracle:
 
     @contextlib.contextmanager
     def _held(self):  # type: ignore[no-untyped-def]
-        fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -213,21 +213,23 @@ class RequestedOracle:
     def next(self, count: int = 1) -> int:
         """A timestamp larger than all before it, the first of so many."""
         mine: list[int] = []
-        with self._changed:
-            self._waiting.append((count, mine))
-            while not mine and self._asking:
-                self._changed.wait()
-            if mine:
-                return mine[0]
-            served, self._waiting = self._waiting, []
-            self._asking = True
-        try:
+        served: list[tuple[int, list[int]]] = []
+        try:  # what comes behind `with` is Ctrl-C's, too
+            with self._changed:
+                self._waiting.append((count, mine))
+                while not mine and self._asking:
+                    self._changed.wait()
+                if mine:
+                    return mine[0]
+                served, self._waiting = self._waiting, []
+                self._asking = True
             first = self._ask(sum(asked for asked, _ in served))
         except BaseException:
             with self._changed:
-                self._waiting += [(asked, place) for asked, place in served if place is not mine]
-                self._asking = False
-                self._changed.notify_all()
+                if served:
+                    self._waiting += [(asked, place) for asked, place in served if place is not mine]
+                    self._asking = False
+                    self._changed.notify_all()
             raise
         with self._changed:
             for asked, place in served:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from dataflow.errors import Report, SnapshotTooOldError
 from dataflow.kv import Store
@@ -10,6 +11,8 @@ from dataflow.txn.collect import check_age
 from dataflow.txn.snapshot_read import Version, committed, scan_committed
 
 __all__ = ["Past"]
+
+_PAGE = 256  # cells of a scan that are read before it is looked whether some were collected
 
 
 class Past:
@@ -37,13 +40,17 @@ class Past:
 
     def versions(self, keys: Sequence[bytes]) -> list[Version | None]:
         """What cells were last changed to, and when."""
-        return [committed(self._store, key, self.timestamp) for key in keys]
+        found = [committed(self._store, key, self.timestamp) for key in keys]
+        check_age(self._store, self.timestamp)  # what was collected before this was read is not what was there then
+        return found
 
     def scan(self, start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """The cells of a range that had a value."""
-        for key, version in scan_committed(self._store, start, stop, self.timestamp, reverse=reverse):
-            if version.value is not None:
-                yield key, version.value
+        entries = scan_committed(self._store, start, stop, self.timestamp, reverse=reverse)
+        while some := [*islice(entries, _PAGE)]:
+            check_age(self._store, self.timestamp)
+            yield from ((key, version.value) for key, version in some if version.value is not None)
+        check_age(self._store, self.timestamp)
 
     def close(self) -> None:
         """Let go of it. Raises `SnapshotTooOldError` if versions were collected meanwhile."""

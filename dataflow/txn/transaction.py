@@ -87,8 +87,12 @@ class Reader:
 
     @property
     def timestamp(self) -> int:
-        """The time it is a snapshot of."""
-        return self._snapshot.timestamp
+        """The time it is a snapshot of; also when it is closed, if it was read before."""
+        if self._open:
+            return self._snapshot.timestamp
+        if self._snapshot.start < 0:
+            raise TransactionError("the snapshot is closed, and was never read, so it is of no time")
+        return self._snapshot.start
 
     def __getitem__(self, cell: Cell) -> Any:
         value = self._packed(_key(cell))
@@ -126,7 +130,7 @@ class Reader:
     ) -> Iterator[tuple[Cell, Any]]:
         """The cells of rows from ``start`` up to, and without, ``stop``, in the order of rows and columns; of one column, if it is named.
 
-        Rows sort as `dataflow.kv.keys` says: numbers, then texts, then bytes, times and tuples.
+        Rows sort as `dataflow.kv.keys` says: None, then numbers, texts, bytes, dates, times and tuples.
         """
         low = b"\x01" if start is _MISSING else pack_element(start)
         high = b"\xff" if stop is _MISSING else pack_element(stop)
@@ -230,12 +234,12 @@ class Transaction(Reader):
 
         Without writes there is nothing to commit, and the time is that of the snapshot.
         """
-        intent = self.intent()
-        if intent is None:
-            self.committed = self._snapshot.timestamp
-            self.close()
-            return self.committed
         try:
+            intent = self.intent()
+            if intent is None:
+                self.committed = self._snapshot.timestamp
+                self.close()
+                return self.committed
             (outcome,) = self._database.engine.commit_many((intent,))
         finally:
             self._end()
@@ -252,6 +256,7 @@ class Transaction(Reader):
         self._alive()
         if not self._writes:
             return None
+        self._check_size()
         snapshot = self._snapshot
         holds = frozenset(self._holds - self._writes.keys()) if self._holds else _NONE
         return Intent(snapshot.start, self._writes, holds, self._notify, snapshot, self.seen)
@@ -330,9 +335,15 @@ class Transaction(Reader):
             self._notify[key] = (self._trail or Trail()).packed()
         limits = database.limits
         if len(writes) > limits.cells or self._size > limits.bytes:
+            self._check_size()
+
+    def _check_size(self) -> None:
+        """Also at the commit, as the error may have been caught where it was written."""
+        limits = self._database.limits
+        if len(self._writes) + len(self._holds) > limits.cells or self._size > limits.bytes:
             raise TransactionLimitError(
                 Report(
-                    f"a transaction writes more than {limits.cells:,} cells or {limits.bytes >> 20:,} MiB",
+                    f"a transaction writes or holds more than {limits.cells:,} cells or {limits.bytes >> 20:,} MiB",
                     hint="write in several transactions, or open the database with larger limits",
                 )
             )
@@ -371,6 +382,8 @@ class Transaction(Reader):
 
 def _key(cell: Cell) -> bytes:
     try:
+        if isinstance(cell, str):
+            raise ValueError  # one of two letters would pass for a row and a column
         row, column = cell
     except (TypeError, ValueError):
         raise KeyTypeError(Report(f"a cell is named by a row and a column, not by {cell!r}"[:200], hint="write t[row, column]")) from None

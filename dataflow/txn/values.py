@@ -33,11 +33,24 @@ def encode(value: Any) -> bytes:
     if value is None:
         raise TransactionError("a cell cannot hold None: delete it instead (del t[row, column])")
     try:
+        _check_names(value)
         return b"j" + json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as reason:
         raise TransactionError(
             f"a cell cannot hold a value of type {kind.__name__}: {reason}; it holds bytes, str, numbers and what JSON can say"
         ) from None
+
+
+def _check_names(value: Any) -> None:
+    """JSON's names are texts: other keys would come back as texts, and of two that look the same one would be lost."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise TypeError(f"a dictionary in it has the key {name!r}, which is no text")
+            _check_names(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_names(inner)
 
 
 def decode(packed: bytes) -> Any:

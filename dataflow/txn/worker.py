@@ -20,13 +20,14 @@ from itertools import accumulate, islice, repeat
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from dataflow.errors import ConflictError, SnapshotTooOldError, StoreError, TransactionError
+from dataflow.errors import ConflictError, OutcomeUnknownError, SnapshotTooOldError, StoreError, TransactionError
 from dataflow.kv import Store, pack_element, row_of
 from dataflow.kv.keys import unpack_element
 from dataflow.txn import known, members
 from dataflow.txn.engine import Snapshot, Version
 from dataflow.txn.failed import circle, failed, forgive, note_key, set_aside
 from dataflow.txn.members import Members
+from dataflow.txn.notify import Trail
 from dataflow.txn.records import notification_key
 from dataflow.txn.runs import Apart, Observer, Run, Taken, parts_of, running, runs_of
 from dataflow.txn.together import commit_together
@@ -196,7 +197,13 @@ class Worker:
                 with suppress(TransactionError, StoreError):
                     snapshot.close()
             raise
-        outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
+        try:
+            outcomes = commit_together(self._database, [t for _, t, _ in made]) if made else []
+        except OutcomeUnknownError:
+            raise
+        except StoreError:  # it may be that the store does not take what one of them writes: each by itself
+            again += [run for run, _, _ in made]
+            made, outcomes = [], []
         if forgiven := [key for (_, t, _), outcome in zip(made, outcomes, strict=True) if outcome is None for key in t.forgiven]:
             forgive(self._engine.store, forgiven)
         for (run, _, done), outcome in zip(made, outcomes, strict=True):
@@ -212,7 +219,14 @@ class Worker:
             try:
                 t = self._begin(run, self._engine.begin())
                 done, writes = _Done.by(t), t.writes
-                t.commit()
+                try:
+                    t.commit()
+                except OutcomeUnknownError:
+                    raise
+                except StoreError as refused:
+                    t = self._refused(run, refused)
+                    done, writes = _Done.by(t), t.writes
+                    t.commit()
             except _AGAIN:
                 continue  # another worker is at it; the notification is there still
             except Apart as parts:
@@ -238,8 +252,11 @@ class Worker:
             if aside is not None and acks != aside:
                 raise ConflictError("what was to be set aside was changed again, or seen by another worker")
             failure = _fails(self._engine.store, observer, t, changed) if changed and aside is None else None
-            if isinstance(failure, ConflictError) and self._tries_again(run):
+            if isinstance(failure, _AGAIN) and self._tries_again(run):
                 raise failure
+            chain = self._too_long(run) if failure is None and t.notifies else ()
+            if chain:
+                failure = circle(observer, cell_of(run.cells[0].key)[0], chain, LONGEST)
             if aside is not None:
                 t.set_aside(acks)
         except BaseException:
@@ -250,10 +267,26 @@ class Worker:
             return t
         t.close()  # raises if it may have failed over what was collected while it read: then it runs again
         if self._on_error == "raise":
+            if chain:
+                raise failure
             raise failed(observer, changed, failure) from failure
         if len(parts := parts_of(run, changed)) > 1:
             raise Apart(parts)
         set_aside(self._engine.store, observer, changed, failure)
+        return self._begin(run, self._engine.begin(), aside=acks)
+
+    def _refused(self, run: Run, refused: StoreError) -> Transaction:
+        """What takes the place of a run whose writes the store does not take, such as a key that is too long for it: it is set aside."""
+        if self._on_error == "raise":
+            raise refused
+        snapshot = self._engine.begin()
+        try:
+            changed, acks = self._unseen(self._transaction(run, snapshot), run, None)
+        finally:
+            snapshot.close()
+        if len(parts := parts_of(run, changed)) > 1:
+            raise Apart(parts)
+        set_aside(self._engine.store, run.observer, changed, refused)  # if the store is away, nothing is
         return self._begin(run, self._engine.begin(), aside=acks)
 
     def _tries_again(self, run: Run) -> bool:
@@ -265,11 +298,15 @@ class Worker:
 
     def _transaction(self, run: Run, snapshot: Snapshot) -> Transaction:
         """A transaction of a run; what it changes carries on the longest chain, and the oldest."""
-        observer, cells, _, _ = run
-        longest = max((pending.trail for pending in cells), key=lambda trail: trail.length) if len(cells) > 1 else cells[0].trail
-        if longest.length > LONGEST:
-            raise circle(observer, cell_of(cells[0].key)[0], longest.names, LONGEST)
-        return Transaction(self._database, snapshot, trail=longest.then(observer.name, min([pending.trail.origin for pending in cells])))
+        longest = _longest(run)
+        origin = min([pending.trail.origin for pending in run.cells])
+        return Transaction(self._database, snapshot, trail=longest.then(run.observer.name, origin))
+
+    @staticmethod
+    def _too_long(run: Run) -> tuple[str, ...]:
+        """The names of a chain of runs that has no end, as it seems; it has one where a run changes nothing that is observed."""
+        longest = _longest(run)
+        return longest.names if longest.length > LONGEST else ()
 
     def _unseen(self, t: Transaction, run: Run, versions: Sequence[Version | None] | None) -> tuple[dict[Any, Any], dict[bytes, bytes]]:
         """What an observer has not seen, by the rows, and its acks of that, which are written."""
@@ -308,6 +345,10 @@ class Worker:
         return changed, acks
 
 
+def _longest(run: Run) -> Trail:
+    return max((pending.trail for pending in run.cells), key=lambda trail: trail.length) if len(run.cells) > 1 else run.cells[0].trail
+
+
 def _read(runs: Sequence[Run], snapshots: Sequence[Snapshot]) -> Iterable[Sequence[Version | None] | None]:
     """What each run reads first, in one read for all; nothing if their snapshots are of different times."""
     if len({snapshot.timestamp for snapshot in snapshots}) != 1 or len(runs) == 1:
@@ -320,7 +361,8 @@ def _read(runs: Sequence[Run], snapshots: Sequence[Snapshot]) -> Iterable[Sequen
 def _fails(store: Store, observer: Observer, t: Transaction, changed: dict[Any, Any]) -> Exception | None:
     """Run an observer, and give the error of its own that it ends with; others are raised.
 
-    A conflict is one of its own, in what it does elsewhere: this transaction's comes at its commit.
+    A conflict is one of its own, in what it does elsewhere: this transaction's comes at its commit. A snapshot that is too old may be its
+    own, or this one's, which says so once more when it is closed.
     """
     outside = getattr(running, "stores", ())
     running.stores = (*outside, store)
@@ -330,7 +372,7 @@ def _fails(store: Store, observer: Observer, t: Transaction, changed: dict[Any, 
         else:
             ((row, value),) = changed.items()
             observer.function(t, row, value)
-    except (SnapshotTooOldError, StoreError):
+    except StoreError:
         raise
     except Exception as error:
         return error
