@@ -250,6 +250,10 @@ class RemoteFiles:
         else:
             found = fs.find(pattern, detail=True)
             root = pattern
+        for path in [path for path, info in found.items() if info.get("size") is None and info.get("type") != "directory"]:
+            found[path] = fs.info(path)  # of the web, a list says no sizes
+            if found[path].get("size") is None:
+                raise OSError(errno.EIO, "it is not said how large the file is", path)
         infos = [self._info(path, info) for path, info in sorted(found.items())]
         return [info for info in infos if not is_hidden(info.path.removeprefix(root.lstrip("/")).removeprefix(root))]
 
@@ -278,7 +282,10 @@ class RemoteFiles:
             return []
 
     def open(self, path: str) -> BinaryIO:
-        return cast(BinaryIO, self.fs.open(path, "rb"))
+        raw = self.fs.open(path, "rb")
+        with contextlib.suppress(AttributeError):
+            raw.of = self.fs  # that of an archive closes it when nobody holds it any more
+        return cast(BinaryIO, raw)
 
     def create(self, path: str) -> BinaryIO:
         with contextlib.suppress(Exception):  # object stores have no folders

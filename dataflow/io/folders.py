@@ -133,7 +133,7 @@ def value_of(text: str | None, kind: Any) -> Any:
 def _is_int(text: str) -> bool:
     """Whether a text is what an int64 is written as: "7", not "07", which is some code."""
     digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and str(int(text)) == text and len(digits) < 19
+    return digits.isascii() and digits.isdigit() and str(int(text)) == text and -(2**63) <= int(text) < 2**63
 
 
 def _is_date(text: str) -> bool:

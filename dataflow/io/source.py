@@ -171,6 +171,19 @@ class Source:
             yield from self.read(split)
 
 
+def _around(url: str, inner: str) -> tuple[str, str]:
+    """What stands before and behind the paths of a file system, in URLs that name them.
+
+    >>> _around("s3://bucket/day", "bucket/day"), _around("sftp://host/day", "/day"), _around("zip://a.csv::/x.zip", "a.csv")
+    (('s3://', ''), ('sftp://host', ''), ('zip://', '::/x.zip'))
+    """
+    head, mark, tail = url.rstrip("/").partition("::")
+    for start, end in ((url.rstrip("/"), ""), (head, mark + tail)):
+        if start.endswith(inner.rstrip("/")):
+            return start[: len(start) - len(inner.rstrip("/"))], end
+    return f"{url.partition('://')[0]}://", ""
+
+
 @record(eq=True, slots=False)
 class FileSource(Source):
     """A source over files: paths, globs, directories, or lists of them, anywhere fsspec reaches.
@@ -206,11 +219,12 @@ class FileSource(Source):
         found: dict[str, FileInfo] = {}
         real = RealPaths()
         for path in self.paths:
-            prefix = path.split("://")[0] + "://" if is_remote(path) else ""
+            remote = is_remote(path)
+            before, behind = _around(path, file_system(path, self.options)[1]) if remote else ("", "")
             for info in self._named(path):
-                url = prefix + info.path.lstrip("/") if prefix else info.path
-                same = url if prefix else real.of(url)  # one file under two names is read once
-                found.setdefault(same, FileInfo(url, info.size, info.version) if prefix else info)
+                url = f"{before}{info.path}{behind}"
+                same = url if remote else real.of(url)  # one file under two names is read once
+                found.setdefault(same, FileInfo(url, info.size, info.version) if remote else info)
         return list(found.values())
 
     def _named(self, path: str) -> list[FileInfo]:
