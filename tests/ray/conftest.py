@@ -16,7 +16,7 @@ NODE = {"num_cpus": 1, "object_store_memory": STORE, "include_log_monitor": Fals
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the cluster are for one process, with nothing beside: how long machines take is what many of them are about."""
+    """Those of the cluster come when the others are done: how long machines take is what many of them are about."""
     for item in items:
         if "machines" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.machines)
