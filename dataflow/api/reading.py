@@ -131,6 +131,7 @@ class Reading:
         from dataflow.io.text import TextSource
 
         _known_encoding(encoding)
+        _known_errors(errors)
         source = TextSource(
             _paths(paths), dict(storage_options or {}), _skips(on_error), encoding=encoding, errors=errors, longest=parse_size(longest)
         )
@@ -190,6 +191,7 @@ class Reading:
         from dataflow.io.csv import CsvSource
 
         _known_encoding(encoding)
+        _one_character(delimiter)
         types = {field.name: field.type for field in schema_said(schema)} if schema else {}
         source = CsvSource(
             _paths(paths), dict(storage_options or {}), _skips(on_error), delimiter=delimiter, header=header, names=tuple(names),
@@ -300,6 +302,17 @@ def _paths(paths: Paths) -> tuple[str, ...]:
     if not found or not all(found):
         raise plan_error("no path was given")
     return found
+
+
+def _one_character(delimiter: str) -> None:
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+        raise plan_error(f"a delimiter is one character of ASCII, and no quote or line end, not {delimiter!r}")
+
+
+def _known_errors(errors: str) -> None:
+    if errors not in (known := ("strict", "replace", "ignore", "backslashreplace")):
+        text = f"errors is {', '.join(map(repr, known[:-1]))} or {known[-1]!r}, not {errors!r}"
+        raise plan_error(text, hint="read_binary takes what is no text")
 
 
 def _known_encoding(name: str) -> None:

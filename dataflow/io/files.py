@@ -153,7 +153,7 @@ class LocalFiles:
                     if entry.is_dir():
                         folders.append(path)
                     else:
-                        yield _info(path, entry.stat())
+                        yield _info(path, _target(entry))
             stack.extend(sorted(folders, reverse=True))
 
     def info(self, path: str) -> FileInfo:
@@ -225,6 +225,15 @@ class LocalFiles:
             yield
         finally:
             os.close(handle)
+
+
+def _target(entry: os.DirEntry[str]) -> os.stat_result:
+    try:
+        return entry.stat()
+    except FileNotFoundError as error:
+        if entry.is_symlink():
+            raise OSError(errno.ENOENT, f"a link to {os.readlink(entry.path)}, which is not there", entry.path) from error
+        raise
 
 
 def _info(path: str, found: os.stat_result) -> FileInfo:

@@ -107,17 +107,19 @@ class Observers:
         """An observer is gone for good; with the last of a column, what was noted for it."""
         engine = self._database.engine
         names = known.names(engine.store, column) | {one.name for one in self._by_column.get(column, ())}
-        if name not in names and (names or column not in self.columns):
+        if name not in names and names:
             raise ValueError(f"column {column!r} has no observer {name!r}{_did_you_mean(name, names)}")
+        here, at = bool(names) or column in self.columns, b"\x01"
         if not known.forget(engine.store, column, name):
             return
         if column not in self._by_column:
             self.columns -= {column}
-        at = b"\x01"
         while noted := [*islice(engine.dirty(at, b"\xff", lambda key: cell_of(key)[1] == column), _NOTED)]:
             now = engine.now()
             engine.drop([(pending, now) for pending in noted])
-            at = noted[-1].key + b"\x00"
+            at, here = noted[-1].key + b"\x00", True  # also by who had the store open when the last observer was forgotten elsewhere
+        if not here:
+            raise ValueError(f"column {column!r} has no observer {name!r}{_did_you_mean(column, self.columns)}")
 
     def renotify(self, column: str) -> int:
         """Note all cells of a column that an observer has not seen the last change of."""

@@ -179,6 +179,22 @@ def test_an_observer_that_never_ran_leaves_nothing_when_it_is_forgotten() -> Non
     assert db.frontier() >= at
 
 
+def test_what_a_writer_noted_after_the_last_observer_was_forgotten_elsewhere_goes_when_that_is_said_again() -> None:
+    store = MemoryStore()
+    db, writer = Database.open(store), Database.open(store)
+    db.observer("x", name="f")(lambda t, row, value: None)
+    put(db, "a", "x", 1)
+    db.run_observers()
+    writer = Database.open(store)
+    db.forget_observer("x", "f")
+    at = put(writer, "b", "x", 1)  # which knows that the column was observed
+    fresh = Database.open(store)
+    fresh.forget_observer("x", "f")
+    assert fresh.frontier() >= at
+    with pytest.raises(ValueError, match="has no observer"):
+        fresh.forget_observer("x", "f")
+
+
 def test_an_observer_needs_a_column_and_a_name() -> None:
     import functools
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dataflow import Pipeline
-from dataflow.errors import SchemaError
+from dataflow.errors import PlanError, PreflightError, SchemaError
 
 WAYS: list[dict[str, Any]] = [{}, {"mode": "processes", "workers": 2}, {"placement": "partitioned"}]
 BIG = 150_000  # rows, which are cut into splits
@@ -85,4 +85,23 @@ def test_files_with_other_columns_are_an_error_in_every_split(tmp_path: Path) ->
     (tmp_path / "1.csv").write_text("a,b\n1,2\n")
     (tmp_path / "2.csv").write_text("a,c\n" + "1,2\n" * 3 * BIG)
     with pytest.raises(SchemaError, match='columns="union"'):
+        rows_of(tmp_path, {})
+
+
+@pytest.mark.parametrize("delimiter", ["||", "é", "", '"', "\n"])
+def test_a_delimiter_is_one_character(delimiter: str) -> None:
+    with pytest.raises(PlanError, match="one character of ASCII"):
+        Pipeline().read_csv("x.csv", delimiter=delimiter)
+
+
+@pytest.mark.parametrize("errors", ["nope", "surrogateescape"])
+def test_what_becomes_of_bytes_that_are_no_text_is_known_where_it_is_said(errors: str) -> None:
+    with pytest.raises(PlanError, match="errors is 'strict'"):
+        Pipeline().read_text("x.txt", errors=errors)
+
+
+def test_a_link_to_nothing_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    (tmp_path / "b.csv").symlink_to(tmp_path / "gone.csv")
+    with pytest.raises(PreflightError, match=r"a link to .*gone.csv, which is not there"):
         rows_of(tmp_path, {})
