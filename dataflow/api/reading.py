@@ -141,6 +141,7 @@ class Reading:
         self,
         paths: Paths,
         *,
+        schema: Any = None,
         longest: int | str = "256MiB",
         on_error: str = "raise",
         storage_options: Mapping[str, Any] | None = None,
@@ -154,11 +155,18 @@ class Reading:
         >>> Pipeline().read_jsonl("memory://read-jsonl/").collect()
         [{'n': 1}, {'n': 2}]
 
+        ``schema``: the columns of all records and their types, as for `create`; what a record lacks is null, and what it has beside them an
+        error. Without it, steps on columns know those of the first 8,192 lines of the first files; a record with others is an error there.
         ``on_error="skip"`` sets bad lines aside. A line of more bytes than ``longest`` is an error.
         """
         from dataflow.io.jsonl import JsonLinesSource
 
-        source = JsonLinesSource(_paths(paths), dict(storage_options or {}), _skips(on_error), longest=parse_size(longest))
+        types: dict[str, Any] = {}
+        if schema:
+            from dataflow.api.creating import schema_said
+
+            types = {field.name: field.type for field in schema_said(schema)}
+        source = JsonLinesSource(_paths(paths), dict(storage_options or {}), _skips(on_error), longest=parse_size(longest), schema=types)
         return self._read(source, label or "read_jsonl")
 
     def read_csv(

@@ -26,7 +26,7 @@ from dataflow.io.bundling import bundled
 from dataflow.io.checksums import has_checksums
 from dataflow.io.listings import Listings, one_listing
 from dataflow.io.schema import conform, table_of, unify
-from dataflow.io.source import Source, Split
+from dataflow.io.source import Piece, Source, Split
 from dataflow.io.whole import ArrowSource
 from dataflow.physical.program import PieceRoot, QueryRoot, ScanRoot, ShuffleInput
 from dataflow.plan.labels import users_label
@@ -194,6 +194,8 @@ def _read_leaf(source: Source, known: Listings) -> Leaf:
             raise why
         raise InputError(Report("the columns of the input are not known", location=source.describe()))
 
+    json = getattr(source, "format", "") == "jsonl"
+
     def tables(names: Sequence[str] | None) -> Iterator[pa.Table]:
         chosen: Any = source
         wanted = layout
@@ -203,9 +205,24 @@ def _read_leaf(source: Source, known: Listings) -> Leaf:
             splits = chosen.splits(1 << 26)
         for piece in bundled(chosen.read_all(splits)):
             if len(piece.batch):
-                yield conform(table_of(piece.batch, None), wanted)
+                found = table_of(piece.batch, None)
+                yield _of_json(piece, found, wanted, names is None or len(names) == len(layout)) if json else conform(found, wanted)
 
     return leaf_of_stream(tables, layout)
+
+
+def _of_json(piece: Piece, table: pa.Table, wanted: pa.Schema, whole: bool) -> pa.Table:
+    """The records of a piece in the columns that the first of the input had. ``whole``: none may be left out."""
+    for at, name in enumerate(table.column_names if whole else ()):
+        if wanted.get_field_index(name) < 0:
+            row = next((row for row, value in enumerate(table.column(at)) if value.is_valid), 0)
+            text = f"a record has a column {name!r}, which the first records of the input have not"
+            raise SchemaError(Report(text, location=piece.place.of(row), hint="say all columns: read_jsonl(…, schema={…})"))
+    try:
+        return conform(table, wanted)
+    except SchemaError as error:
+        hint = "say the types of the columns: read_jsonl(…, schema={…})"
+        raise SchemaError(replace(error.report, location=piece.place.of(0), hint=hint)) from error
 
 
 def _in_short(text: str) -> str:

@@ -1,21 +1,29 @@
-"""JSON lines: one value a line, decoded by the standard library so that Python values are exact."""
+"""JSON lines: one value a line, decoded by the standard library so that Python values are exact.
+
+a line ─ json ─> a value ─┬─ no ``schema`` ──> as it is: what a query takes for columns, the first records of the first files say
+                          └─ ``schema`` ─────> a record of its columns and types; one that it does not name is an error
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import field, replace
 from typing import Any
 
-from dataflow.errors import InputError, Report, SchemaError, shorten
+import pyarrow as pa
+
+from dataflow.errors import InputError, Report, SchemaError, column_meant, shorten
 from dataflow.io.folders import FolderValues, value_of
-from dataflow.io.schema import table_of, unify
+from dataflow.io.schema import as_declared, table_of, unify
 from dataflow.io.source import BadRow, Piece, Place, Split
 from dataflow.io.text import TextSource, line_number
 from dataflow.record import record
-from dataflow.shard.batch import Lines, Rows
+from dataflow.shard.batch import Lines, Records, Rows
 
 __all__ = ["JsonLinesSource"]
+
+_WRONG = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 ROWS = 8192
 SAMPLED = 8  # files looked at to know the columns
@@ -24,6 +32,8 @@ SAMPLED = 8  # files looked at to know the columns
 @record(eq=True, slots=False)
 class JsonLinesSource(TextSource):
     """The values of JSON-lines files; objects become dicts. Empty lines are passed over."""
+
+    schema: Mapping[str, pa.DataType] = field(default_factory=dict)
 
     format = "jsonl"
     has_columns = True
@@ -41,6 +51,8 @@ class JsonLinesSource(TextSource):
         layouts = []
         files = self.files()
         kinds = self.hive_types(files)
+        if self.schema:
+            return pa.schema({**self.schema, **kinds})
         for info in files[:SAMPLED]:
             split = next(iter(self.split_file(info, 1 << 20)), None)
             piece = next(self.read(replace(split, extra=kinds)), None) if split is not None else None
@@ -79,8 +91,31 @@ class JsonLinesSource(TextSource):
                 if extra:
                     values = [{**value, **extra} if isinstance(value, dict) else value for value in values]
                 place = Place(split.name, row + start, split.start, "line", gaps)
-                yield Piece(Rows(values), place, bad + (piece.bad if start == 0 else []), len(data) if start == 0 else 0)
+                batch = Records(self._typed(values, {**self.schema, **(split.extra or {})}, place)) if self.schema else Rows(values)
+                yield Piece(batch, place, bad + (piece.bad if start == 0 else []), len(data) if start == 0 else 0)
             row += len(lines)
+
+    def _typed(self, values: list[Any], types: Mapping[str, pa.DataType], place: Place) -> pa.Table:
+        """Objects as records of the types that were said."""
+        for at, value in enumerate(values):
+            strange = [name for name in value if name not in types] if isinstance(value, dict) else None
+            if strange:
+                text = f"a record has a column {strange[0]!r}, which schema= does not name"
+                raise SchemaError(Report(text, record=shorten(value), location=place.of(at), hint=column_meant(strange[0], types)))
+            if strange is None:
+                raise SchemaError(Report("a line is no record, as schema= says", record=shorten(value), location=place.of(at)))
+        columns = {name: [value.get(name) for value in values] for name in types}
+        try:
+            return pa.table({name: _column(items, types[name]) for name, items in columns.items()})
+        except _WRONG:
+            for at, value in enumerate(values):
+                for name, kind in types.items():
+                    try:
+                        _column([value.get(name)], kind)
+                    except _WRONG as error:
+                        text = f"column {name!r} is not {kind}, as schema= says: {error}"
+                        raise SchemaError(Report(text, record=shorten(value), location=place.of(at))) from error
+            raise
 
     def _parse(self, lines: list[str | None], split: Split, row: int) -> tuple[list[Any], list[BadRow], tuple[int, ...]]:
         try:
@@ -106,3 +141,10 @@ class JsonLinesSource(TextSource):
                 bad.append(BadRow(where, shorten(line), str(error)))
                 gaps.append(index)
         return values, bad, tuple(gaps)
+
+
+def _column(items: list[Any], kind: pa.DataType) -> Any:
+    """Values of JSON in a type: its texts may be days, times and decimals."""
+    if not pa.types.is_nested(kind) and set(map(type, items)) <= {str, type(None)}:
+        return pa.array(items, pa.string()).cast(kind)
+    return as_declared(items, kind)
