@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dataflow import Pipeline
-from dataflow.errors import OutputError, PreflightError
+from dataflow.errors import OutputError, PreflightError, SchemaError
 from dataflow.io.commit import Commit
 from dataflow.io.recovery import began, recover, runs_here
 from dataflow.io.sink import FileSink
@@ -158,3 +158,26 @@ def test_a_run_on_another_machine_is_told_with_the_folder_to_remove(tmp_path: Pa
     runs_here.discard("c0ffee")
     with pytest.raises(OutputError, match=rf"on old-container(?s:.*)remove {staging}"):
         writing(tmp_path / "out", [1]).run(**Q)
+
+
+def appended(path: Path, how: str, first: Any, then: Any, other: str = "") -> Any:
+    for values, mode, form in ((first, "error", how), (then, "append", other or how)):
+        p = Pipeline()
+        getattr(p.create(values), f"write_{form}")(str(path), mode=mode)
+        p.run(**Q)
+    return getattr(Pipeline(), f"read_{how}")(str(path)).collect(**Q)
+
+
+@pytest.mark.parametrize("how", ["csv", "avro", "parquet", "ipc"])
+def test_rows_with_other_columns_are_not_appended(tmp_path: Path, how: str) -> None:
+    if how == "avro":
+        pytest.importorskip("fastavro")
+    assert sorted(row["a"] for row in appended(tmp_path / "out", how, [{"a": 1, "b": 2}], [{"b": 3, "a": 4}])) == [1, 4]
+    with pytest.raises(SchemaError, match="the rows to append do not have the columns of .*: 'b' differs"):
+        appended(tmp_path / "other", how, [{"a": 1}], [{"a": 1, "b": 2}])
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".other.d")] == []
+
+
+def test_rows_of_another_format_are_not_appended(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="holds csv, and the rows to append are parquet"):
+        appended(tmp_path / "out", "csv", [{"a": 1}], [{"a": 1}], "parquet")
