@@ -337,7 +337,9 @@ class FileSource(Source):
 
     @staticmethod
     def _fixed(given: str) -> str:
-        """The part of a path before its first wildcard, up to a folder."""
+        """The part of a path before its first wildcard, up to a folder, as files below it are named."""
+        if not is_remote(given):
+            given = file_system(given)[1]
         at = min((given.find(c) for c in "*?[" if c in given), default=-1)
         return given if at < 0 else given[: given.rfind("/", 0, at) + 1]
 

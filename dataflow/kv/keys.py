@@ -38,6 +38,7 @@ _TEXT, _BYTES, _DATE, _TIME, _ZONED, _TUPLE = 0x60, 0x61, 0x62, 0x63, 0x64, 0x65
 _MOST = 40  # digits of base 256 that the code itself counts; the codes between _NEG and _ZERO, and between _POS and _HIGH
 _EPOCH = dt.datetime(1970, 1, 1)
 _ZONED_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_ZONED_FIRST, _ZONED_LAST = dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _DEEPEST = 32
 
@@ -83,6 +84,8 @@ def pack_element(value: Any, depth: int = 0) -> bytes:
     if kind is dt.datetime:
         if value.tzinfo is None:
             return b"\x63" + _integer((value - _EPOCH) // _MICROSECOND) + b"\x00"
+        if not _ZONED_FIRST <= value <= _ZONED_LAST:
+            raise KeyTypeError(Report(f"a key cannot hold the time {value.isoformat()}: in UTC it is in no year from 1 to 9999"))
         return b"\x64" + _integer((value - _ZONED_EPOCH) // _MICROSECOND) + b"\x00"
     raise KeyTypeError(
         Report(

@@ -82,6 +82,7 @@ class CombineQueue:
 
     def add(self, t: Transaction, key: Any, update: Any) -> None:
         """An update of a key, if the transaction commits."""
+        cell_key(("combined", self.name, key), "value")  # a key that this cannot hold is refused here, and not where it is combined
         t[_entry(self.name, key, self._buckets), self._column] = [_spelled(key), update]
 
     def get(self, t: Any, key: Any, default: Any = None) -> Any:

@@ -280,6 +280,26 @@ def test_dictionaries_with_keys_that_json_would_change_are_refused(value: Any) -
         t["a", "x"] = value
 
 
+def test_what_no_key_can_hold_is_refused_where_it_is_given() -> None:
+    import datetime as dt
+
+    from dataflow.txn import CombineQueue
+
+    zone = dt.timezone(dt.timedelta(hours=14))
+    db = Database.open("memory:")
+    with pytest.raises(KeyTypeError, match="in no year from 1 to 9999"), db.transaction() as t:
+        t[dt.datetime(1, 1, 1, tzinfo=zone), "x"] = 1
+    row = dt.datetime(9999, 12, 31, 23, tzinfo=dt.UTC)
+    put(db, row, "x", 1)
+    assert list(db.snapshot().scan()) == [((row, "x"), 1)]
+    key: Any = "k"
+    for _ in range(32):
+        key = (key,)
+    queue = CombineQueue(db, "q", lambda old, new: (old or 0) + sum(new))
+    with pytest.raises(KeyTypeError, match="deep"), db.transaction() as t:
+        queue.add(t, key, 1)
+
+
 # -- under them
 
 

@@ -66,3 +66,12 @@ def test_hive_numbers_are_as_large_as_int64(tmp_path: Path) -> None:
         (tmp_path / f"k={value}").mkdir()
         (tmp_path / f"k={value}" / "a.csv").write_text("a\n1\n")
     assert sorted(row["k"] for row in Pipeline().read_csv(str(tmp_path)).collect(progress=False)) == [-(2**63), 2**63 - 1]
+
+
+@pytest.mark.parametrize("given", ["{0}", "file://{0}", "~/x=9/d", "file://{0}/*/a.csv"])
+def test_columns_of_folders_are_those_below_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root = tmp_path / "x=9" / "d"
+    (root / "k=1").mkdir(parents=True)
+    (root / "k=1" / "a.csv").write_text("a\n1\n")
+    assert Pipeline().read_csv(given.format(root)).collect(progress=False) == [{"a": 1, "k": 1}]
