@@ -52,7 +52,8 @@ def failures(store: Store, observer: str | None = None) -> Iterator[Failure]:
 
 def forgive(store: Store, keys: Collection[bytes]) -> None:
     """Forget failures, by their keys."""
-    store.write([Edit("meta", key, None) for key in keys], sync=False)
+    if keys:
+        store.write([Edit("meta", key, None) for key in keys], sync=False)
 
 
 def failed(
