@@ -165,6 +165,9 @@ class CsvSource(FileSource):
         """A read whose failure to decompress names the file."""
         try:
             return read()
+        except UnicodeError as error:
+            hint = f"is the file in another encoding? {self.encoding} was given"
+            raise InputError(Report(f"a CSV file is not all {self.encoding} text: {error}", location=path, hint=hint)) from error
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
             raise InputError(Report(f"a compressed file is truncated or corrupt: {error}", location=path)) from error
         except OSError as error:

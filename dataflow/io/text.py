@@ -64,15 +64,17 @@ class _Recoded(io.RawIOBase):
     """A file in any encoding, as UTF-8."""
 
     def __init__(self, raw: BinaryIO, encoding: str, errors: str) -> None:
-        self._reader = codecs.getreader(encoding)(raw, errors)
+        self._raw, self._decoder = raw, codecs.getincrementaldecoder(encoding)(errors)
         self._rest = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = self._reader.read(CHUNK // 4).encode("utf-8", "replace")
+        data = b"?"
+        while not self._rest and data:
+            data = self._raw.read(CHUNK // 4)
+            self._rest = self._decoder.decode(data, final=not data).encode("utf-8", "replace")  # a last character may be cut
         out, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
         buffer[: len(out)] = out
         return len(out)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dataflow import Pipeline
-from dataflow.errors import PlanError, PreflightError, SchemaError
+from dataflow.errors import InputError, PlanError, PreflightError, SchemaError
 
 WAYS: list[dict[str, Any]] = [{}, {"mode": "processes", "workers": 2}, {"placement": "partitioned"}]
 BIG = 150_000  # rows, which are cut into splits
@@ -105,3 +105,17 @@ def test_a_link_to_nothing_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "b.csv").symlink_to(tmp_path / "gone.csv")
     with pytest.raises(PreflightError, match=r"a link to .*gone.csv, which is not there"):
         rows_of(tmp_path, {})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "shift_jis"])
+@pytest.mark.parametrize("read", ["read_csv", "read_text"])
+def test_a_last_character_that_is_cut_is_an_error_that_names_the_file(tmp_path: Path, encoding: str, read: str) -> None:
+    whole = "a,b\n1,表".encode(encoding)
+    for data, cut in ((whole, False), (whole[:-1], True)):
+        (tmp_path / "a.csv").write_bytes(data)
+        rows = getattr(Pipeline(), read)(str(tmp_path / "a.csv"), encoding=encoding)
+        if not cut:
+            assert rows.collect(progress=False)[-1] in ({"a": 1, "b": "表"}, "1,表")
+            continue
+        with pytest.raises(InputError, match=rf"{encoding} text(?s:.*)a.csv"):
+            rows.collect(progress=False)
