@@ -126,7 +126,8 @@ class CsvSource(FileSource):
         for info in files:
             with self.open(Split(info.path)) as raw:
                 data = self._guarded(info.path, partial(self._sample, info.path, raw))
-            data = data[: _last_row_end(data)] or data
+            if len(data) >= SAMPLE:
+                data = data[: _last_row_end(data)] or data
             if not data:
                 continue
             if b"\0" in data[:4096]:  # which is in no text
@@ -184,7 +185,7 @@ class CsvSource(FileSource):
             left = -1
             if split.start == 0 and split.stop == 0:
                 return
-            if not split.name.endswith(tuple(COMPRESSED)):
+            if not split.name.endswith(tuple(COMPRESSED)) and is_ascii_superset(self.encoding):  # else it is read to its end
                 if split.start:
                     raw.seek(split.start)
                 left = split.stop - split.start

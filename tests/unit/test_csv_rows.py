@@ -76,6 +76,12 @@ def test_quotes_within_plain_fields_end_no_row(tmp_path: Path, odd: str) -> None
     assert [rows[0]["size"], rows[-1]] == [odd.split(",")[1], {"id": BIG - 1, "size": "7", "t": f"multi\nline, {BIG - 1}"}]
 
 
+@pytest.mark.parametrize("text", ["a,b\n1,2", "a,b\n1,2\n", "a,b\r\n1,2"])
+def test_a_last_row_needs_no_line_end_to_count_for_the_types(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    assert rows_of(tmp_path, {}) == [{"a": 1, "b": 2}]
+
+
 def test_a_header_alone_is_a_table_without_rows(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b")
     assert rows_of(tmp_path, {}) == []
@@ -119,3 +125,13 @@ def test_a_last_character_that_is_cut_is_an_error_that_names_the_file(tmp_path: 
             continue
         with pytest.raises(InputError, match=rf"{encoding} text(?s:.*)a.csv"):
             rows.collect(progress=False)
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "utf-16", "utf-32", "euc_jp", "gb18030", "cp1252", "utf-8-sig"])
+def test_files_in_other_encodings_are_read_to_their_end(tmp_path: Path, encoding: str) -> None:
+    word = "é" if encoding == "cp1252" else "表"
+    lines = [f"{i},{word * 20}" for i in range(60_000)]  # more bytes in UTF-8 than in most
+    (tmp_path / "a.csv").write_bytes("\n".join(["n,w", *lines]).encode(encoding))
+    rows = rows_of(tmp_path, {}, encoding=encoding)
+    assert len(rows) == len(lines) and rows[-1] == {"n": 59_999, "w": word * 20}
+    assert Pipeline().read_text(str(tmp_path), encoding=encoding).collect(progress=False)[1:] == lines
