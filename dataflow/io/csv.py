@@ -145,9 +145,13 @@ class CsvSource(FileSource):
         fields = []
         for name in names:
             kind: pa.DataType = pa.null()
-            for _, schema in schemas:
+            for path, schema in schemas:
                 if schema.get_field_index(name) >= 0:
-                    kind = widen(kind, schema.field(name).type) or kind  # what disagrees is an error where it is read
+                    other = schema.field(name).type
+                    if {str(kind), str(other)} == {"bool", "int64"} and name not in self.schema:
+                        text = f"column {name!r} is {kind} in an earlier file, and {other} in this one"  # 1 would be read as true
+                        raise SchemaError(Report(text, location=path, hint=f"read_csv(…, schema={{{name!r}: …}}) says which"))
+                    kind = widen(kind, other) or kind  # what disagrees is an error where it is read
             # a column without a value so far may hold anything later
             fields.append(pa.field(name, pa.string() if pa.types.is_null(kind) else kind))
             if pa.types.is_binary(kind):

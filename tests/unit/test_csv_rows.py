@@ -135,3 +135,11 @@ def test_files_in_other_encodings_are_read_to_their_end(tmp_path: Path, encoding
     rows = rows_of(tmp_path, {}, encoding=encoding)
     assert len(rows) == len(lines) and rows[-1] == {"n": 59_999, "w": word * 20}
     assert Pipeline().read_text(str(tmp_path), encoding=encoding).collect(progress=False)[1:] == lines
+
+
+def test_true_in_one_file_and_a_number_in_another_are_no_one_type(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("a\ntrue\n")
+    (tmp_path / "2.csv").write_text("a\n1\n")
+    with pytest.raises(SchemaError, match=r"column 'a' is bool in an earlier file, and int64 in this one(?s:.*)2.csv"):
+        rows_of(tmp_path, {})
+    assert rows_of(tmp_path, {}, schema={"a": str}) == [{"a": "true"}, {"a": "1"}]
