@@ -75,12 +75,9 @@ def run(script: str, params: tuple[str, ...], runner: str | None, as_json: bool,
       dataflow run examples/word_count.py -p input='books/*.txt' -p output=out/counts --memory 2GiB
       dataflow run examples/word_count.py --runner ray --address 10.0.0.1:6379
     """
-    skipped = 0
     output = sys.stdout
 
     def finished(result: Any) -> None:
-        nonlocal skipped
-        skipped += result.skipped
         print(result.as_json() if as_json else str(result), file=output if as_json else sys.stderr, flush=True)
 
     settings.runner = runner
@@ -89,8 +86,12 @@ def run(script: str, params: tuple[str, ...], runner: str | None, as_json: bool,
         settings.options["progress"] = False
     settings.finished = finished
     settings.params = _params(params)
-    _execute(script, as_json)
-    if skipped:
+    try:
+        _execute(script, as_json)
+    except SystemExit as ended:  # as of `sys.exit(main())`
+        if ended.code not in (None, 0) or not settings.skipped:
+            raise
+    if settings.skipped:
         raise SystemExit(3)
 
 
@@ -164,7 +165,7 @@ def _say_json(kind: str, message: str, declared: str, code: int) -> None:
 @click.option("--output", "-o", metavar="FOLDER", help="Write Parquet there instead of printing.")
 @click.option("--mode", type=click.Choice(["error", "overwrite", "append"]), default="error", show_default=True, help="If it is there.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "jsonl"]), default="table", help="How the result is printed.")
-@click.option("--limit", type=int, default=50, show_default=True, help="Print at most so many rows; 0 prints all.")
+@click.option("--limit", type=click.IntRange(0), default=50, show_default=True, help="Print at most so many rows; 0 prints all.")
 @click.option("--explain", "only_plan", is_flag=True, help="Print the plan instead of running it.")
 @click.option("--memory", metavar="SIZE", help='Memory the data may take, such as "8GiB".')
 def sql(

@@ -85,6 +85,10 @@ def main(arguments: list[str]) -> None:
     sys.path[:] = setup["path"]
     if os.path.isdir(setup["cwd"]):
         os.chdir(setup["cwd"])
+    if setup.get("params"):
+        from dataflow.api.settings import settings
+
+        settings.params = setup["params"]
     if "transport" in setup:
         _connect(*setup["transport"])
     server = _Server(channel, Serving(arguments[1]))

@@ -134,7 +134,8 @@ class _Fold(Aggregator[Any, Any, Any]):
 
 
 class _OfIterable(Aggregator[Any, Any, Any]):
-    """A function of an iterable to one value of the same kind (``sum``, ``max``), as Beam allows in CombinePerKey."""
+    """A function of an iterable of all values, as Beam allows in CombinePerKey. All are kept until it is called, unless what it gives of
+    some can stand for them."""
 
     def __init__(self, function: Callable[[Iterable[Any]], Any]) -> None:
         self.function = function
@@ -144,16 +145,19 @@ class _OfIterable(Aggregator[Any, Any, Any]):
 
     def add(self, acc: Any, value: Any) -> Any:
         acc.append(value)
-        return acc if len(acc) < 1000 else [self.function(acc)]
+        return [self.function(acc)] if self.function in _FOLDING and len(acc) >= 1000 else acc
 
     def merge(self, left: Any, right: Any) -> Any:
-        return left + right if len(left) + len(right) < 1000 else [self.function(left + right)]
+        return left + right
 
     def present(self, acc: Any) -> Any:
         return self.function(acc)
 
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", "function")
+
+
+_FOLDING = (any, all)
 
 
 def reducing(function: Callable[[V, V], V]) -> Aggregator[V, Any, V | None]:

@@ -52,7 +52,8 @@ def canonical(key: Any) -> Any:
     if isinstance(key, Decimal):
         return _NAN if key.is_nan() else key
     if isinstance(key, enum.Enum):
-        return (kind.__module__, kind.__qualname__, key.name)
+        name = key.name if key.name is not None else canonical(key.value)  # a flag that stands for several may have none
+        return (kind.__module__, kind.__qualname__, name)
     if isinstance(key, tuple):
         return ("t", *map(canonical, key))
     if isinstance(key, frozenset):
@@ -60,7 +61,7 @@ def canonical(key: Any) -> Any:
     if isinstance(key, (dt.date, dt.time, dt.timedelta, str, bytes, int)):
         return key
     if dataclasses.is_dataclass(key) and kind.__dataclass_params__.frozen:
-        return (kind.__module__, kind.__qualname__, *(canonical(getattr(key, f.name)) for f in dataclasses.fields(key)))
+        return (kind.__module__, kind.__qualname__, *(canonical(getattr(key, f.name)) for f in dataclasses.fields(key) if f.compare))
     if hasattr(key, "item") and not getattr(key, "shape", True):  # a NumPy scalar
         return canonical(key.item())
     raise _no_equality(key)

@@ -6,6 +6,8 @@ Needs the extra ``sketches``.
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any
 
 from dataflow.algebra.aggregator import Aggregator
@@ -44,8 +46,7 @@ class ApproxDistinct(Aggregator[Any, bytes, int]):
         sketch = self._union(acc)
         one = _library().hll_sketch(self.lg_k)
         for value in values:
-            key = canonical(value)
-            one.update(key if isinstance(key, str) else repr(float(key)) if isinstance(key, (int, float)) else repr(key))
+            one.update(_text(canonical(value)))
         sketch.update(one)
         return self._bytes(sketch)
 
@@ -67,6 +68,25 @@ class ApproxDistinct(Aggregator[Any, bytes, int]):
 
     def _bytes(self, union: Any) -> bytes:
         return bytes(union.get_result(_library().tgt_hll_type.HLL_8).serialize_compact())
+
+
+def _text(key: Any) -> str:
+    """A text that is the same exactly where keys are, whatever their types; of sets, whatever their order.
+
+    >>> _text(1) == _text(1.0) == _text(Decimal(1)) != _text("1"), _text(2**60) == _text(2**60 + 1), _text((1, 0.0)) == _text((1.0, -0.0))
+    (True, False, True)
+    """
+    if isinstance(key, str):
+        return key
+    if isinstance(key, (int, float, Decimal)):
+        if isinstance(key, int) or (math.isfinite(key) and key == int(key)):
+            return f"\0{int(key):x}"
+        return f"\0{float(key)!r}" if not isinstance(key, Decimal) or Decimal(float(key)) == key else f"\0{key.normalize()}"
+    if isinstance(key, tuple):
+        return "\0(" + "\0,".join(map(_text, key)) + "\0)"
+    if isinstance(key, frozenset):
+        return "\0{" + "\0,".join(sorted(map(_text, key))) + "\0}"
+    return f"\0{key!r}"
 
 
 class ApproxQuantiles(Aggregator[float, bytes, list[float]]):
@@ -102,7 +122,8 @@ class ApproxQuantiles(Aggregator[float, bytes, list[float]]):
         return bytes(sketch.serialize())
 
     def present(self, acc: bytes) -> list[float]:
-        return [float(self._sketch(acc).get_quantile(rank)) for rank in self.ranks] if acc else []
+        sketch = self._sketch(acc)
+        return [float(sketch.get_quantile(rank)) for rank in self.ranks] if not sketch.is_empty() else []  # NaN is no value to it
 
     def _sketch(self, acc: bytes) -> Any:
         kll = _library().kll_doubles_sketch

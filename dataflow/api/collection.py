@@ -6,6 +6,7 @@ verbs are short forms of these; each says which.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -198,9 +199,19 @@ class PCollection(Aggregating[T], Columns[T], Results[T], Writing[T]):
             raise plan_error(f"parallel_do needs a DoFn, an object with a process method, not {type(dofn).__name__}", origin)
         rule = error_rule(on_error, max_errors, max_error_rate)
         element = item_of(result_of(dofn.process))
-        node = self._step("do", "parallel_do", dofn, sides, element, label or type(dofn).__name__, rule, tags=tuple(tags))
+        tags = (tags,) if isinstance(tags, str) else tuple(tags)
+        node = self._step(
+            "do",
+            "parallel_do",
+            dofn,
+            sides,
+            element,
+            label or type(dofn).__name__,
+            rule,
+            tags=tags,
+        )
         main: PCollection[U] = PCollection(self.pipeline, node)
-        return Outputs(main, tuple(tags)) if tags else main
+        return Outputs(main, tags) if tags else main
 
     def key_by(self, fn: Callable[[T], K], *sides: PObject[Any], on_error: str = "raise", label: str | None = None) -> PTable[K, T]:
         """Pairs (``fn(element)``, element).
@@ -353,7 +364,7 @@ class _Partition(DoFn[Any, Any]):
         self.n, self.fn = n, fn
 
     def process(self, element: Any, *sides: Any) -> Iterable[Any]:
-        number = self.fn(element)
+        number = int(operator.index(self.fn(element)))
         if not 0 <= number < self.n:
             raise ValueError(f"partition gave number {number!r}; it must give an int from 0 to {self.n - 1}")
         return (Tagged(f"part {number}", element),)

@@ -116,6 +116,7 @@ class Pipeline(Reading):
         try:
             self._tried.update(dict.fromkeys(plan, False))
             result = self._runner(runner, options).run(plan)
+            settings.skipped += getattr(result, "skipped", 0)
             self._tried.update(dict.fromkeys(plan, True))
         except KeyboardInterrupt as stop:
             raise _stopped(stop) from None
@@ -150,6 +151,7 @@ class Pipeline(Reading):
                 raise _in_short(error)  # noqa: B904 - it is that error
             result = getattr(runner, "result", None)
             self.measured = result.measured() if result is not None else ""
+            settings.skipped += getattr(result, "skipped", 0)
             yield values
 
     def explain(self, form: str = "text", *, analyze: bool = False, **options: Any) -> str:

@@ -26,6 +26,7 @@ class Settings:
     runner: str | None = None
     explain: Callable[[str], None] | None = None
     finished: Callable[[Any], None] | None = None
+    skipped: int = 0  # records, in all runs of this process
 
 
 settings = Settings()

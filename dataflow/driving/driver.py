@@ -81,7 +81,8 @@ class Driver:
         if placement not in ("auto", "whole", "partitioned"):
             raise ValueError(f'placement is "auto", "whole" or "partitioned", not {placement!r}')
         self.placement = placement
-        self.spill_folders, self.skipped_to = spill_folders, skipped_to
+        self.spill_folders = [spill_folders] if isinstance(spill_folders, (str, os.PathLike)) else spill_folders
+        self.skipped_to = skipped_to
         self.progress = progress
         self.result: RunResult | None = None  # of the last `evaluate`
         self.compared_share = COMPARED if check_determinism is True else float(check_determinism)

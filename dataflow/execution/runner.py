@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
+from dataflow.counters import collect_counters
 from dataflow.errors import DataflowError
 from dataflow.execution.context import TaskContext
 from dataflow.execution.failures import step_error
@@ -107,7 +107,7 @@ class Runner:
 
     def _root_row(self, ordinal: int) -> int | None:
         """Which row of the root batch the step's ``ordinal``-th element came from; None where that cannot be known."""
-        if all(r.step.kind in ONE_TO_ONE for r in self.before):
+        if all(r.step.kind in ONE_TO_ONE and not r.step.on_error.skip for r in self.before):
             return ordinal
         root = self.context.root
         if root is None or not all(r.step.kind in (*ONE_TO_ONE, "filter", "flat_map") for r in self.before):
@@ -118,41 +118,50 @@ class Runner:
         rows = root.rows()
         while len(counts) < len(rows) and (not counts or counts[-1] <= ordinal):
             before = counts[-1] if counts else 0
-            try:
-                counts.append(before + sum(1 for _ in _replay(self.before, rows[len(counts)])))
-            except Exception:  # a record that an earlier step skipped
-                counts.append(before)
+            with collect_counters():  # what is counted now was counted before
+                counts.append(before + len(_replay(self.before, rows[len(counts)])))
         row = bisect_right(counts, ordinal)
         return row if row < len(rows) else None
 
 
-def _replay(runners: tuple[Runner, ...], element: Any) -> Iterable[Any]:
-    elements: Iterable[Any] = (element,)
+def _replay(runners: tuple[Runner, ...], element: Any) -> list[Any]:
+    """What steps make of an element, without those that they skip."""
+    elements = [element]
     for runner in runners:
-        match runner.step.kind:
-            case "filter":
-                elements = filter(runner.fn, elements)
-            case "flat_map":
-                elements = chain.from_iterable(map(runner.fn, elements))
-            case "map":
-                elements = map(runner.fn, elements)
-            case "map_columns":
-                elements = ({**row, **runner.fn({name: row[name] for name in runner.step.arg})} for row in elements)
-            case "map_values":
-                elements = ((k, runner.fn(v)) for k, v in elements)
-            case "map_groups":
-                elements = ((k, runner.fn(k, v)) for k, v in elements)
-            case "key_by":
-                elements = ((runner.fn(x), x) for x in elements)
-            case "keys":
-                elements = (k for k, _ in elements)
-            case "values":
-                elements = (v for _, v in elements)
-            case "swap":
-                elements = ((v, k) for k, v in elements)
-            case _:
-                elements = list(elements)
+        made: list[Any] = []
+        for one in elements:
+            try:
+                made += _made(runner, one)
+            except (Exception, SystemExit):  # as it did before, or would not have come so far
+                continue
+        elements = made
     return elements
+
+
+def _made(runner: Runner, one: Any) -> Iterable[Any]:
+    match runner.step.kind:
+        case "filter":
+            return [one] if runner.fn(one) else ()
+        case "flat_map":
+            return list(runner.fn(one))
+        case "map":
+            return [runner.fn(one)]
+        case "map_columns":
+            return [{**one, **runner.fn({name: one[name] for name in runner.step.arg})}]
+        case "map_values":
+            return [(one[0], runner.fn(one[1]))]
+        case "map_groups":
+            return [(one[0], runner.fn(*one))]
+        case "key_by":
+            return [(runner.fn(one), one)]
+        case "keys":
+            return [one[0]]
+        case "values":
+            return [one[1]]
+        case "swap":
+            return [(one[1], one[0])]
+        case _:
+            return [one]
 
 
 def pairs_of(runner: Runner, batch: Batch, raw: bool = False) -> tuple[Sequence[Any], Sequence[Any]]:

@@ -58,8 +58,10 @@ class CsvSource(FileSource):
         """Whether the first rows tell all columns; where files differ, each may add some."""
         return not self.union
 
-    def columns(self) -> pa.Schema:
+    def columns(self) -> pa.Schema | None:  # type: ignore[override]
         files = self.files()
+        if not files:
+            return None
         _, layout = self._layout(files)
         for name, kind in self.hive_types(files).items():
             if layout.get_field_index(name) < 0:

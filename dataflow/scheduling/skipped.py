@@ -35,10 +35,17 @@ class SkippedRecords:
             out.write(json.dumps({"step": step, "declared": declared, "from": where, "record": "", "error": error}) + "\n")
 
     def _file(self) -> str:
+        if self.result.skipped_file:
+            return self.result.skipped_file
         folder = self.folder if isinstance(self.folder, str) else self.folder()
         os.makedirs(folder, exist_ok=True)
-        self.result.skipped_file = os.path.join(folder, "skipped.jsonl")
-        return self.result.skipped_file
+        path = os.path.join(folder, "skipped.jsonl")
+        try:
+            open(path, "x").close()
+        except FileExistsError:  # a folder that the user named may be that of other runs, too
+            path = os.path.join(folder, f"skipped-{self.result.run}.jsonl")
+        self.result.skipped_file = path
+        return path
 
     def check(self, label: str) -> None:
         """Raise if a step skipped more records than its ``max_errors``."""

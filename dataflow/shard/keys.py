@@ -219,6 +219,8 @@ def _of_kind(kind: Any, keys: list[Any]) -> np.ndarray:
             texts.append(f"{stand_in[0]}.{stand_in[1]}:{[int(h) for h in hash_keys(list(stand_in[2:]))]}")
         elif isinstance(stand_in, dt.datetime) and stand_in.utcoffset() is not None:
             texts.append(f"instant:{stand_in.astimezone(dt.UTC).isoformat()}")
+        elif isinstance(stand_in, dt.time) and (ahead := stand_in.utcoffset()) is not None:  # it is equal to those that say the same in UTC
+            texts.append(f"time:{dt.datetime.combine(dt.date(2000, 1, 1), stand_in.replace(tzinfo=None)) - ahead}")
         elif isinstance(stand_in, (dt.date, dt.time)):
             texts.append(f"{'datetime' if isinstance(stand_in, dt.datetime) else 'day'}:{stand_in.isoformat()}")
         else:
@@ -238,7 +240,7 @@ def _number(key: Any) -> int:
     if key == (whole := int(key)):
         if -(2**63) <= whole < 2**63:
             return int(_integers(np.array([whole], np.int64))[0])
-        text = str(whole)
+        text = f"{whole:x}"
     else:
         text = str(key.normalize())
     return int(_strings(strings([text]), _BIG)[0])

@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from dataflow.api.settings import settings
 from dataflow.driving.memory import resident
 from dataflow.driving.pool import PooledWorker
 from dataflow.driving.processes import WorkerProcess
@@ -55,6 +56,7 @@ def surroundings(count: int) -> Any:
         found = [
             os.getcwd(),
             dict(os.environ),
+            dict(settings.params),
             list(sys.path),
             sys.executable,
             threading.get_native_id(),

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 
+from dataflow.api.settings import settings
 from dataflow.driving.pool import PooledWorker, WorkerPool
 from dataflow.driving.processes import WorkerProcess, end_largest
 from dataflow.scheduling.events import News
@@ -53,7 +54,7 @@ class LocalPool(WorkerPool):
         worker = PooledWorker(WorkerProcess(name, theirs.fileno(), self.count), Channel(ours))
         theirs.close()
         with contextlib.suppress(OSError):
-            worker.channel.send({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd()})
+            worker.channel.send({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd(), "params": settings.params})
         self._add(worker)
 
     def close(self) -> None:

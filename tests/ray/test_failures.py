@@ -102,7 +102,7 @@ def test_an_environment_that_cannot_be_set_up_is_an_error_of_ours(options: dict[
 
 HEADLESS = """
 import os, threading, time
-os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "8"  # after which Ray ends the process
+os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "12"  # after which Ray ends the process
 from ray.cluster_utils import Cluster
 from dataflow import Pipeline
 from runners.ray import link
@@ -139,7 +139,7 @@ when_it_has_begun(leave)
 import ray
 print("on a cluster:", ray.is_initialized(), flush=True)
 when_it_has_begun(cluster.head_node.all_processes["gcs_server"][0].process.kill)
-time.sleep(12)
+time.sleep(15)
 print("lives", flush=True)
 os._exit(0)
 """
