@@ -69,7 +69,7 @@ class Driver:
         self,
         *,
         memory: int,
-        spill_folders: list[str] | None = None,
+        spill_folders: list[str] | str | None = None,
         skipped_to: str | None = None,
         task_timeout: float | None = None,
         progress: bool | None = None,
@@ -81,7 +81,7 @@ class Driver:
         if placement not in ("auto", "whole", "partitioned"):
             raise ValueError(f'placement is "auto", "whole" or "partitioned", not {placement!r}')
         self.placement = placement
-        self.spill_folders = [spill_folders] if isinstance(spill_folders, (str, os.PathLike)) else spill_folders
+        self.spill_folders = [spill_folders] if isinstance(spill_folders, str) else spill_folders
         self.skipped_to = skipped_to
         self.progress = progress
         self.result: RunResult | None = None  # of the last `evaluate`
