@@ -32,6 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dataflow.execution.serving import Serving
+from dataflow.parameters import given
 from dataflow.shard.users_code import nothing_seen
 
 __all__ = ["HEADER", "KEPT", "Channel", "main"]
@@ -85,10 +86,7 @@ def main(arguments: list[str]) -> None:
     sys.path[:] = setup["path"]
     if os.path.isdir(setup["cwd"]):
         os.chdir(setup["cwd"])
-    if setup.get("params"):
-        from dataflow.api.settings import settings
-
-        settings.params = setup["params"]
+    given.update(setup.get("params", {}))
     if "transport" in setup:
         _connect(*setup["transport"])
     server = _Server(channel, Serving(arguments[1]))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any, TypeVar, overload
 
+from dataflow.parameters import given
 from dataflow.record import record
 
 __all__ = ["Settings", "param", "settings"]
@@ -42,11 +43,12 @@ def param(name: str, default: Any = ...) -> Any:
     >>> param("books", "books/*.txt")
     'books/*.txt'
     """
-    if name not in settings.params:
+    known = settings.params or given
+    if name not in known:
         if default is ...:
             raise KeyError(f"the script needs --param {name}=…")
         return default
-    text = settings.params[name]
+    text = known[name]
     if isinstance(default, bool):
         return text.lower() in ("1", "true", "yes", "on")
     if isinstance(default, (int, float)):
