@@ -83,8 +83,7 @@ class Bisection:
         self.blamed = (work, "")
         if end != row + 1 or not isinstance(error, DataflowError):
             return None
-        steps = [bound.step for bound in all_steps(work.program.tree) if bound.step.fn is not None]
-        skips = steps[0] if steps and all(step.on_error.skip for step in steps) else None  # which of them killed it is not known
+        skips = next((bound.step for bound in all_steps(work.program.tree) if bound.step.on_error.skip), None)
         program = looking_at(work.program, how, f"{work.phase}, row {row} of {task.id}", skips)
         look = self.maker.task(work.phase, (*work.order, 0), work.input, program, SPLIT_BYTES)
         self.looks[look.id] = (work, None if skips is not None else error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-import os
 import statistics
 from decimal import Decimal
 from pathlib import Path
@@ -115,21 +114,6 @@ def test_a_function_that_exits_in_a_step_that_skips_is_skipped_also_when_a_later
 
     rows = Pipeline().create(range(5)).flat_map(leave, on_error="skip").map(lambda n: 1 // (n - 3), on_error="skip")
     assert len(rows.collect(**Q)) == 3
-
-
-def test_a_record_that_kills_its_worker_in_a_step_that_does_not_skip_ends_the_run(tmp_path: Path) -> None:
-    def kill(n: int) -> int:
-        if n == 5:
-            os._exit(1)
-        return n
-
-    p = Pipeline()
-    p.create([str(n) for n in range(8)]).map(int, on_error="skip").map(kill).write_jsonl(str(tmp_path / "out"))
-    with pytest.raises(DataflowError, match="killed its worker"):
-        p.run(**Q, mode="processes", workers=1)
-    p = Pipeline()
-    p.create([str(n) for n in range(8)]).map(int, on_error="skip").map(kill, on_error="skip").write_jsonl(str(tmp_path / "out"))
-    assert p.run(**Q, mode="processes", workers=1).skipped == 1
 
 
 def test_runs_that_set_records_aside_in_one_folder_each_know_their_own(tmp_path: Path) -> None:
