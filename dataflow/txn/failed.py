@@ -52,8 +52,7 @@ def failures(store: Store, observer: str | None = None) -> Iterator[Failure]:
 
 def forgive(store: Store, keys: Collection[bytes]) -> None:
     """Forget failures, by their keys."""
-    if keys:
-        store.write([Edit("meta", key, None) for key in keys], sync=False)
+    store.write([Edit("meta", key, None) for key in keys], sync=False)
 
 
 def failed(

@@ -178,7 +178,6 @@ class Transaction(Reader):
 
     # Of those that observers run in; the others do not make any.
     forgiven: tuple[bytes, ...] = ()  # failures, by their keys, that go when this is committed
-    noted: tuple[bytes, ...] = ()  # failures, by their keys, that go when it is not
     acked: frozenset[bytes] = _NONE  # acks, by their keys, that were there before
     added = 0  # to queues
 

@@ -206,13 +206,12 @@ class Worker:
             made, outcomes = [], []
         if forgiven := [key for (_, t, _), outcome in zip(made, outcomes, strict=True) if outcome is None for key in t.forgiven]:
             forgive(self._engine.store, forgiven)
-        for (run, t, done), outcome in zip(made, outcomes, strict=True):
+        for (run, _, done), outcome in zip(made, outcomes, strict=True):
             if outcome is None:
                 self.runs += 1
                 yield run, done
             elif isinstance(outcome, _AGAIN):
                 again.append(run)
-                forgive(self._engine.store, t.noted)
             else:
                 raise outcome
         self._crowded |= 2 * len(again) > len(runs)
@@ -228,9 +227,6 @@ class Worker:
                     t = self._refused(run, refused)
                     done, writes = _Done.by(t), t.writes
                     t.commit()
-                except _AGAIN:
-                    forgive(self._engine.store, t.noted)
-                    raise
             except _AGAIN:
                 continue  # another worker is at it; the notification is there still
             except Apart as parts:
@@ -276,20 +272,8 @@ class Worker:
             raise failed(observer, changed, failure) from failure
         if len(parts := parts_of(run, changed)) > 1:
             raise Apart(parts)
-        return self._aside(run, changed, acks, failure)
-
-    def _aside(self, run: Run, changed: dict[Any, Any], acks: dict[bytes, bytes], failure: Exception) -> Transaction:
-        """A transaction that says of changes that they were seen, and not done; it is noted before why."""
-        store, observer = self._engine.store, run.observer
-        set_aside(store, observer, changed, failure)
-        noted = tuple(note_key(observer.name, row, observer.column) for row in changed)
-        try:
-            t = self._begin(run, self._engine.begin(), aside=acks)
-        except _AGAIN:
-            forgive(store, noted)  # it was changed meanwhile, and is looked at again
-            raise
-        t.noted = noted
-        return t
+        set_aside(self._engine.store, observer, changed, failure)
+        return self._begin(run, self._engine.begin(), aside=acks)
 
     def _refused(self, run: Run, refused: StoreError) -> Transaction:
         """What takes the place of a run whose writes the store does not take, such as a key that is too long for it: it is set aside."""
@@ -302,7 +286,8 @@ class Worker:
             snapshot.close()
         if len(parts := parts_of(run, changed)) > 1:
             raise Apart(parts)
-        return self._aside(run, changed, acks, refused)  # if the store is away, nothing is noted
+        set_aside(self._engine.store, run.observer, changed, refused)  # if the store is away, nothing is
+        return self._begin(run, self._engine.begin(), aside=acks)
 
     def _tries_again(self, run: Run) -> bool:
         """Whether a run is worth another try in which the observer itself raised a conflict."""

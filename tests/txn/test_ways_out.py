@@ -169,22 +169,6 @@ def test_what_an_error_says_is_set_aside_as_far_as_it_can_be_shown(error: Except
     assert [row for _, row, _ in db.failures()] == ["a"] and ("b", "done") in db.snapshot()
 
 
-@pytest.mark.parametrize("engine", ["embedded", "percolator"])
-def test_a_change_that_came_while_the_one_before_failed_leaves_no_failure(engine: Any) -> None:
-    db = Database.open("memory:", engine=engine)
-
-    @db.observer("x")
-    def f(t: Any, row: Any, value: str) -> None:
-        if value == "bad":
-            put(db, row, "x", "good")
-            raise ValueError("bad")
-        t[row, "done"] = value
-
-    put(db, "a", "x", "bad")
-    db.run_observers(on_error="skip")
-    assert db.snapshot()["a", "done"] == "good" and list(db.failures()) == []
-
-
 def test_an_observer_that_never_ran_leaves_nothing_when_it_is_forgotten() -> None:
     db = Database.open("memory:")
     db.observer("x", name="f")(lambda t, row, value: None)
