@@ -27,6 +27,7 @@ from dataflow.errors import (
     TaskTimeoutError,
     WorkerCrashedError,
 )  # fmt: skip
+from dataflow.parameters import give
 
 __all__ = ["main"]
 
@@ -85,7 +86,7 @@ def run(script: str, params: tuple[str, ...], runner: str | None, as_json: bool,
     if quiet:
         settings.options["progress"] = False
     settings.finished = finished
-    settings.params = _params(params)
+    give(_params(params))
     try:
         _execute(script, as_json)
     except SystemExit as ended:  # as of `sys.exit(main())`
@@ -100,7 +101,7 @@ def run(script: str, params: tuple[str, ...], runner: str | None, as_json: bool,
 @PARAM
 def explain(script: str, params: tuple[str, ...]) -> None:
     """Print the plan of SCRIPT's first run (logical, optimized, stages, and why) without running it."""
-    settings.params = _params(params)
+    give(_params(params))
 
     def show(text: str) -> None:
         click.echo(text)

@@ -32,7 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dataflow.execution.serving import Serving
-from dataflow.parameters import given
+from dataflow.parameters import give
 from dataflow.shard.users_code import nothing_seen
 
 __all__ = ["HEADER", "KEPT", "Channel", "main"]
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
     sys.path[:] = setup["path"]
     if os.path.isdir(setup["cwd"]):
         os.chdir(setup["cwd"])
-    given.update(setup.get("params", {}))
+    give(setup.get("params", {}))
     if "transport" in setup:
         _connect(*setup["transport"])
     server = _Server(channel, Serving(arguments[1]))

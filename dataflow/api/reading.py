@@ -155,6 +155,9 @@ class Reading:
         >>> Pipeline().read_jsonl("memory://read-jsonl/").collect()
         [{'n': 1}, {'n': 2}]
 
+        >>> Pipeline().read_jsonl("memory://read-jsonl/", schema={"n": float}).collect()
+        [{'n': 1.0}, {'n': 2.0}]
+
         ``schema``: the columns of all records and their types, as for `create`; what a record lacks is null, and what it has beside them an
         error. Without it, steps on columns know those of the first 8,192 lines of the first files; a record with others is an error there.
         ``on_error="skip"`` sets bad lines aside. A line of more bytes than ``longest`` is an error.

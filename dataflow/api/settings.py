@@ -1,4 +1,4 @@
-"""What the command line says to scripts: run options and parameters, and where results go.
+"""What the command line says to scripts: run options, and where results go; the parameters stand in `dataflow.parameters`.
 
 `dataflow run script.py --memory 2GiB --param day=2026-11-20` runs the script as Python would; `Pipeline.run` and `param`
 look here for what the script itself did not say.
@@ -23,7 +23,6 @@ class Settings:
     """The process's own defaults."""
 
     options: dict[str, Any] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
     runner: str | None = None
     explain: Callable[[str], None] | None = None
     finished: Callable[[Any], None] | None = None
@@ -43,12 +42,11 @@ def param(name: str, default: Any = ...) -> Any:
     >>> param("books", "books/*.txt")
     'books/*.txt'
     """
-    known = settings.params or given
-    if name not in known:
+    if name not in given:
         if default is ...:
             raise KeyError(f"the script needs --param {name}=…")
         return default
-    text = known[name]
+    text = given[name]
     if isinstance(default, bool):
         return text.lower() in ("1", "true", "yes", "on")
     if isinstance(default, (int, float)):

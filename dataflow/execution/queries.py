@@ -194,8 +194,6 @@ def _read_leaf(source: Source, known: Listings) -> Leaf:
             raise why
         raise InputError(Report("the columns of the input are not known", location=source.describe()))
 
-    json = getattr(source, "format", "") == "jsonl"
-
     def tables(names: Sequence[str] | None) -> Iterator[pa.Table]:
         chosen: Any = source
         wanted = layout
@@ -206,13 +204,14 @@ def _read_leaf(source: Source, known: Listings) -> Leaf:
         for piece in bundled(chosen.read_all(splits)):
             if len(piece.batch):
                 found = table_of(piece.batch, None)
-                yield _of_json(piece, found, wanted, names is None or len(names) == len(layout)) if json else conform(found, wanted)
+                whole = names is None or len(names) == len(layout)
+                yield _sampled(piece, found, wanted, whole) if source.sampled else conform(found, wanted)
 
     return leaf_of_stream(tables, layout)
 
 
-def _of_json(piece: Piece, table: pa.Table, wanted: pa.Schema, whole: bool) -> pa.Table:
-    """The records of a piece in the columns that the first of the input had. ``whole``: none may be left out."""
+def _sampled(piece: Piece, table: pa.Table, wanted: pa.Schema, whole: bool) -> pa.Table:
+    """The records of a piece in the columns that the first of the input had (`Source.sampled`). ``whole``: none may be left out."""
     for at, name in enumerate(table.column_names if whole else ()):
         if wanted.get_field_index(name) < 0:
             row = next((row for row, value in enumerate(table.column(at)) if value.is_valid), 0)

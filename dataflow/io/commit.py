@@ -5,7 +5,7 @@ Every target has a staging folder of the run. On this machine's disks it stands 
 
     data/                       <- the target; a reader sees the old files until the step, the new ones after it
     data.dataflow-<run>/        <- hidden name: .data.dataflow-<run>
-        _OWNER                  who is writing: pid, host
+        _OWNER                  who is writing: pid, when that process began, host
         attempts/               files as attempts left them
         ready/                  the winners under their final names, and an empty file _COMMITTED-<run>, which makes
                                 the exchange known: whichever folder holds it is the new one
@@ -18,6 +18,7 @@ The life of a commit, each step callable alone (a test stops between any two):
 
     1 `stage`    winners are moved to ready/ under final names, the manifest is written, all is forced to disk, names included;
                  a target to which nothing came gets a file without rows (`nothing`)
+                 what must not be there (mode "error") is looked for once more, by one thread at a time until all is visible
     2 `decide`   the decision is created by rename and forced to disk: before it nothing counts, after it everything does
     3 `apply`    every target is brought to the new state and forced to disk; each step can be repeated (`applying`)
     4 `clean`    staging folders vanish, the one with the decision last

@@ -40,6 +40,10 @@ class JsonLinesSource(TextSource):
     overrides = True
 
     @property
+    def sampled(self) -> bool:  # type: ignore[override]
+        return not self.schema
+
+    @property
     def _not_text(self) -> str:
         """What to do about a line that is no text."""
         return "JSON is UTF-8: convert the file"

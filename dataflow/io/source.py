@@ -115,6 +115,7 @@ class Source:
     scans = False  # whether the kernel can read its files itself, at least where they are local
     keeps_keys = False  # whether all records of a key are in one split
     skip_bad = False  # whether what cannot be read is passed over, and counted
+    sampled = False  # whether `columns` are those of the first records, and others may have more
     has_columns = False  # whether `columns` is known from metadata alone, so that a query may read the source itself
 
     def columns(self) -> Any:

@@ -49,6 +49,10 @@ class Block:
     hashes: tuple[int, int] | None = None
     size: int = 0
 
+    def is_whole(self, data: Any) -> bool:
+        """Whether bytes that were read are those that were written."""
+        return len(data) == self.length and zlib.crc32(data) == self.crc
+
 
 @record(eq=True)
 class RunFile:
@@ -150,7 +154,7 @@ def read_block(file: RunFile, block: Block) -> pa.RecordBatch:
                 cause_type=file.producer,
             )
         ) from None
-    if len(data) != block.length or zlib.crc32(data) != block.crc:
+    if not block.is_whole(data):
         raise ShardCorruptError(
             Report(
                 f"a file of this run came back other than it was written ({len(data)} of {block.length} bytes read)",

@@ -21,10 +21,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dataflow.api.settings import settings
 from dataflow.driving.memory import resident
 from dataflow.driving.pool import PooledWorker
 from dataflow.driving.processes import WorkerProcess
+from dataflow.parameters import given
 from dataflow.worker import Channel
 
 __all__ = ["IDLE", "end_kept", "keep", "surroundings", "take"]
@@ -56,7 +56,7 @@ def surroundings(count: int) -> Any:
         found = [
             os.getcwd(),
             dict(os.environ),
-            dict(settings.params),
+            dict(given),
             list(sys.path),
             sys.executable,
             threading.get_native_id(),

@@ -8,9 +8,9 @@ import socket
 import sys
 import time
 
-from dataflow.api.settings import settings
 from dataflow.driving.pool import PooledWorker, WorkerPool
 from dataflow.driving.processes import WorkerProcess, end_largest
+from dataflow.parameters import given
 from dataflow.scheduling.events import News
 from dataflow.worker import Channel
 from runners.local.kept import keep, surroundings, take
@@ -54,7 +54,7 @@ class LocalPool(WorkerPool):
         worker = PooledWorker(WorkerProcess(name, theirs.fileno(), self.count), Channel(ours))
         theirs.close()
         with contextlib.suppress(OSError):
-            worker.channel.send({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd(), "params": settings.params})
+            worker.channel.send({"path": [p or os.getcwd() for p in sys.path], "cwd": os.getcwd(), "params": given})
         self._add(worker)
 
     def close(self) -> None:

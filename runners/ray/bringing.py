@@ -13,7 +13,6 @@ import os
 import shutil
 import threading
 import time
-import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -90,7 +89,7 @@ class _Bringing:
                 with open(target, "wb") as out:
                     for block in file.blocks:
                         data = self._read(file.path, block.offset, block.length)
-                        if len(data) != block.length or zlib.crc32(data) != block.crc:
+                        if not block.is_whole(data):
                             return "a block is not what was written"
                         out.seek(block.offset)
                         out.write(data)

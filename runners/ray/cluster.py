@@ -21,8 +21,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from dataflow.api.settings import settings
 from dataflow.errors import DataflowError, Report
+from dataflow.parameters import given
 from dataflow.plan.steps import Resources
 from runners.ray.bootstrap import VERSIONS, actor_class, bootstrap_with, packages
 from runners.ray.environment import Environment
@@ -131,7 +131,7 @@ class Cluster:
     def setup(self, one: Machine) -> dict[str, Any]:
         """Where a worker of a machine finds modules and files: as its agent does, and as this process does now."""
         path = [*one.path, *(path for path in _path() if path not in one.path)]
-        return {"path": path, "cwd": one.cwd if self.environment.cwd else os.getcwd(), "params": settings.params}
+        return {"path": path, "cwd": one.cwd if self.environment.cwd else os.getcwd(), "params": given}
 
     def connected(self) -> bool:
         """Whether this is still what Ray is connected to."""
